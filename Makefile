@@ -1,0 +1,57 @@
+# Everything runs inside .venv; `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+QUICKSTART := results/local
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# Installed anew whenever what is pinned changes. torch goes first: everything else then finds its
+# requirement met instead of asking for another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: install
+install: $(STAMP) ## make .venv with the pinned packages
+
+.PHONY: quickstart
+quickstart: $(STAMP) ## train, attack and corrupt two models on the embedded dataset, then report
+	$(BIN)/bench run --models medvit3d_t,resnet3d_18 --attacks pgd \
+		--artefacts motion,bias_field,ghosting --out $(QUICKSTART)
+	$(BIN)/bench report $(QUICKSTART)
+
+.PHONY: test
+test: $(STAMP) ## run the tests: offline, on the CPU, some minutes
+	$(BIN)/python -m pytest -q
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## run the long tests too
+	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+.PHONY: check
+check: $(STAMP) ## lint, format, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(STAMP) ## compare speeds, as ratios within one process
+	$(BIN)/python -m tests.performance
+
+.PHONY: clean
+clean: ## remove .venv and caches; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -1,0 +1,52 @@
+"""How a volume is handed to TorchIO's deterministic transforms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def transformed(transform: Any, volume: Tensor) -> Tensor:
+    """Apply a TorchIO transform to a volume.
+
+    The spacing is 1 and the world's origin lies in the centre of the grid. The latter matters:
+    `torchio.Motion` drops the centre of its rotations and turns about the origin, which without
+    this would be a corner.
+
+    Args:
+        transform: One of TorchIO's deterministic transforms.
+        volume: Shape (C, D, H, W); TorchIO's axes 0, 1, 2 are D, H, W.
+
+    Returns:
+        Shape (C, D, H, W).
+    """
+    import torchio
+
+    affine = np.eye(4)
+    affine[:3, 3] = [-(size - 1) / 2 for size in volume.shape[1:]]
+    image = torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
+    return torch.as_tensor(transform(image).data)
+
+
+def rigid(volume: Tensor, degrees: Tensor, fractions: Tensor) -> tuple[Any, Any]:
+    """Rotations and translations that stay in the plane of a volume of depth 1.
+
+    Args:
+        volume: Shape (C, D, H, W).
+        degrees: Shape (..., 3), rotations about D, H and W.
+        fractions: Shape (..., 3), translations as fractions of the field of view.
+
+    Returns:
+        Degrees, and translations in voxels, as NumPy float64 arrays.
+    """
+    sizes = torch.tensor(volume.shape[1:], dtype=torch.float64)
+    flat = sizes == 1
+    if bool(flat.any()):
+        degrees = torch.where(flat, degrees, torch.zeros_like(degrees))
+        fractions = torch.where(flat, torch.zeros_like(fractions), fractions)
+    return degrees.numpy(), (fractions * sizes).numpy()

@@ -1,0 +1,160 @@
+"""What an artefact is: a table of five levels and one method, inside one checked call.
+
+The author of an artefact writes `levels` and `apply`. `__call__` owns everything else: it checks
+the volume, makes the generator from the names of volume, artefact, level and seed, keeps global
+generators as they are, and checks, clips and rounds what comes back.
+
+Levels are fractions of the field of view or of the intensity range, never voxels or millimetres:
+the volumes have no spacing, and a level must mean the same on a coarse grid and on a fine one.
+Frequencies are in cycles per field of view for the same reason.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, final
+
+import torch
+
+from benchharness import randomness
+from benchharness.cells import Pairs, pairs
+from benchharness.errors import BenchError, CellError
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Group = Literal["mr", "ct", "general", "geometric"]
+
+LEVELS = (1, 2, 3, 4, 5)
+"""The severities of every artefact, mild to severe."""
+
+_STEPS = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """Parameters of one severity; each artefact extends it with fields of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Corrupted:
+    """A volume after an artefact."""
+
+    volume: Tensor
+    """Shape (C, D, H, W), float32 in [0, 1], on the CPU, in steps of 1/65535."""
+    clipped: float
+    """Fraction of voxels that had left [0, 1] and were clipped."""
+
+
+class Artefact(ABC):
+    """An acquisition fault. Stateless: the same arguments give the same bits, everywhere."""
+
+    name: ClassVar[str]
+    """What the user types."""
+    version: ClassVar[int]
+    """Raised with any change of the output; part of a cell's identity."""
+    group: ClassVar[Group]
+    source: ClassVar[str]
+    """What does the work, and whom the model of the fault is from."""
+    unit: ClassVar[str]
+    """Units of the levels' fields, for tables."""
+    summary: ClassVar[str]
+    """What the fault is, in one sentence."""
+    plausible: ClassVar[frozenset[str]]
+    """Modalities whose acquisition can produce it; on any other it is a stress test."""
+    levels: ClassVar[tuple[Level, ...]]
+    """Five rows, mild to severe."""
+
+    def parameters(self, severity: int) -> Pairs:
+        """Resolved parameters of a level, as they enter a cell's identity.
+
+        Raises:
+            BenchError: When the level does not exist.
+        """
+        return pairs(asdict(self.level(severity)))
+
+    def level(self, severity: int) -> Level:
+        """The row of a severity.
+
+        Raises:
+            BenchError: When the level does not exist.
+        """
+        if isinstance(severity, bool) or severity not in LEVELS:
+            raise BenchError(
+                f"artefact {self.name!r} has no level {severity!r}. Choose severities from 1 to 5."
+            )
+        return self.levels[int(severity) - 1]
+
+    @final
+    def __call__(self, volume: Tensor, *, severity: int, id: str, seed: int) -> Corrupted:  # noqa: A002
+        """Corrupt one volume.
+
+        Args:
+            volume: Shape (C, D, H, W), float32 in [0, 1], on the CPU; never changed.
+            severity: Level, 1 to 5.
+            id: The volume's name; with `severity` and `seed` it decides every draw.
+            seed: Perturbation seed.
+
+        Raises:
+            BenchError: When the level does not exist, or the volume is empty, of another shape or
+                dtype, not finite, or outside [0, 1].
+            CellError: When what the artefact made has another shape, is not finite, or is constant
+                though the volume was not.
+        """
+        self.level(severity)
+        _check_input(volume, f"artefact {self.name!r}, volume {id!r}")
+        names = (id, self.name, severity, seed)
+        # TorchIO draws from the global generator even where nothing is random.
+        with randomness.isolated(*names), torch.no_grad():
+            made = self.apply(volume.clone(), severity, randomness.torch_generator(*names))
+        _check_output(made, volume, f"artefact {self.name!r} at level {severity}, volume {id!r}")
+        outside = (made < 0) | (made > 1)
+        clipped = made.float().clamp(0, 1)
+        # 65535 = 257 * 255: a voxel that was left alone keeps its exact value.
+        rounded = (clipped * _STEPS).round() / _STEPS
+        return Corrupted(volume=rounded, clipped=float(outside.double().mean()))
+
+    @abstractmethod
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Return the volume with the fault; `__call__` clips it.
+
+        Args:
+            volume: Shape (C, D, H, W), float32 in [0, 1], on the CPU; may be changed in place.
+            severity: Level, 1 to 5, checked already.
+            generator: The only source of randomness.
+
+        Returns:
+            A floating-point tensor of the same shape; it may leave [0, 1].
+        """
+
+
+def _check_input(volume: Tensor, what: str) -> None:
+    if volume.ndim != 4 or volume.numel() == 0:
+        raise BenchError(
+            f"{what}: shape {tuple(volume.shape)}; expected (C, D, H, W) with at least one voxel."
+        )
+    if volume.dtype != torch.float32 or volume.device.type != "cpu":
+        raise BenchError(
+            f"{what}: {volume.dtype} on {volume.device}; expected torch.float32 on the CPU, "
+            "intensities in [0, 1]."
+        )
+    if not bool(torch.isfinite(volume).all()):
+        raise BenchError(f"{what}: intensities are NaN or infinite; expected numbers in [0, 1].")
+    low, high = float(volume.min()), float(volume.max())
+    if low < 0 or high > 1:
+        raise BenchError(
+            f"{what}: intensities in [{low:g}, {high:g}]; expected [0, 1]: divide uint8 by 255."
+        )
+
+
+def _check_output(made: Tensor, volume: Tensor, what: str) -> None:
+    if made.shape != volume.shape or not made.is_floating_point():
+        raise CellError(
+            f"{what}: returned {made.dtype} of shape {tuple(made.shape)}; expected floating point "
+            f"of shape {tuple(volume.shape)}"
+        )
+    if not bool(torch.isfinite(made).all()):
+        raise CellError(f"{what}: returned NaN or infinite intensities")
+    if float(volume.min()) < float(volume.max()) and float(made.min()) == float(made.max()):
+        raise CellError(f"{what}: nothing is left of the volume, every voxel is the same")

@@ -1,0 +1,212 @@
+"""Faults of magnetic resonance imaging.
+
+TorchIO's deterministic transforms do the work (Pérez-García et al., "TorchIO", Computer Methods and
+Programs in Biomedicine 208, 2021); all draws are made here. Levels follow the kinds of ROOD-MRI
+(Boone et al., NeuroImage 278, 2023) with values calibrated by SSIM on the embedded phantom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from benchharness.artefacts import drawing
+from benchharness.artefacts._torchio import rigid, transformed
+from benchharness.artefacts.base import Artefact, Level
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+MRI = frozenset({"mri", "phantom"})
+"""None of the MedMNIST3D sets is a magnetic resonance image; the phantom stands for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionLevel(Level):
+    """Movements between the parts of k-space."""
+
+    rotation: float
+    """Largest rotation about each axis, in degrees; the smallest is half of it."""
+    translation: float
+    """Largest shift along each axis, as a fraction of the field of view; smallest: half."""
+    moves: int
+    """How often the subject moves during the acquisition."""
+    calm: float
+    """Central part of the time of movement that is free of moves, as a fraction."""
+
+
+class Motion(Artefact):
+    """Movements of the subject while k-space is filled along the last axis."""
+
+    name = "motion"
+    version = 1
+    group = "mr"
+    source = "torchio.Motion (Shaw et al., MIDL 2019)"
+    unit = "degrees, fractions of the field of view, number of moves, fraction of the time"
+    summary = "The subject turns and shifts while k-space is being filled."
+    plausible = MRI
+    levels: ClassVar[tuple[MotionLevel, ...]] = (
+        MotionLevel(rotation=4.0, translation=0.05, moves=2, calm=0.65),
+        MotionLevel(rotation=4.0, translation=0.05, moves=3, calm=0.45),
+        MotionLevel(rotation=6.0, translation=0.06, moves=5, calm=0.15),
+        MotionLevel(rotation=8.0, translation=0.08, moves=7, calm=0.0),
+        MotionLevel(rotation=16.0, translation=0.12, moves=10, calm=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Fill k-space piece by piece from moved copies; the piece at its centre stays put."""
+        import torchio
+
+        level = self.levels[severity - 1]
+        degrees = drawing.signed(generator, level.rotation, level.moves, 3)
+        shifts = drawing.signed(generator, level.translation, level.moves, 3)
+        rotations, translations = rigid(volume, degrees, shifts)
+        motion = torchio.Motion(
+            degrees=rotations,
+            translation=translations,
+            times=self._times(generator, level, volume.shape[3]).numpy(),
+            image_interpolation="linear",
+        )
+        return transformed(motion, volume)
+
+    @staticmethod
+    def _times(generator: Generator, level: MotionLevel, size: int) -> Tensor:
+        """Draw when the subject moves, 0 to 1; the centre of k-space is filled at 0.5.
+
+        Anatomy lies within the same cycles per field of view on any grid, but noise fills all of
+        k-space. Beyond 28 planes the time of movement therefore grows more slowly than k-space
+        does, by an exponent found by making a level's mean SSIM the same at 28 and 64 voxels.
+        """
+        jitter = drawing.uniform(generator, -0.3, 0.3, level.moves)
+        even = torch.arange(1, level.moves + 1, dtype=torch.float64)
+        offset = 2 * (even + jitter) / (level.moves + 1) - 1
+        away = torch.sign(offset) * (level.calm + (1 - level.calm) * offset.abs())
+        narrowing: float = min(1.0, 28 / size) ** (0.6 * (1 - level.calm))
+        return 0.5 + away / 2 * narrowing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GhostingLevel(Level):
+    """Copies of the volume, shifted along one axis."""
+
+    intensity: float
+    """Fraction of the signal that goes into ghosts; above 1 the affected planes change sign."""
+
+
+class Ghosting(Artefact):
+    """Periodic movement: every n-th plane of k-space is attenuated."""
+
+    name = "ghosting"
+    version = 1
+    group = "mr"
+    source = "torchio.Ghosting"
+    unit = "intensity in fractions of the signal"
+    summary = "Breathing or pulsation repeats the subject along the phase-encoding axis."
+    plausible = MRI
+    levels: ClassVar[tuple[GhostingLevel, ...]] = (
+        GhostingLevel(intensity=0.7),
+        GhostingLevel(intensity=1.1),
+        GhostingLevel(intensity=1.5),
+        GhostingLevel(intensity=2.0),
+        GhostingLevel(intensity=2.4),
+    )
+    ghosts: ClassVar[tuple[int, ...]] = (2, 3, 6)
+    """Drawn from these: the planes hit then lie alike about the centre at 28 and at 64 voxels."""
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Scale every n-th plane across a drawn axis; the central plane is restored."""
+        import torchio
+
+        axis = drawing.wide_axis(generator, volume)
+        number = self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
+        ghosting = torchio.Ghosting(
+            num_ghosts=number,
+            axis=axis,
+            intensity=self.levels[severity - 1].intensity,
+            restore=None,
+        )
+        return transformed(ghosting, volume)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasFieldLevel(Level):
+    """Smooth gain over the field of view."""
+
+    spread: float
+    """Standard deviation of the logarithm of the gain over the field of view."""
+    order: int = 3
+    """Degree of the polynomial whose exponential is the gain."""
+
+
+class BiasField(Artefact):
+    """A receive coil that is not equally sensitive everywhere."""
+
+    name = "bias_field"
+    version = 1
+    group = "mr"
+    source = "torchio.BiasField (Van Leemput et al., IEEE TMI 18, 1999)"
+    unit = "spread in natural logarithm of the gain, order of the polynomial"
+    summary = "The coil's uneven sensitivity brightens some regions and darkens others."
+    plausible = MRI
+    levels: ClassVar[tuple[BiasFieldLevel, ...]] = (
+        BiasFieldLevel(spread=0.2),
+        BiasFieldLevel(spread=0.4),
+        BiasFieldLevel(spread=0.6),
+        BiasFieldLevel(spread=0.8),
+        BiasFieldLevel(spread=0.95),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Multiply by exp of a polynomial with mean 0 and the level's standard deviation.
+
+        TorchIO's own random transform draws the constant term too, a gain over the whole volume,
+        and leaves the strength of the field to chance.
+        """
+        import torchio
+
+        level = self.levels[severity - 1]
+        powers = _powers(level.order)
+        drawn = drawing.uniform(generator, -1, 1, len(powers))
+        drawn[0] = 0
+        mean, covariance = _moments(powers, tuple(volume.shape[1:]))
+        spread = torch.sqrt(drawn @ covariance @ drawn)
+        coefficients = drawn * (level.spread / spread)
+        coefficients[0] = -(coefficients @ mean)
+        field = torchio.BiasField(coefficients=coefficients.tolist(), order=level.order)
+        return transformed(field, volume)
+
+
+def _powers(order: int) -> list[tuple[int, int, int]]:
+    """Exponents of the monomials in the order of `torchio.BiasField`'s coefficients."""
+    return [
+        (x, y, z)
+        for x in range(order + 1)
+        for y in range(order + 1 - x)
+        for z in range(order + 1 - x - y)
+    ]
+
+
+def _moments(powers: list[tuple[int, int, int]], grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Means and covariances of the monomials over a grid scaled to [-1, 1], in float64.
+
+    A monomial is a product over the axes, so its mean is the product of one-dimensional means.
+    """
+    top = 2 * max(max(power) for power in powers)
+    raw = []
+    for size in grid:
+        places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+        scaled = places / places.max() if size > 1 else places
+        raw.append([float((scaled**power).mean()) for power in range(top + 1)])
+
+    def mean_of(one: tuple[int, ...], other: tuple[int, ...] = (0, 0, 0)) -> float:
+        product = 1.0
+        for moments, a, b in zip(raw, one, other, strict=True):
+            product *= moments[a + b]
+        return product
+
+    mean = torch.tensor([mean_of(power) for power in powers], dtype=torch.float64)
+    second = [[mean_of(one, other) for other in powers] for one in powers]
+    covariance = torch.tensor(second, dtype=torch.float64) - torch.outer(mean, mean)
+    return mean, covariance

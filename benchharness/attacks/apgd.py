@@ -1,0 +1,354 @@
+"""Auto-PGD: ascent that halves its own step and keeps the best point (Croce & Hein, ICML 2020).
+
+torchattacks' version reshapes to (B, 1, 1, 1), which raises on volumes, and draws for the volumes
+that are still correct, which makes a volume's start depend on its batch; hence this one. The tests
+hold it to torchattacks' on folded volumes, from the same start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.norms import L2_RMS, LINF
+from benchharness.attacks.objectives import (
+    Evaluation,
+    Worst,
+    cross_entropy,
+    dlr,
+    evaluate,
+    margin,
+    targeted_dlr,
+)
+from benchharness.attacks.observation import progress
+from benchharness.cells import Pairs, pairs
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from benchharness.attacks.draws import Draws
+    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.objectives import Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """What one run of Auto-PGD brought."""
+
+    best: Tensor
+    """(B, C, D, H, W): the point with the highest objective."""
+    worst: Worst
+    """The worst point: the best among those that break the volume, if any does."""
+    values: list[Tensor] = field(repr=False)
+    """The objective (B,) at the start and after every step."""
+    first: Evaluation
+    """The evaluation of the start."""
+
+
+def run(
+    classifier: nn.Module,
+    clean: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    objective: Objective,
+    norm: Budget,
+    *,
+    severity: float,
+    steps: int,
+    rho: float,
+    samples: int = 1,
+) -> Run:
+    """Auto-PGD from a given start, Algorithm 1 of the paper.
+
+    The step begins at 2ε. At checkpoints that lie 0.22, then ever fewer of the steps apart, it is
+    halved for a volume whose objective rose in less than the share `rho` of the steps since the
+    last one, or whose step and best value have not changed since; the volume then goes back to its
+    best point.
+
+    Args:
+        classifier: Maps volumes to logits.
+        clean: (B, C, D, H, W).
+        labels: (B,).
+        start: (B, C, D, H, W), inside the ball.
+        objective: What is maximised.
+        norm: Projects and gives the direction.
+        severity: ε in the norm's unit, or the like.
+        steps: Gradient steps; one more evaluation looks at the start.
+        rho: Share of rises below which a step is halved.
+        samples: Passes that a gradient is averaged over.
+    """
+    first = found = evaluate(classifier, start, labels, objective, samples=samples)
+    point = previous = best = start.clone()
+    best_value, best_gradient, gradient = found.values, found.gradient, found.gradient
+    worst = Worst(start)
+    worst.offer(start, found.values, found.broken)
+    values = [found.values]
+    length = torch.full((len(start), 1, 1, 1, 1), 2 * severity, device=start.device)
+    halved = torch.ones_like(found.broken)
+    value_then = best_value
+    checkpoints, window = _checkpoints(steps), 0
+    for number in range(1, steps + 1):
+        forward = norm.project(point + length * norm.steepest(gradient), clean, severity)
+        if number > 1:
+            mixed = point + 0.75 * (forward - point) + 0.25 * (point - previous)
+            forward = norm.project(mixed, clean, severity)
+        previous, point = point, forward
+        found = evaluate(classifier, point, labels, objective, samples=samples)
+        gradient = found.gradient
+        values.append(found.values)
+        worst.offer(point, found.values, found.broken)
+        better = found.values > best_value
+        best = _where(better, point, best)
+        best_gradient = _where(better, gradient, best_gradient)
+        best_value = torch.where(better, found.values, best_value)
+        window += 1
+        if number in checkpoints:
+            recent = torch.stack(values[-window - 1 :])
+            rises = (recent[1:] > recent[:-1]).sum(0)
+            stuck = ~halved & (value_then >= best_value)
+            halved = (rises <= rho * window) | stuck
+            value_then, window = best_value, 0
+            length = _where(halved, length / 2, length)
+            point = _where(halved, best, point)
+            gradient = _where(halved, best_gradient, gradient)
+    return Run(best=best, worst=worst, values=values, first=first)
+
+
+def _checkpoints(steps: int) -> frozenset[int]:
+    """After which steps the step size is reviewed; the intervals are those of AutoAttack's code."""
+    interval = max(int(0.22 * steps), 1)
+    least, shrink = max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
+    found, at = [], interval
+    while at <= steps:
+        found.append(at)
+        interval = max(interval - shrink, least)
+        at += interval
+    return frozenset(found)
+
+
+def _where(rows: Tensor, chosen: Tensor, otherwise: Tensor) -> Tensor:
+    return torch.where(rows.view(-1, 1, 1, 1, 1), chosen, otherwise)
+
+
+def random_start(clean: Tensor, draws: Draws, norm: Budget, severity: float) -> Tensor:
+    """A random point on the sphere, clipped to the range."""
+    noise = draws.uniform(clean, -1, 1) if norm is LINF else draws.normal(clean)
+    return (clean + severity * norm.spread(noise)).clamp(0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoPGD(Attack):
+    """What the untargeted versions share; they differ in objective and norm."""
+
+    objective: ClassVar[Objective]
+    budget: ClassVar[Budget]
+
+    steps: int = parameter(100, low=1)
+    """Gradient steps of one restart."""
+    restarts: int = parameter(1, low=1)
+    """Independent starts; a volume keeps the one that breaks it, or else the highest objective."""
+    rho: float = parameter(0.75, low=0.0, high=1.0)
+    """Share of rising steps below which the step is halved."""
+    samples: int = parameter(1, low=1)
+    """Passes that a gradient is averaged over; more than 1 for stochastic networks."""
+
+    def cost(self, num_classes: int) -> Cost:
+        """A pass each way for every step and for the start."""
+        return Cost(forward=1, backward=1) * self.planned_iterations(num_classes)
+
+    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
+        """Every step of every restart, and its start."""
+        return (self.steps + 1) * self.restarts * self.samples
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Keep the worst point of all restarts for each volume."""
+        worst = Worst(batch.volumes)
+        for number in range(self.restarts):
+            batch.draws.restart(number)
+            found = run(
+                batch.classifier,
+                batch.volumes,
+                batch.labels,
+                random_start(batch.volumes, batch.draws, self.budget, batch.severity),
+                type(self).objective,
+                self.budget,
+                severity=batch.severity,
+                steps=self.steps,
+                rho=self.rho,
+                samples=self.samples,
+            )
+            worst.offer(found.worst.volumes, found.worst.values, found.worst.broken)
+            if number == 0:
+                batch.findings.update(progress(found.values))
+        return worst.volumes
+
+
+_SOURCE = "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDCE(AutoPGD):
+    """Auto-PGD on the cross-entropy, L∞."""
+
+    name: ClassVar[str] = "apgd_ce"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = _SOURCE
+    summary: ClassVar[str] = "Auto-PGD on the cross-entropy: no step size to choose."
+    objective: ClassVar[Objective] = staticmethod(cross_entropy)
+    budget: ClassVar[Budget] = LINF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDDLR(AutoPGD):
+    """Auto-PGD on the difference of logits ratio, L∞."""
+
+    name: ClassVar[str] = "apgd_dlr"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = _SOURCE
+    summary: ClassVar[str] = (
+        "Auto-PGD on the difference of logits ratio, which no scale of the logits can flatten."
+    )
+    ascends: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(dlr)
+    budget: ClassVar[Budget] = LINF
+
+    def check(self, num_classes: int) -> None:
+        """The ratio's denominator needs a third class."""
+        require_classes(self.name, num_classes, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDMargin(AutoPGD):
+    """Auto-PGD on the margin of the logits, L∞."""
+
+    name: ClassVar[str] = "apgd_margin"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
+    summary: ClassVar[str] = "Auto-PGD on the margin of the logits, for any number of classes."
+    objective: ClassVar[Objective] = staticmethod(margin)
+    budget: ClassVar[Budget] = LINF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDCEL2(AutoPGD):
+    """Auto-PGD on the cross-entropy, L2."""
+
+    name: ClassVar[str] = "apgd_ce_l2"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = _SOURCE
+    summary: ClassVar[str] = "Auto-PGD on the cross-entropy in the L2 ball."
+    objective: ClassVar[Objective] = staticmethod(cross_entropy)
+    budget: ClassVar[Budget] = L2_RMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDMarginL2(AutoPGD):
+    """Auto-PGD on the margin of the logits, L2."""
+
+    name: ClassVar[str] = "apgd_margin_l2"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
+    summary: ClassVar[str] = "Auto-PGD on the margin of the logits in the L2 ball."
+    objective: ClassVar[Objective] = staticmethod(margin)
+    budget: ClassVar[Budget] = L2_RMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APGDT(Attack):
+    """Auto-PGD on the targeted difference of logits ratio, one likely class after another, L∞."""
+
+    name: ClassVar[str] = "apgd_t"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = _SOURCE
+    summary: ClassVar[str] = (
+        "Auto-PGD towards each of the likeliest wrong classes in turn, until a volume breaks."
+    )
+    ascends: ClassVar[bool] = False
+    traced: ClassVar[bool] = False
+
+    targets: int = parameter(9, low=1)
+    """Wrong classes to aim at, at most; in the order of their clean logits."""
+    steps: int = parameter(100, low=1)
+    """Gradient steps for one target."""
+    rho: float = parameter(0.75, low=0.0, high=1.0)
+    """Share of rising steps below which the step is halved."""
+    samples: int = parameter(1, low=1)
+    """Passes that a gradient is averaged over; more than 1 for stochastic networks."""
+
+    def check(self, num_classes: int) -> None:
+        """The ratio's denominator needs a fourth class."""
+        require_classes(self.name, num_classes, 4)
+
+    def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
+        """The parameters, and how many targets there are."""
+        aimed = min(self.targets, num_classes - 1)
+        return pairs({**self.parameters(), "effective_targets": aimed})
+
+    def cost(self, num_classes: int) -> Cost:
+        """A pass each way for every step and start of every target, and one to rank them."""
+        runs = min(self.targets, num_classes - 1) * self.samples
+        return Cost(forward=1, backward=0) + Cost(forward=1, backward=1) * (runs * (self.steps + 1))
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Aim at one class after another, with the volumes that no earlier one has broken."""
+        with torch.no_grad():
+            logits = batch.classifier(batch.volumes)
+        ranking = ranked_targets(logits, batch.labels)[:, : self.targets]
+        broken = logits.argmax(1) != batch.labels
+        worst, zero = Worst(batch.volumes), torch.zeros_like(broken)
+        iterations = torch.zeros_like(batch.labels)
+        for rank, targets in enumerate(ranking.T):
+            rows = (~(broken | worst.broken)).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            batch.draws.restart(rank)
+            found = run(
+                batch.classifier,
+                batch.volumes[rows],
+                batch.labels[rows],
+                random_start(
+                    batch.volumes[rows], batch.draws.select(rows.tolist()), LINF, batch.severity
+                ),
+                targeted_dlr(targets[rows]),
+                LINF,
+                severity=batch.severity,
+                steps=self.steps,
+                rho=self.rho,
+                samples=self.samples,
+            )
+            worst.offer(found.worst.volumes, found.worst.values, found.worst.broken, rows)
+            iterations[rows] += (self.steps + 1) * self.samples
+            if rank == 0:
+                zero[rows] = zero_gradient(found.first.gradient)
+        batch.findings.update(zero_gradient=zero, iterations=iterations)
+        return worst.volumes
+
+
+def zero_gradient(gradient: Tensor) -> Tensor:
+    """Whether a volume's gradient is exactly zero, bool (B,)."""
+    return (gradient == 0).flatten(1).all(1)
+
+
+def ranked_targets(logits: Tensor, labels: Tensor) -> Tensor:
+    """The wrong classes from the likeliest to the least likely, (B, K−1)."""
+    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)[:, :-1]
+
+
+def require_classes(name: str, num_classes: int, least: int) -> None:
+    """Raise BenchError when a task has too few classes for an attack."""
+    if num_classes < least:
+        raise BenchError(
+            f"attack {name!r} needs at least {least} classes, the task has {num_classes}; use "
+            "apgd_margin."
+        )

@@ -1,0 +1,399 @@
+"""What an attack is, and what is done around every one of them.
+
+An attack is a frozen dataclass whose fields are its parameters. Its author writes `perturb`; the
+final `__call__` checks what goes in, makes the draws belong to volumes, keeps the result in the
+ball and in [0, 1], and verifies what comes out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, final
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from benchharness import randomness, registry
+from benchharness.attacks import certificates
+from benchharness.attacks.draws import Draws, network_draws
+from benchharness.attacks.norms import TOLERANCE, norm_named
+from benchharness.attacks.observation import Observed
+from benchharness.cells import Pairs, pairs
+from benchharness.errors import BenchError, CellError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from benchharness.classifier import Classifier
+    from benchharness.records import Check
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """Adversarial volumes of one batch, verified."""
+
+    volumes: Tensor
+    """(B, C, D, H, W), float32 in [0, 1] on the classifier's device, inside the ball."""
+    logits: NDArray[np.float32]
+    """(B, K): the classifier's answer to `volumes`, finite."""
+    norms: NDArray[np.float64]
+    """(B,): size of each perturbation in the unit of the severity."""
+    findings: dict[str, NDArray[np.float32]]
+    """What is kept with the predictions, each of shape (B,) and finite. Always: `norm`, `lowest`
+    and `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `disagreement` and
+    `probabilities`; where they apply `zero_gradient`, `iterations`, `objective_start`,
+    `objective_late`, `objective_end` and what the attack adds of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """What `perturb` works on."""
+
+    classifier: Observed
+    """Call it for logits; in evaluation mode, frozen."""
+    volumes: Tensor
+    """(B, C, D, H, W), float32 in [0, 1], not to be changed in place."""
+    labels: Tensor
+    """(B,), int64."""
+    severity: float
+    """The budget, above 0, in the unit of the attack's norm."""
+    draws: Draws
+    """Where every random number comes from."""
+    findings: dict[str, Tensor]
+    """The attack may put numbers (B,) here to be kept for each volume; a name that `__call__` also
+    reports keeps the attack's value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Passes through the network for one volume; upper bounds where an attack stops early."""
+
+    forward: int
+    backward: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(forward=self.forward + other.forward, backward=self.backward + other.backward)
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(forward=self.forward * times, backward=self.backward * times)
+
+    def __str__(self) -> str:
+        return f"{self.forward} forward, {self.backward} backward"
+
+
+def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
+    """A parameter of an attack with its range, ends included."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack(ABC):
+    """An attack with its parameters.
+
+    Subclasses are frozen, keyword-only dataclasses; every field is a parameter of type int, float
+    or bool. Constructing one with a wrong type or out of range raises
+    BenchError.
+    """
+
+    name: ClassVar[str]
+    """What the draws and the messages call it."""
+    version: ClassVar[int]
+    """Raised whenever the same parameters would give other volumes."""
+    norm: ClassVar[str]
+    """A key of `norms.NORMS`."""
+    source: ClassVar[str]
+    """Citation, and whether it runs through torchattacks or is an own implementation."""
+    summary: ClassVar[str]
+    """One sentence on what it does."""
+    uses_gradient: ClassVar[bool] = True
+    """False for black-box attacks and noise, which must work where backward raises."""
+    ascends: ClassVar[bool] = True
+    """Whether the mean cross-entropy must not fall; False for a single step, which may overshoot,
+    for objectives that need not agree with it, and for noise."""
+    traced: ClassVar[bool] = True
+    """Whether `perturb` asks for gradients of the cross-entropy or the like for whole batches, so
+    that watching its passes tells iterations and zero gradients; else it reports its own."""
+
+    @final
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _checked(self.name, field, self)
+            object.__setattr__(self, field.name, value)
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise BenchError for parameters that do not go together."""
+        return
+
+    def check(self, num_classes: int) -> None:  # noqa: ARG002
+        """Raise BenchError when the attack does not apply to a task with `num_classes` classes."""
+        return
+
+    def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
+        """Parameters with nothing left to the library, as they enter the cell's identity."""
+        return pairs(self.parameters())
+
+    @final
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @abstractmethod
+    def cost(self, num_classes: int) -> Cost:
+        """Passes of `perturb` for one volume; `__call__` adds three forward passes."""
+
+    def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
+        """Iterations, restarts included, that every volume must get; None if it may stop early."""
+        return None
+
+    @abstractmethod
+    def perturb(self, batch: Batch) -> Tensor:
+        """Return adversarial volumes for a batch; the one method that an author writes.
+
+        The caller projects the result to the ball and to [0, 1]. torch's random functions may be
+        called for tensors that lead with the batch; everything else is drawn from `batch.draws`.
+        """
+
+    @final
+    def check_severity(self, severity: float) -> None:
+        """Raise BenchError when `severity` is no budget of the attack's norm."""
+        norm_named(self.norm).check(severity)
+
+    @final
+    def __call__(
+        self,
+        classifier: Classifier,
+        volumes: Tensor,
+        labels: Tensor | NDArray[np.int64],
+        *,
+        severity: float,
+        ids: Sequence[str],
+        seed: int,
+    ) -> Outcome:
+        """Attack one batch.
+
+        The classifier and the global generators of torch, NumPy and Python are as before when it
+        returns. With severity 0 the clean volumes come back bit for bit.
+
+        Args:
+            classifier: What is attacked.
+            volumes: (B, C, D, H, W), float32 in [0, 1].
+            labels: (B,), integers in 0..K−1.
+            severity: The budget in the unit of the norm.
+            ids: B names; the draws for a volume depend on its name, not on its place.
+            seed: Perturbation seed.
+
+        Raises:
+            BenchError: When an argument cannot be meant so, or the attack does not apply.
+            CellError: When the network's logits or the attack's volumes break the contract.
+        """
+        self.check_severity(severity)
+        self.check(classifier.num_classes)
+        volumes = _checked_volumes(volumes).to(classifier.device)
+        targets = _checked_labels(labels, len(volumes), classifier.num_classes)
+        targets = targets.to(classifier.device)
+        if len(ids) != len(volumes):
+            raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
+        with classifier.frozen(), randomness.isolated(self.name, severity, seed, *ids):
+            clean, again, stochastic = _clean_passes(classifier, volumes)
+            draws = Draws(ids, self.name, severity, seed, device=classifier.device)
+            batch = Batch(
+                classifier=Observed(classifier, targets, draws),
+                volumes=volumes,
+                labels=targets,
+                severity=severity,
+                draws=draws,
+                findings={},
+            )
+            if severity == 0:
+                adversarial = volumes.clone()
+            else:
+                adversarial = self._perturbed(batch, guard=not stochastic)
+            measured = self._measured(volumes, adversarial, severity)
+            logits = _logits(classifier, adversarial)
+        findings = {
+            "loss_start": F.cross_entropy(clean, targets, reduction="none"),
+            "loss_end": F.cross_entropy(logits, targets, reduction="none"),
+            "disagreement": certificates.disagreement(clean, again),
+            "probabilities": certificates.like_probabilities(clean),
+            **(batch.classifier.findings(logits) if self.traced else {}),
+            **batch.findings,
+            **measured,
+        }
+        return Outcome(
+            volumes=adversarial,
+            logits=logits.cpu().numpy(),
+            norms=measured["norm"].cpu().numpy(),
+            findings={name: _stored(self.name, name, findings[name]) for name in sorted(findings)},
+        )
+
+    def certificate(
+        self, outcomes: Sequence[Outcome], *, severity: float, num_classes: int
+    ) -> tuple[Check, ...]:
+        """Judge a cell by the findings of all its batches; their volumes are not read."""
+        names = outcomes[0].findings
+        findings = {
+            name: np.concatenate([outcome.findings[name] for outcome in outcomes]).astype(float)
+            for name in names
+        }
+        planned = None if severity == 0 else self.planned_iterations(num_classes)
+        return certificates.judge(
+            findings,
+            bound=severity,
+            tolerance=TOLERANCE,
+            planned_iterations=planned,
+            uses_gradient=self.uses_gradient and severity > 0,
+            ascends=self.ascends,
+        )
+
+    def _perturbed(self, batch: Batch, *, guard: bool) -> Tensor:
+        """Run the author's method under interception, and project what it returns."""
+        # A network that draws for itself moves the global generators, which is no fault of ours.
+        with batch.draws.intercepted(guard=guard):
+            adversarial = self.perturb(batch).detach()
+        if adversarial.shape != batch.volumes.shape or not adversarial.is_floating_point():
+            raise CellError(
+                f"attack {self.name!r} returned {adversarial.dtype} of shape "
+                f"{tuple(adversarial.shape)} for volumes of shape {tuple(batch.volumes.shape)}"
+            )
+        adversarial = adversarial.to(batch.volumes)
+        return norm_named(self.norm).project(adversarial, batch.volumes, batch.severity)
+
+    def _measured(self, volumes: Tensor, adversarial: Tensor, severity: float) -> dict[str, Tensor]:
+        """Measure what is about to be returned, and raise where it breaks the contract."""
+        broken = int((~torch.isfinite(adversarial)).flatten(1).any(1).sum())
+        if broken:
+            raise CellError(
+                f"attack {self.name!r} returned NaN or infinity in {broken} of {len(volumes)} "
+                "volumes"
+            )
+        lowest, highest = adversarial.flatten(1).aminmax(dim=1)
+        if lowest.min() < 0 or highest.max() > 1:
+            raise CellError(
+                f"attack {self.name!r} returned intensities from {lowest.min():g} to "
+                f"{highest.max():g}; expected 0 to 1"
+            )
+        norms = norm_named(self.norm).size(adversarial - volumes)
+        if norms.max() > severity + TOLERANCE:
+            raise CellError(
+                f"attack {self.name!r} left its ball: {self.norm} norm {norms.max():g} exceeds "
+                f"{severity:g}"
+            )
+        return {"norm": norms, "lowest": lowest, "highest": highest}
+
+
+def build(name: str, parameters: Mapping[str, object]) -> Attack:
+    """Build an attack from its registered name and the parameters of a config file.
+
+    Raises:
+        BenchError: For an unknown attack, an unknown parameter, a wrong type or a value out of
+            range.
+    """
+    target = registry.load("attacks", name)
+    if not (isinstance(target, type) and issubclass(target, Attack)):
+        raise BenchError(
+            f"attack {name!r} stands for {target!r}; expected a subclass of "
+            "benchharness.attacks.base.Attack."
+        )
+    known = [field.name for field in dataclasses.fields(target)]
+    for given in parameters:
+        if given not in known:
+            raise unknown_name(f"parameter of attack {name!r}:", given, known)
+    return target(**parameters)
+
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "float": (float, "a number"),
+    "int": (int, "a whole number"),
+}
+"""Types that a parameter may have, as its annotation names them, and how people call them."""
+
+
+def _checked(attack: str, field: dataclasses.Field[Any], owner: Attack) -> Any:
+    """The value of a parameter in its declared type, or BenchError."""
+    value = getattr(owner, field.name)
+    where = f"parameter {field.name!r} of attack {attack!r}"
+    # An annotation is a string where annotations are postponed, and else the type itself.
+    declared = getattr(field.type, "__name__", field.type)
+    if declared not in _KINDS:
+        raise BenchError(f"{where} is declared {declared}; parameters are int, float or bool.")
+    kind, words = _KINDS[declared]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise BenchError(f"{where} must be {words}, received {value!r}.")
+    low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
+    if kind is not bool and not low <= value <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise BenchError(f"{where} must be {bounds}, received {value!r}.")
+    return value
+
+
+def _checked_volumes(volumes: Tensor) -> Tensor:
+    if volumes.dim() != 5 or volumes.dtype != torch.float32 or len(volumes) == 0:
+        raise BenchError(
+            "an attack takes float32 volumes of shape (B, C, D, H, W), received "
+            f"{str(volumes.dtype).removeprefix('torch.')} of shape {tuple(volumes.shape)}."
+        )
+    if not torch.isfinite(volumes).all():
+        raise BenchError("the volumes hold NaN or infinity; an attack takes intensities in [0, 1].")
+    low, high = float(volumes.min()), float(volumes.max())
+    if low < 0 or high > 1:
+        raise BenchError(
+            f"the volumes' intensities go from {low:g} to {high:g}; an attack takes [0, 1]. Divide "
+            "uint8 by 255, and keep normalisation inside the classifier."
+        )
+    return volumes.detach()
+
+
+def _checked_labels(labels: Tensor | NDArray[np.int64], count: int, num_classes: int) -> Tensor:
+    tensor = torch.as_tensor(labels)
+    if tensor.shape != (count,):
+        raise BenchError(
+            f"labels have shape {tuple(tensor.shape)}, expected ({count},). MedMNIST's (N, 1) "
+            "labels need labels[:, 0]."
+        )
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise BenchError(
+            f"labels are {str(tensor.dtype).removeprefix('torch.')}, expected integers."
+        )
+    if int(tensor.min()) < 0 or int(tensor.max()) >= num_classes:
+        raise BenchError(
+            f"labels go from {int(tensor.min())} to {int(tensor.max())}, expected 0 to "
+            f"{num_classes - 1}."
+        )
+    return tensor.long()
+
+
+def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Two forward passes of the same volumes, and whether the network draws for itself."""
+    passes: list[Tensor] = []
+    stochastic = network_draws(lambda: passes.append(_logits(classifier, volumes)))
+    return passes[0], _logits(classifier, volumes), stochastic
+
+
+@torch.no_grad()
+def _logits(classifier: Classifier, volumes: Tensor) -> Tensor:
+    """Logits (B, K) as float32; raises CellError where one is not finite."""
+    logits: Tensor = classifier(volumes).float()
+    broken = int((~torch.isfinite(logits)).any(1).sum())
+    if broken:
+        raise CellError(f"the logits of {broken} of {len(logits)} volumes are not finite")
+    return logits
+
+
+def _stored(attack: str, name: str, values: Tensor) -> NDArray[np.float32]:
+    stored: NDArray[np.float32] = values.detach().float().cpu().numpy()
+    if not np.isfinite(stored).all():
+        raise CellError(f"attack {attack!r} reports a {name} that is not finite")
+    return stored

@@ -1,0 +1,143 @@
+"""AutoAttack for volumes: several attacks in a row, each on what is still classified correctly.
+
+torchattacks' AutoAttack raises on volumes, on two or three classes, and runs 10 iterations where
+the protocol has 100; hence this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from benchharness.attacks.apgd import APGDCE, APGDT, APGDMargin
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.draws import Draws
+from benchharness.attacks.gradient_sign import PGD
+from benchharness.attacks.minimum_norm import FAB
+from benchharness.attacks.norms import LINF
+from benchharness.attacks.observation import Observed
+from benchharness.attacks.square import Square3D
+from benchharness.cells import Pairs, pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_STANDARD_CLASSES = 4
+"""From how many classes on the standard protocol is defined: its targeted loss needs four."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoAttack3D(Attack):
+    """AutoAttack's standard protocol, or a protocol of its own name for two or three classes."""
+
+    name: ClassVar[str] = "autoattack3d"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = (
+        "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation, PGD through torchattacks"
+    )
+    summary: ClassVar[str] = (
+        "APGD-CE, APGD-T, FAB-T and Square in turn on what is still correct; with 2 or 3 classes "
+        "PGD, APGD-CE, APGD on the margin, FAB and Square."
+    )
+    traced: ClassVar[bool] = False
+
+    steps: int = parameter(100, low=1)
+    """Iterations of APGD and FAB, for each target."""
+    targets: int = parameter(9, low=1)
+    """Wrong classes that APGD-T and FAB-T aim at, at most."""
+    queries: int = parameter(5000, low=1)
+    """Queries of Square."""
+    pgd_steps: int = parameter(10, low=1)
+    """Steps of PGD, with 2 or 3 classes."""
+
+    def protocol(self, num_classes: int) -> str:
+        """`standard`, `few-classes-1`, or either with ` (altered)` for other iteration counts."""
+        name = "standard" if num_classes >= _STANDARD_CLASSES else "few-classes-1"
+        return name if self == AutoAttack3D() else f"{name} (altered)"
+
+    def parts(self, num_classes: int) -> tuple[Attack, ...]:
+        """The attacks in their order."""
+        square = Square3D(queries=self.queries)
+        if num_classes >= _STANDARD_CLASSES:
+            return (
+                APGDCE(steps=self.steps),
+                APGDT(steps=self.steps, targets=self.targets),
+                FAB(steps=self.steps, targets=self.targets, refinements=0),
+                square,
+            )
+        return (
+            PGD(steps=self.pgd_steps),
+            APGDCE(steps=self.steps),
+            APGDMargin(steps=self.steps),
+            FAB(steps=self.steps),
+            square,
+        )
+
+    def resolved(self, num_classes: int, severity: float) -> Pairs:
+        """The protocol's name, and every part with its version and resolved parameters."""
+        described = tuple(
+            (part.name, part.version, part.resolved(num_classes, severity))
+            for part in self.parts(num_classes)
+        )
+        protocol = self.protocol(num_classes)
+        return pairs({**self.parameters(), "protocol": protocol, "parts": described})
+
+    def cost(self, num_classes: int) -> Cost:
+        """All parts, with a forward pass before and after each; a broken volume costs no more."""
+        total = Cost(forward=1, backward=0)
+        for part in self.parts(num_classes):
+            total = total + part.cost(num_classes) + Cost(forward=1, backward=0)
+        return total
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Run the parts in turn; a volume that none breaks comes back clean.
+
+        `broken_by` tells the part, counted from 1; 0 is a volume misclassified already, and −1 one
+        that withstood all.
+        """
+        adversarial = batch.volumes.clone()
+        broken_by = torch.where(self._broken(batch, adversarial), 0, -1)
+        zero = torch.zeros_like(broken_by)
+        for number, part in enumerate(self.parts(batch.classifier.num_classes), start=1):
+            rows = (broken_by < 0).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            inner = _for_part(batch, rows, part)
+            with inner.draws.intercepted(guard=False):
+                found = part.perturb(inner).detach()
+            found = LINF.project(found, inner.volumes, batch.severity)
+            fooled = self._broken(inner, found)
+            adversarial[rows[fooled]] = found[fooled]
+            broken_by[rows[fooled]] = number
+            if number == 1:
+                first = inner.classifier.zero_gradient
+                zero[rows] = zero[rows] if first is None else first.long()
+        batch.findings.update(broken_by=broken_by, zero_gradient=zero)
+        return adversarial
+
+    @staticmethod
+    @torch.no_grad()
+    def _broken(batch: Batch, volumes: Tensor) -> Tensor:
+        return batch.classifier(volumes).argmax(1) != batch.labels  # type: ignore[no-any-return]
+
+
+def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
+    """The batch's still correct volumes, with the draws that the part would make on its own."""
+    labels = batch.labels[rows]
+    draws = Draws(
+        [batch.draws.ids[row] for row in rows.tolist()],
+        part.name,
+        *batch.draws.names[1:],
+        device=batch.draws.device,
+    )
+    return replace(
+        batch,
+        classifier=Observed(batch.classifier, labels, draws),
+        volumes=batch.volumes[rows],
+        labels=labels,
+        draws=draws,
+        findings={},
+    )

@@ -1,0 +1,107 @@
+"""Attacks that step along the sign of the gradient, through torchattacks.
+
+torchattacks takes the mean of the batch's losses; a volume's gradient is that of its own loss over
+B, and the sign does not see the scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torchattacks
+
+from benchharness.attacks import _torchattacks
+from benchharness.attacks.ascent import refuse_equal_restarts, worst_restart
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.cells import Pairs, pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FGSM(Attack):
+    """Fast gradient sign method: one step of length ε from the clean volume."""
+
+    name: ClassVar[str] = "fgsm"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = (
+        "Goodfellow, Shlens & Szegedy, ICLR 2015, arXiv 1412.6572; through torchattacks"
+    )
+    summary: ClassVar[str] = "One step of length ε along the sign of the gradient."
+    ascends: ClassVar[bool] = False
+
+    def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
+        """One pass each way."""
+        return Cost(forward=1, backward=1)
+
+    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
+        """One."""
+        return 1
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """X + ε·sign(∇L)."""
+        return _torchattacks.run(torchattacks.FGSM, batch, eps=batch.severity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PGD(Attack):
+    """Projected gradient descent on the cross-entropy from a uniform start."""
+
+    name: ClassVar[str] = "pgd"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083; through torchattacks"
+    summary: ClassVar[str] = (
+        "Steps along the sign of the gradient from a random start, projected to the ball."
+    )
+
+    steps: int = parameter(10, low=1)
+    """Gradient steps of one restart."""
+    restarts: int = parameter(1, low=1)
+    """Independent starts; a volume keeps the one that breaks it, or else the highest loss."""
+    relative_step: float = parameter(2.5, low=0.0)
+    """Length of a step times the number of steps, in units of ε."""
+    random_start: bool = parameter(True)
+    """Whether to start uniformly in the ball, or at the clean volume."""
+    samples: int = parameter(1, low=1)
+    """Passes that a gradient is summed over; more than 1 for stochastic networks (EOT-PGD)."""
+
+    def validate(self) -> None:
+        """Refuse restarts that would all be the same."""
+        refuse_equal_restarts(self.name, self.restarts, random_start=self.random_start)
+
+    def step(self, severity: float) -> float:
+        """Length of one step, in intensity."""
+        return self.relative_step * severity / self.steps
+
+    def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
+        """The parameters and the absolute length of a step."""
+        return pairs({**self.parameters(), "step": self.step(severity)})
+
+    def cost(self, num_classes: int) -> Cost:
+        """A pass each way for every step; several restarts are compared by a forward pass each."""
+        compared = self.restarts if self.restarts > 1 else 0
+        iterations = self.planned_iterations(num_classes)
+        return Cost(forward=iterations + compared, backward=iterations)
+
+    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
+        """Every step of every restart."""
+        return self.steps * self.restarts * self.samples
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Keep the worst of the restarts for each volume."""
+        return worst_restart(batch, self.restarts, lambda: self._restart(batch))
+
+    def _restart(self, batch: Batch) -> Tensor:
+        settings: dict[str, Any] = {
+            "eps": batch.severity,
+            "alpha": self.step(batch.severity),
+            "steps": self.steps,
+            "random_start": self.random_start,
+        }
+        if self.samples > 1:
+            return _torchattacks.run(torchattacks.EOTPGD, batch, eot_iter=self.samples, **settings)
+        return _torchattacks.run(torchattacks.PGD, batch, **settings)

@@ -1,0 +1,216 @@
+"""Norms: how large a perturbation is, in the unit of its severity, and how it is kept within.
+
+L∞ counts intensity units; L2 is the root mean square per voxel, ‖δ‖₂ / √(C·D·H·W), so that one grid
+of severities means the same at any size of volume.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchharness.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOLERANCE = 1e-6
+"""What float32 rounding may add to a norm: a few units in the last place of an intensity near 1."""
+
+
+class Norm(ABC):
+    """A way to measure perturbations (B, C, D, H, W)."""
+
+    @abstractmethod
+    def check(self, severity: float) -> None:
+        """Raise BenchError when `severity` is no budget of this norm."""
+
+    @abstractmethod
+    def size(self, delta: Tensor) -> Tensor:
+        """The norm of each perturbation, float64 (B,)."""
+
+    @abstractmethod
+    def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
+        """The points of the ball around `clean`, within [0, 1], that `volumes` are taken to."""
+
+
+class Budget(Norm):
+    """A norm whose severity is a budget ε in [0, 1] of intensity."""
+
+    def check(self, severity: float) -> None:
+        """Accept 0 to 1."""
+        if not (isinstance(severity, int | float) and 0 <= severity <= 1):
+            raise BenchError(
+                f"a budget is an intensity from 0 to 1, received {severity}. For a budget of "
+                "8 grey levels of 255 type 8/255."
+            )
+
+    @abstractmethod
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The direction of norm 1 that ascends fastest; zero where the gradient is zero."""
+
+    @abstractmethod
+    def spread(self, noise: Tensor) -> Tensor:
+        """Scale draws (B, C, D, H, W) to norm 1; zero where a draw is all zero."""
+
+
+class Linf(Budget):
+    """The largest change of any voxel."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Max |δ|."""
+        return delta.double().abs().flatten(1).amax(1)
+
+    def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
+        """Clip every voxel to its interval; this is the Euclidean projection, range included."""
+        within = torch.minimum(torch.maximum(volumes, clean - severity), clean + severity)
+        return within.clamp(0, 1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """sign(g)."""
+        return gradient.sign()
+
+    def spread(self, noise: Tensor) -> Tensor:
+        """Divide by the largest magnitude."""
+        return noise / _positive(noise.abs().flatten(1).amax(1), noise)
+
+
+class L2(Budget):
+    """The root mean square of the change per voxel."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """√mean(δ²)."""
+        return delta.double().square().flatten(1).mean(1).sqrt()
+
+    def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
+        """Shorten δ to the sphere where it is longer, then clip to the range.
+
+        Clipping moves every voxel towards its clean value, so the result stays inside the ball.
+        """
+        delta = volumes - clean
+        size = self.size(delta)
+        factor = torch.where(size > severity, severity / size.clamp_min(1e-300), 1.0)
+        return (clean + delta * _as_factor(factor, delta)).clamp(0, 1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """G / rms(g)."""
+        return self.spread(gradient)
+
+    def spread(self, noise: Tensor) -> Tensor:
+        """Divide by the root mean square."""
+        # Scaled first: the squares of gradients as small as 1e-25 would vanish in float32.
+        noise = LINF.spread(noise)
+        return noise / _positive(noise.square().flatten(1).mean(1).sqrt(), noise)
+
+
+class L0(Norm):
+    """How many voxels change; a voxel counts once, in however many channels it changes."""
+
+    def check(self, severity: float) -> None:
+        """Accept whole numbers from 0."""
+        check_count(severity)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """The number of places (d, h, w) where any channel differs from zero."""
+        return changed(delta).flatten(1).sum(1).double()
+
+    def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
+        """Keep the voxels that change most, and clip to the range."""
+        volumes = volumes.clamp(0, 1)
+        change = (volumes - clean).abs().amax(1).flatten(1)
+        kept = min(int(severity), change.shape[1])
+        mask = torch.zeros_like(change, dtype=torch.bool)
+        mask.scatter_(1, change.topk(kept, dim=1).indices, value=True)
+        return torch.where(mask.view(len(clean), 1, *clean.shape[2:]), volumes, clean)
+
+
+class Extent(Norm):
+    """How far the changed voxels reach along the axes; what lies outside is untouched.
+
+    A region is not a ball: where to cut it is the attack's choice, so nothing but the range is
+    projected, and an attack that reaches too far fails verification.
+    """
+
+    def check(self, severity: float) -> None:
+        """Accept whole numbers from 0."""
+        check_count(severity)
+
+    def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:  # noqa: ARG002
+        """Clip to the range."""
+        return volumes.clamp(0, 1)
+
+
+class SlabExtent(Extent):
+    """Slices from the first changed to the last, across the axis where these are fewest."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """The smallest of the three extents."""
+        return _extents(delta).amin(1)
+
+
+class CubeExtent(Extent):
+    """Side of the smallest cube that holds every changed voxel."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """The largest of the three extents."""
+        return _extents(delta).amax(1)
+
+
+def _extents(delta: Tensor) -> Tensor:
+    """Slices from the first changed to the last along each axis, float64 (B, 3); 0 if none."""
+    where = changed(delta)
+    extents = []
+    for axis in (1, 2, 3):
+        others = [other for other in (1, 2, 3) if other != axis]
+        line = where.any(others[1]).any(others[0])
+        place = torch.arange(line.shape[1], device=line.device)
+        first = torch.where(line, place, line.shape[1]).amin(1)
+        last = torch.where(line, place, -1).amax(1)
+        extents.append((last - first + 1).clamp_min(0))
+    return torch.stack(extents, dim=1).double()
+
+
+def changed(delta: Tensor) -> Tensor:
+    """Where any channel differs from zero, bool (B, D, H, W)."""
+    return (delta != 0).any(1)
+
+
+def check_count(severity: float) -> None:
+    """Raise BenchError unless `severity` is a whole number from 0."""
+    finite = isinstance(severity, int | float) and math.isfinite(severity)
+    if not (finite and severity >= 0 and severity == int(severity)):
+        raise BenchError(f"a sparse attack counts in whole numbers from 0, received {severity}.")
+
+
+def _positive(sizes: Tensor, like: Tensor) -> Tensor:
+    """Sizes (B,) to divide by: 1 where a size is zero, shaped to broadcast over `like`."""
+    return _as_factor(torch.where(sizes > 0, sizes, 1.0), like)
+
+
+def _as_factor(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+
+
+LINF, L2_RMS, L0_COUNT = Linf(), L2(), L0()
+NORMS: dict[str, Norm] = {
+    "linf": LINF,
+    "l2": L2_RMS,
+    "l0": L0_COUNT,
+    "slab": SlabExtent(),
+    "cube": CubeExtent(),
+}
+"""Norms by the name that attacks and cells call them."""
+
+
+def norm_named(name: str) -> Norm:
+    """Look a norm up.
+
+    Raises:
+        BenchError: When there is none of this name.
+    """
+    if name not in NORMS:
+        raise unknown_name("norm", name, NORMS)
+    return NORMS[name]

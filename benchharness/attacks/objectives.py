@@ -1,0 +1,156 @@
+"""What attacks maximise, volume by volume, and how the worst volumes seen are kept.
+
+Every objective maps logits (B, K) and labels (B,) to values (B,), higher being worse for the
+network. Gradients are those of the sum over the batch, so each volume's is that of its own value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    Objective = Callable[[Tensor, Tensor], Tensor]
+
+_TINY = 1e-12
+"""Keeps a denominator of the DLR losses from zero, as in AutoAttack's code."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """−log p_y."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """max_{j≠y} z_j − z_y: positive where misclassified; never saturates, any number of classes.
+
+    Carlini & Wagner, S&P 2017, loss f₆ without its floor.
+    """
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).amax(1) - _own(logits, labels)
+
+
+def dlr(logits: Tensor, labels: Tensor) -> Tensor:
+    """Difference of logits ratio, (max_{j≠y} z_j − z_y) / (z_π1 − z_π3); at least 3 classes.
+
+    Croce & Hein, ICML 2020, eq. 6.
+    """
+    ranked = logits.sort(dim=1, descending=True).values
+    return margin(logits, labels) / (ranked[:, 0] - ranked[:, 2] + _TINY)
+
+
+def targeted_dlr(targets: Tensor) -> Objective:
+    """(z_t − z_y) / (z_π1 − (z_π3 + z_π4) / 2) for targets t (B,); at least 4 classes.
+
+    Croce & Hein, ICML 2020, eq. 7.
+    """
+
+    def objective(logits: Tensor, labels: Tensor) -> Tensor:
+        ranked = logits.sort(dim=1, descending=True).values
+        spread = ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2 + _TINY
+        return (_own(logits, targets) - _own(logits, labels)) / spread
+
+    return objective
+
+
+def towards(targets: Tensor) -> Objective:
+    """z_t − z_y for targets t (B,)."""
+
+    def objective(logits: Tensor, labels: Tensor) -> Tensor:
+        return _own(logits, targets) - _own(logits, labels)
+
+    return objective
+
+
+def _own(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.gather(1, labels[:, None])[:, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """One look at a batch of points."""
+
+    values: Tensor
+    """(B,): the objective."""
+    gradient: Tensor
+    """(B, C, D, H, W): of each value with respect to its own volume."""
+    broken: Tensor
+    """(B,), bool: whether the prediction differs from the label."""
+
+
+def evaluate(
+    classifier: nn.Module,
+    volumes: Tensor,
+    labels: Tensor,
+    objective: Objective,
+    *,
+    samples: int = 1,
+) -> Evaluation:
+    """Value and gradient of an objective.
+
+    Args:
+        classifier: Maps volumes to logits.
+        volumes: (B, C, D, H, W).
+        labels: (B,).
+        objective: What is differentiated.
+        samples: Passes to average over; more than 1 attacks the expectation of a stochastic
+            network (Athalye, Engstrom, Ilyas & Kwok, ICML 2018), which predicts by its mean logits.
+    """
+    total_values = torch.zeros(len(volumes), device=volumes.device)
+    total_logits: Tensor | None = None
+    total_gradient = torch.zeros_like(volumes)
+    for _ in range(samples):
+        point = volumes.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = classifier(point).float()
+            values = objective(logits, labels)
+        total_gradient += torch.autograd.grad(values.sum(), point)[0]
+        total_values += values.detach()
+        logits = logits.detach()
+        total_logits = logits if total_logits is None else total_logits + logits
+    assert total_logits is not None
+    return Evaluation(
+        values=total_values / samples,
+        gradient=total_gradient / samples,
+        broken=total_logits.argmax(1) != labels,
+    )
+
+
+class Worst:
+    """The worst point seen of every volume: misclassified ones first, then by objective.
+
+    Args:
+        volumes: (B, C, D, H, W): what is kept until something is offered.
+    """
+
+    def __init__(self, volumes: Tensor) -> None:
+        self.volumes = volumes.clone()
+        self.broken = torch.zeros(len(volumes), dtype=torch.bool, device=volumes.device)
+        self.values = torch.full((len(volumes),), -torch.inf, device=volumes.device)
+
+    def offer(
+        self, volumes: Tensor, values: Tensor, broken: Tensor, rows: Tensor | None = None
+    ) -> None:
+        """Take the points that are worse than what is kept.
+
+        Args:
+            volumes: (n, C, D, H, W).
+            values: (n,), the objective.
+            broken: (n,), bool.
+            rows: (n,), which volumes of the batch they belong to; all, in order, when None.
+        """
+        rows = torch.arange(len(self.volumes), device=volumes.device) if rows is None else rows
+        worse = torch.where(
+            broken == self.broken[rows], values > self.values[rows], broken & ~self.broken[rows]
+        )
+        chosen = rows[worse]
+        self.volumes[chosen] = volumes[worse]
+        self.values[chosen] = values[worse]
+        self.broken[chosen] = broken[worse]

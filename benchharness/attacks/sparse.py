@@ -1,0 +1,218 @@
+"""Sparse attacks: few voxels or one region may take any intensity, the rest stays untouched.
+
+They are the realistic threat on binary shape masks, where a threshold at 0.5 undoes every small L∞
+perturbation: single voxels flipped, or a local fault or tampering.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from benchharness.attacks.apgd import zero_gradient
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.objectives import Evaluation, Worst, evaluate, margin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+
+def extremes(clean: Tensor, gradient: Tensor) -> Tensor:
+    """The end of [0, 1] that each voxel is drawn to; its clean value where the gradient is zero."""
+    return torch.where(gradient > 0, 1.0, torch.where(gradient < 0, 0.0, clean))
+
+
+def gains(clean: Tensor, gradient: Tensor) -> Tensor:
+    """First-order gain of taking each voxel to its extreme, over channels, (B, D, H, W)."""
+    return (gradient * (extremes(clean, gradient) - clean)).sum(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoxelFlip(Attack):
+    """Take the k voxels of largest first-order gain to 0 or 1, and look again from there."""
+
+    name: ClassVar[str] = "voxel_flip"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "l0"
+    source: ClassVar[str] = (
+        "after the L0 projection of Croce & Hein, ICCV 2019, arXiv 1909.05040; own implementation"
+    )
+    summary: ClassVar[str] = (
+        "Flips the k voxels of largest first-order gain of the margin, growing to k in rounds."
+    )
+    traced: ClassVar[bool] = False
+
+    steps: int = parameter(10, low=1)
+    """Rounds; round t holds ⌈k·t / steps⌉ voxels, chosen anew by the gradient at the last round."""
+
+    def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
+        """A pass each way for every round, and a forward pass for the last."""
+        return Cost(forward=self.steps + 1, backward=self.steps)
+
+    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
+        """Every round."""
+        return self.steps
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Keep the worst of the rounds; a round chooses from the clean volume every time."""
+        worst, point = Worst(batch.volumes), batch.volumes
+        zero = torch.zeros_like(batch.labels)
+        for number in range(1, self.steps + 1):
+            found = evaluate(batch.classifier, point, batch.labels, margin)
+            worst.offer(point, found.values, found.broken)
+            if number == 1:
+                zero = zero_gradient(found.gradient)
+            count = -(-int(batch.severity) * number // self.steps)
+            point = self._flipped(batch.volumes, found.gradient, count)
+        offer_last(worst, batch, point)
+        batch.findings.update(
+            zero_gradient=zero, iterations=torch.full_like(batch.labels, self.steps)
+        )
+        return worst.volumes
+
+    def _flipped(self, clean: Tensor, gradient: Tensor, count: int) -> Tensor:
+        gain = gains(clean, gradient).flatten(1)
+        chosen = gain.topk(min(count, gain.shape[1]), dim=1).indices
+        mask = torch.zeros_like(gain, dtype=torch.bool).scatter_(1, chosen, value=True)
+        mask = mask.view(len(clean), 1, *clean.shape[2:])
+        return torch.where(mask, extremes(clean, gradient), clean)
+
+
+def offer_last(worst: Worst, batch: Batch, point: Tensor) -> None:
+    """Offer a point that no gradient is wanted at."""
+    with torch.no_grad():
+        logits = batch.classifier(point).float()
+    worst.offer(point, margin(logits, batch.labels), logits.argmax(1) != batch.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region(Attack):
+    """Fill one region of the volume with anything, at the places that promise most."""
+
+    traced: ClassVar[bool] = False
+
+    candidates: int = parameter(3, low=1)
+    """Places tried for each volume, those of largest first-order gain."""
+    steps: int = parameter(10, low=1)
+    """Gradient steps at each place, of length 2.5 / steps."""
+
+    @abstractmethod
+    def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+        """The regions' possible sizes along depth, height and width."""
+
+    def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
+        """One look at the clean volume, then at every place a pass each way for every step."""
+        places = self.candidates
+        return Cost(forward=1 + places * (self.steps + 1), backward=1 + places * self.steps)
+
+    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
+        """Every step at every place, and the look at the clean volume."""
+        return 1 + self.candidates * self.steps
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Choose places by the gradient at the clean volume, then ascend within each."""
+        first = evaluate(batch.classifier, batch.volumes, batch.labels, margin)
+        worst = Worst(batch.volumes)
+        worst.offer(batch.volumes, first.values, first.broken)
+        for mask in self._places(batch, first):
+            self._fill(batch, first, mask, worst)
+        iterations = self.planned_iterations(batch.classifier.num_classes)
+        batch.findings.update(
+            zero_gradient=zero_gradient(first.gradient),
+            iterations=torch.full_like(batch.labels, iterations),
+        )
+        return worst.volumes
+
+    def _fill(self, batch: Batch, first: Evaluation, mask: Tensor, worst: Worst) -> None:
+        """Start at the extremes that the first gradient asks for, and ascend by sign."""
+        clean = batch.volumes
+        point = torch.where(mask, extremes(clean, first.gradient), clean)
+        for _ in range(self.steps):
+            found = evaluate(batch.classifier, point, batch.labels, margin)
+            worst.offer(point, found.values, found.broken)
+            ahead = (point + 2.5 / self.steps * found.gradient.sign()).clamp(0, 1)
+            point = torch.where(mask, ahead, clean)
+        offer_last(worst, batch, point)
+
+    def _places(self, batch: Batch, first: Evaluation) -> Iterator[Tensor]:
+        """The regions of largest gain as masks, bool (B, 1, D, H, W), best first.
+
+        Regions may overlap; where there are fewer than `candidates`, the last is tried again.
+        """
+        gain = gains(batch.volumes, first.gradient)[:, None]
+        depth, height, width = gain.shape[2:]
+        windows = self.windows(int(batch.severity), (depth, height, width))
+        sums = [_box_sums(gain, window) for window in windows]
+        scores = torch.cat([values.flatten(1) for values in sums], dim=1)
+        ranked = scores.argsort(dim=1, descending=True, stable=True)
+        for number in range(self.candidates):
+            chosen = ranked[:, min(number, ranked.shape[1] - 1)]
+            mask = torch.zeros_like(gain, dtype=torch.bool)
+            before = 0
+            for window, values in zip(windows, sums, strict=True):
+                index = chosen - before
+                before += values[0].numel()
+                here = ((index >= 0) & (index < values[0].numel())).nonzero()[:, 0]
+                corners = torch.stack(
+                    torch.unravel_index(index[here], tuple(values.shape[2:])), dim=1
+                )
+                mask[here] = box_mask(corners, window, (depth, height, width))
+            yield mask
+
+
+def _box_sums(values: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Sums of (B, 1, D, H, W) over every position of a window, (B, 1, D′, H′, W′)."""
+    return F.avg_pool3d(values, window, stride=1, divisor_override=1)
+
+
+def box_mask(corners: Tensor, window: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
+    """A box for each corner (n, 3), as a mask, bool (n, 1, D, H, W)."""
+    inside = []
+    for axis, (side, size) in enumerate(zip(window, grid, strict=True)):
+        place = torch.arange(size, device=corners.device)[None]
+        start = corners[:, axis, None]
+        inside.append((place >= start) & (place < start + side))
+    depth, height, width = inside
+    return (depth[:, :, None, None] & height[:, None, :, None] & width[:, None, None, :])[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slab(Region):
+    """k adjacent slices across any axis take any intensity."""
+
+    name: ClassVar[str] = "slab"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "slab"
+    source: ClassVar[str] = "own implementation"
+    summary: ClassVar[str] = "Rewrites k adjacent slices across the axis and where it hurts most."
+
+    def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+        """K slices across depth, across height and across width."""
+        depth, height, width = grid
+        return (
+            (min(side, depth), height, width),
+            (depth, min(side, height), width),
+            (depth, height, min(side, width)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cube(Region):
+    """A cube of side k takes any intensity."""
+
+    name: ClassVar[str] = "cube"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "cube"
+    source: ClassVar[str] = "own implementation"
+    summary: ClassVar[str] = "Rewrites a cube of side k at the place that hurts most."
+
+    def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+        """The cube, cut where the grid is smaller."""
+        depth, height, width = grid
+        return ((min(side, depth), min(side, height), min(side, width)),)

@@ -1,0 +1,270 @@
+"""Square attack for volumes: random search with cubes, from the logits alone.
+
+torchattacks' Square moves squares of (B, C, H, W), the same for the whole batch. On folded volumes
+its squares would span rows of several slices; here they are cubes, drawn for each volume.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.norms import L2_RMS, LINF
+from benchharness.attacks.objectives import margin
+from benchharness.attacks.sparse import box_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchharness.attacks.draws import Draws
+    from benchharness.attacks.norms import Budget
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Queries of 10,000 after which the fraction of voxels is halved: Square's schedule."""
+
+
+def fraction(query: int, queries: int, initial: float) -> float:
+    """Share of the voxels that a proposal changes, on the schedule rescaled to `queries`."""
+    scaled = int(query / queries * 10_000)
+    return float(initial / 2 ** sum(scaled > limit for limit in _HALVINGS))
+
+
+def window_of(share: float, grid: tuple[int, int, int], least: int) -> tuple[int, int, int]:
+    """Size of a cube with a share of a grid's voxels, cut where the grid is smaller.
+
+    Args:
+        share: Of the voxels.
+        grid: (D, H, W).
+        least: Smallest side.
+    """
+    voxels = grid[0] * grid[1] * grid[2]
+    # A flat grid has no third axis to share the voxels with.
+    axes = max(1, sum(size > 1 for size in grid))
+    side = max(round((share * voxels) ** (1 / axes)), least)
+    depth, height, width = (min(side, size) for size in grid)
+    return depth, height, width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """Where the search stands, for the volumes that are still correct."""
+
+    clean: Tensor
+    """(n, C, D, H, W)."""
+    point: Tensor
+    """(n, C, D, H, W), the best so far."""
+    draws: Draws
+    """Of these volumes."""
+    severity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square(Attack):
+    """What both norms share: a proposal is kept if it raises the margin."""
+
+    budget: ClassVar[Budget]
+    uses_gradient: ClassVar[bool] = False
+    traced: ClassVar[bool] = False
+
+    queries: int = parameter(5000, low=1)
+    """Forward passes for one volume, the first proposal included; fewer once it is broken."""
+    initial_share: float = parameter(0.8, low=0.0, high=1.0)
+    """Share of the voxels that the first proposals change."""
+
+    def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
+        """One forward pass to see which volumes are correct, and the queries."""
+        return Cost(forward=1 + self.queries, backward=0)
+
+    @abstractmethod
+    def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
+        """The first proposal, inside the ball and [0, 1]."""
+
+    @abstractmethod
+    def propose(self, state: State, share: float) -> Tensor:
+        """Change a share of the voxels; inside the ball and [0, 1]."""
+
+    @torch.no_grad()
+    def perturb(self, batch: Batch) -> Tensor:
+        """Search until a volume is broken or the queries are spent."""
+        best = batch.volumes.clone()
+        untouched, broken = self._look(batch, best, None)
+        value = untouched.clone()
+        spent = torch.zeros_like(batch.labels)
+        for query in range(self.queries):
+            rows = (~broken).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            clean, draws = batch.volumes[rows], batch.draws.select(rows.tolist())
+            if query == 0:
+                proposal = self.start(clean, draws, batch.severity)
+            else:
+                state = State(clean=clean, point=best[rows], draws=draws, severity=batch.severity)
+                # The schedule counts from the first proposal after the start.
+                proposal = self.propose(
+                    state, fraction(query - 1, self.queries, self.initial_share)
+                )
+            proposal = self.budget.project(proposal, clean, batch.severity)
+            reached, fooled = self._look(batch, proposal, rows)
+            better = (reached > value[rows]) | fooled | (query == 0)
+            chosen = rows[better]
+            best[chosen], value[chosen] = proposal[better], reached[better]
+            broken[rows] = fooled
+            spent[rows] += 1
+        batch.findings.update(queries=spent)
+        # The search begins at a random proposal, and may end below where the clean volume is.
+        lost = (value < untouched) & ~broken
+        best[lost] = batch.volumes[lost]
+        return best
+
+    @staticmethod
+    def _look(batch: Batch, volumes: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Margin and whether the prediction is wrong."""
+        labels = batch.labels if rows is None else batch.labels[rows]
+        logits = batch.classifier(volumes).float()
+        return margin(logits, labels), logits.argmax(1) != labels
+
+
+_SOURCE = "Andriushchenko, Croce, Flammarion & Hein, ECCV 2020, arXiv 1912.00049; "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square3D(Square):
+    """Square attack in the L∞ ball with cubes."""
+
+    name: ClassVar[str] = "square3d"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = _SOURCE + "own implementation"
+    summary: ClassVar[str] = (
+        "Random search: cubes of ±ε, ever smaller, kept where the margin rises."
+    )
+    budget: ClassVar[Budget] = LINF
+
+    def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
+        """Stripes of ±ε along depth and height, as the original's run along the height."""
+        count, channels, *_, width = clean.shape
+        signs = draws.signs(clean.new_empty(count, channels, 1, 1, width))
+        return (clean + severity * signs).clamp(0, 1)
+
+    def propose(self, state: State, share: float) -> Tensor:
+        """Set one cube of each volume to +ε or −ε, the sign drawn for each channel."""
+        count, channels, depth, height, width = state.clean.shape
+        grid = (depth, height, width)
+        window = window_of(share, grid, 1)
+        mask = box_mask(corners(state.draws, count, window, grid), window, grid)
+        signs = state.draws.signs(state.clean.new_empty(count, channels, 1, 1, 1))
+        return torch.where(mask, (state.clean + state.severity * signs).clamp(0, 1), state.point)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square3DL2(Square):
+    """Square attack in the L2 ball with cubes."""
+
+    name: ClassVar[str] = "square3d_l2"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = _SOURCE + "own implementation"
+    summary: ClassVar[str] = (
+        "Random search: moves the budget of one cube into another, kept where the margin rises."
+    )
+    budget: ClassVar[Budget] = L2_RMS
+
+    def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
+        """A lattice of bumps, a fifth of the grid wide, each with its own sign."""
+        count, channels, *grid = clean.shape
+        window = tuple(max(size // 5, 1) for size in grid)
+        cells = tuple(size // side for size, side in zip(grid, window, strict=True))
+        signs = draws.signs(clean.new_empty(count, channels, *cells))
+        shape = bump(window, clean)
+        lattice = torch.kron(signs, shape.view(1, 1, *window))
+        delta = torch.zeros_like(clean)
+        used = tuple(slice(0, size) for size in lattice.shape[2:])
+        delta[(slice(None), slice(None), *used)] = lattice
+        return (clean + severity * L2_RMS.spread(delta)).clamp(0, 1)
+
+    def propose(self, state: State, share: float) -> Tensor:
+        """Erase one cube, and put its budget and what was unused into a bump in another.
+
+        A bump is positive in one half and negative in the other, across a drawn axis; it is added
+        to what the cube held, as in the original.
+        """
+        count, channels, depth, height, width = state.clean.shape
+        grid = (depth, height, width)
+        window = window_of(share, grid, 3)
+        target = box_mask(corners(state.draws, count, window, grid), window, grid)
+        source = box_mask(corners(state.draws, count, window, grid), window, grid)
+        delta = state.point - state.clean
+        signs = state.draws.signs(state.clean.new_empty(count, channels, 1, 1, 1))
+        axes = state.draws.integers((count, 1), 3)[:, 0]
+        shapes = torch.stack([bump(window, state.clean, axis) for axis in range(3)])[axes]
+        fresh = _placed(shapes[:, None] * signs, target)
+        held = delta * target
+        energy = _energy(delta)
+        free = (state.severity**2 * delta[0].numel() - energy.sum(1, keepdim=True)).clamp_min(0)
+        budget = (free / channels + _energy(delta * (target | source))).sqrt()
+        filled = fresh + _unit(held)
+        filled = _unit(filled) * budget.view(count, channels, 1, 1, 1)
+        delta = torch.where(target, filled, torch.where(source, 0.0, delta))
+        return (state.clean + state.severity * L2_RMS.spread(delta)).clamp(0, 1)
+
+
+def corners(
+    draws: Draws, count: int, window: tuple[int, int, int], grid: tuple[int, int, int]
+) -> Tensor:
+    """Where a window lies in each volume, uniformly among all that fit, (count, 3)."""
+    places = [
+        draws.integers((count, 1), size - side + 1) for size, side in zip(grid, window, strict=True)
+    ]
+    return torch.cat(places, dim=1)
+
+
+def bump(window: tuple[int, ...], like: Tensor, axis: int | None = None) -> Tensor:
+    """A box that is highest in its middle, of L2 norm 1, (d, h, w).
+
+    Nested boxes with heights 1, 1/2², 1/3² … are added up, as the original does with rectangles.
+
+    Args:
+        window: (d, h, w).
+        like: Gives dtype and device.
+        axis: Where given, the two halves across it are bumps of opposite sign.
+    """
+    if axis is not None and window[axis] > 1:
+        near, far = list(window), list(window)
+        near[axis], far[axis] = window[axis] // 2, window[axis] - window[axis] // 2
+        halves = [bump(tuple(near), like), -bump(tuple(far), like)]
+        whole = torch.cat(halves, dim=axis)
+        return whole / whole.square().sum().sqrt()
+    away = [
+        (torch.arange(size, device=like.device) - size // 2)
+        .abs()
+        .view([-1 if other == axis_ else 1 for other in range(3)])
+        for axis_, size in enumerate(window)
+    ]
+    ring = torch.maximum(torch.maximum(away[0], away[1]), away[2])
+    layers = [(ring <= layer) / (layer + 1) ** 2 for layer in range(max(window) // 2 + 1)]
+    total = torch.stack(layers).sum(0).to(like.dtype)
+    return total / total.square().sum().sqrt()
+
+
+def _placed(shapes: Tensor, mask: Tensor) -> Tensor:
+    """Put boxes (n, C, d, h, w) where a mask (n, 1, D, H, W) has boxes of the same size."""
+    channels = shapes.shape[1]
+    mask = mask.expand(-1, channels, -1, -1, -1)
+    placed = torch.zeros(mask.shape, dtype=shapes.dtype, device=shapes.device)
+    placed[mask] = shapes.reshape(-1)
+    return placed
+
+
+def _energy(delta: Tensor) -> Tensor:
+    """Sum of squares in each channel, (n, C)."""
+    return delta.square().flatten(2).sum(2)
+
+
+def _unit(delta: Tensor) -> Tensor:
+    """Each channel at L2 norm 1; zero where it is zero."""
+    size = _energy(delta).sqrt()[:, :, None, None, None]
+    return delta / torch.where(size > 0, size, 1.0)

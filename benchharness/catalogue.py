@@ -1,0 +1,91 @@
+"""What there is: rows for `bench list`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchharness import artefacts, attacks, registry
+
+if TYPE_CHECKING:
+    from benchharness.registry import Entry, Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """A table of one registry."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    """Names that stand for several, with their members."""
+
+
+def catalogue(name: Registry) -> Catalogue:
+    """List a registry: every built-in and every plug-in, with sizes, parameters and sources."""
+    columns, row = {
+        "models": (("model", "parameters", "what it is", "from"), _model),
+        "datasets": (("dataset", "what it is", "from"), _dataset),
+        "attacks": (
+            ("attack", "norm", "what it does", "parameters", "passes a volume", "source"),
+            _attack,
+        ),
+        "artefacts": (
+            ("artefact", "group", "what it does", "levels 1 to 5", "plausible for", "source"),
+            _artefact,
+        ),
+    }[name]
+    return Catalogue(
+        columns=columns,
+        rows=tuple(row(entry) for entry in registry.entries(name).values()),
+        groups=tuple(registry.GROUPS[name].items()),
+    )
+
+
+def _model(entry: Entry) -> tuple[str, ...]:
+    factory = registry.import_target(entry.target)
+    with torch.device("meta"):
+        network = factory(2, in_channels=1)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return entry.name, f"{millions:.2f} M", _first_line(factory), entry.source
+
+
+def _dataset(entry: Entry) -> tuple[str, ...]:
+    factory = registry.import_target(entry.target)
+    return entry.name, _first_line(factory), entry.source
+
+
+def _attack(entry: Entry) -> tuple[str, ...]:
+    attack = attacks.build(entry.name, {})
+    settings = ", ".join(f"{key}={value}" for key, value in attack.parameters().items())
+    return (
+        entry.name,
+        attack.norm,
+        attack.summary,
+        settings or "–",
+        str(attack.cost(2)),
+        attack.source,
+    )
+
+
+def _artefact(entry: Entry) -> tuple[str, ...]:
+    artefact = artefacts.build(entry.name)
+    levels = "; ".join(
+        ", ".join(f"{key} {value}" for key, value in artefact.parameters(level))
+        for level in range(1, 6)
+    )
+    return (
+        entry.name,
+        artefact.group,
+        artefact.summary,
+        f"{levels} ({artefact.unit})",
+        ", ".join(sorted(artefact.plausible)) or "–",
+        artefact.source,
+    )
+
+
+def _first_line(target: object) -> str:
+    return (inspect.getdoc(target) or "").partition("\n")[0]

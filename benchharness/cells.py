@@ -1,0 +1,206 @@
+"""Cells, the units of work, of identity and of resume.
+
+A cell is model × dataset × perturbation × severity × seed. Its identity is the SHA-256 of the
+canonical JSON of everything that can change its numbers, and of nothing else: device, batch size
+and software versions are provenance. A plan and a record compute the same identity, which makes
+resuming a set difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value = str | int | float | bool | None | tuple["Value", ...]
+"""What a parameter may be: a JSON scalar or a tuple of such."""
+
+Pairs = tuple[tuple[str, Value], ...]
+"""Named parameters, sorted by name: a mapping that can be hashed and compared."""
+
+Kind = Literal["none", "attack", "artefact"]
+
+
+def canonical_json(value: object) -> str:
+    """Write `value` as JSON with sorted keys and no blanks; NaN and infinity raise ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON of `value`, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def pairs(values: Mapping[str, Any]) -> Pairs:
+    """Freeze a mapping of parameters; lists become tuples, keys are sorted."""
+
+    def freeze(value: Any) -> Value:
+        return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
+
+    return tuple((name, freeze(values[name])) for name in sorted(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKey:
+    """A network as it can be built again: its factory, arguments and preprocessing."""
+
+    name: str
+    """What the user calls it; for people, not part of the identity."""
+    factory: str
+    """Import string `module:attribute`."""
+    arguments: Pairs = ()
+    """Keyword arguments of the factory beyond the number of classes and channels."""
+    preprocessing: Pairs = ()
+    """What stands between a [0, 1] volume and the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointKey:
+    """Where the weights come from: trained by a recipe, or brought by the user."""
+
+    recipe: Pairs | None
+    """Every setting of the recipe, its name and version included; None for brought weights."""
+    seed: int | None
+    """The training seed; None for brought weights."""
+    sha256: str | None
+    """Digest of the weights; None while they are yet to be trained."""
+
+    @property
+    def recipe_name(self) -> str | None:
+        """Name of the recipe, for people; None for brought weights."""
+        return None if self.recipe is None else str(dict(self.recipe)["name"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetKey:
+    """The volumes that a cell is evaluated on."""
+
+    name: str
+    """What the user calls it; for people, not part of the identity."""
+    digest: str
+    """Digest of the data, with its algorithm in front: `md5:…` or `sha256:…`."""
+    split: str
+    """`test`, always, unless a later kind of cell says otherwise."""
+    volumes: str
+    """Digest of the evaluated volumes' ids, in order."""
+    count: int
+    """How many volumes are evaluated."""
+    total: int
+    """How many the split holds; more than `count` marks a subset."""
+    modality: str
+    """`phantom`, `ct`, `shape`, `electron microscopy` or `unknown`; not part of the identity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerturbationKey:
+    """What is done to the volumes, and how strongly."""
+
+    kind: Kind
+    name: str
+    version: int
+    family: str
+    """`clean`, an attack's norm (`linf`, `l2`, …) or an artefact's group (`mr`, `ct`, …)."""
+    parameters: Pairs
+    """Resolved parameters: defaults filled in, nothing left to the library."""
+    severity: float | int | None
+    """ε for L∞ and L2, a count for sparse attacks, a level 1..5 for artefacts; None when clean."""
+    seed: int | None
+    """Perturbation seed; None when clean."""
+
+
+CLEAN = PerturbationKey(
+    kind="none",
+    name="none",
+    version=1,
+    family="clean",
+    parameters=(),
+    severity=None,
+    seed=None,
+)
+"""The perturbation that leaves volumes as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One unit of work; see the module's docstring."""
+
+    model: ModelKey
+    checkpoint: CheckpointKey
+    dataset: DatasetKey
+    perturbation: PerturbationKey
+
+    @property
+    def pending(self) -> bool:
+        """Whether the checkpoint is yet to be trained, so that the identity will still change."""
+        return self.checkpoint.sha256 is None
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that can change this cell's numbers, as 64 hexadecimal digits."""
+        weights: dict[str, Any] = (
+            {"recipe": self.checkpoint.recipe, "seed": self.checkpoint.seed}
+            if self.pending
+            else {"sha256": self.checkpoint.sha256}
+        )
+        perturbation = asdict(self.perturbation)
+        del perturbation["family"]
+        return digest(
+            {
+                "factory": self.model.factory,
+                "arguments": self.model.arguments,
+                "preprocessing": self.model.preprocessing,
+                "checkpoint": weights,
+                "dataset": self.dataset.digest,
+                "split": self.dataset.split,
+                "volumes": self.dataset.volumes,
+                "perturbation": perturbation,
+            }
+        )
+
+    def trained(self, sha256: str) -> Cell:
+        """Return this cell once its checkpoint has the given digest."""
+        return replace(self, checkpoint=replace(self.checkpoint, sha256=sha256))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cell as plain JSON values; tuples of pairs become objects."""
+        payload = asdict(self)
+        payload["model"]["arguments"] = dict(self.model.arguments)
+        payload["model"]["preprocessing"] = dict(self.model.preprocessing)
+        payload["perturbation"]["parameters"] = dict(self.perturbation.parameters)
+        if self.checkpoint.recipe is not None:
+            payload["checkpoint"]["recipe"] = dict(self.checkpoint.recipe)
+        return payload
+
+    @classmethod
+    def from_json(cls, payload: Mapping[str, Any]) -> Cell:
+        """Rebuild a cell from `to_json`; raises KeyError or TypeError when parts are missing."""
+        model, checkpoint = dict(payload["model"]), dict(payload["checkpoint"])
+        perturbation = dict(payload["perturbation"])
+        model["arguments"] = pairs(model["arguments"])
+        model["preprocessing"] = pairs(model["preprocessing"])
+        perturbation["parameters"] = pairs(perturbation["parameters"])
+        if checkpoint["recipe"] is not None:
+            checkpoint["recipe"] = pairs(checkpoint["recipe"])
+        return cls(
+            model=ModelKey(**model),
+            checkpoint=CheckpointKey(**checkpoint),
+            dataset=DatasetKey(**payload["dataset"]),
+            perturbation=PerturbationKey(**perturbation),
+        )
+
+
+def format_severity(perturbation: PerturbationKey) -> str:
+    """Write a severity as people do: `8/255`, `0.03`, `level 3`, `12`; empty when clean."""
+    severity = perturbation.severity
+    if severity is None:
+        return ""
+    if perturbation.kind == "artefact":
+        return f"level {severity}"
+    steps = severity * 255
+    if isinstance(severity, float) and abs(steps - round(steps)) < 1e-9 and 0 < severity < 1:
+        return f"{round(steps)}/255"
+    return f"{severity:g}"

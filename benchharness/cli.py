@@ -1,0 +1,282 @@
+"""The command line: parse, call, print, exit code; nothing else.
+
+Heavy packages are imported inside the commands, so that `bench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchharness import __version__
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchharness.config import RunConfig
+    from benchharness.runner import Summary
+
+app = typer.Typer(
+    name="bench",
+    help="How robust is a 3-D medical image classifier, and how sure is that?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class Kind(StrEnum):
+    """What `bench list` lists."""
+
+    MODELS = "models"
+    DATASETS = "datasets"
+    ATTACKS = "attacks"
+    ARTEFACTS = "artefacts"
+
+
+Models = Annotated[str | None, typer.Option(help="Names or module:factory, separated by commas.")]
+Datasets = Annotated[
+    str | None, typer.Option(help="Names, groups or .npz paths. Default: phantom3d.")
+]
+Recipe = Annotated[
+    str | None, typer.Option(help="How to train: quick or medmnist. Default: the dataset's own.")
+]
+Seeds = Annotated[str | None, typer.Option(help="Training seeds, such as 0,1,2. Default: 0.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1. Default: auto.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of records, predictions and checkpoints. Default: results/local."),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where MedMNIST archives are. Default: $BENCH_DATA_ROOT, else ~/.medmnist."),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with the same keys; flags win.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"benchharness {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+def run_command(
+    models: Models = None,
+    datasets: Datasets = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="Attacks, separated by commas, or all.")
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option(help="Budgets of the attacks. Default: 2/255,8/255.")
+    ] = None,
+    artefacts: Annotated[
+        str | None,
+        typer.Option("--artefacts", "--artifacts", help="Artefacts, or all."),
+    ] = None,
+    severities: Annotated[
+        str | None, typer.Option(help="Levels of the artefacts. Default: 1-5.")
+    ] = None,
+    seeds: Seeds = None,
+    perturbation_seed: Annotated[
+        int | None, typer.Option(help="Seed of attacks and artefacts. Default: 0.")
+    ] = None,
+    recipe: Recipe = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate a stratified subset of so many test volumes.")
+    ] = None,
+    device: Device = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Volumes a forward pass, or auto. Default: auto.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of records, predictions and checkpoints. Default: results/local."
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
+    ] = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Refuse instead of training what is missing.")
+    ] = False,
+    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells and the work, run nothing.")
+    ] = False,
+) -> None:
+    """Measure models × datasets × perturbations; only what is not recorded yet is run."""
+    from benchharness.config import load
+
+    settings = load(
+        config,
+        {
+            "models": models,
+            "datasets": datasets,
+            "attacks": attacks,
+            "eps": eps,
+            "artefacts": artefacts,
+            "severities": severities,
+            "seeds": seeds,
+            "perturbation_seed": perturbation_seed,
+            "recipe": recipe,
+            "limit": limit,
+            "device": device,
+            "batch_size": batch_size,
+            "out": out_dir,
+            "data_root": data_root,
+            "checkpoints": checkpoint or None,
+            "train": False if no_train else None,
+        },
+    )
+    if dry_run:
+        _print_plan(settings)
+        return
+    from benchharness import runner
+    from benchharness.progress import Display
+
+    summary = runner.run(settings, Display(out))
+    _print_summary(summary, settings)
+
+
+@app.command("train")
+def train_command(
+    models: Models = None,
+    datasets: Datasets = None,
+    recipe: Recipe = None,
+    seeds: Seeds = None,
+    device: Device = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder to keep them in. Default: results/local.")
+    ] = None,
+    data_root: DataRoot = None,
+    config: Config = None,
+) -> None:
+    """Train checkpoints that are missing, and write each with its model card."""
+    from benchharness import runner
+    from benchharness.config import load
+    from benchharness.progress import Display
+
+    settings = load(
+        config,
+        {
+            "models": models,
+            "datasets": datasets,
+            "recipe": recipe,
+            "seeds": seeds,
+            "device": device,
+            "out": out_dir,
+            "data_root": data_root,
+        },
+    )
+    summary = runner.train(settings, Display(out))
+    out.print(
+        f"{summary.trained} checkpoints trained, in {settings.out / 'checkpoints'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    _exit_with_failures(summary)
+
+
+@app.command("report")
+def report_command(
+    directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")] = Path(
+        "results/local"
+    ),
+) -> None:
+    """Turn records into tables, plots and one page that a browser opens offline."""
+    from benchharness import report
+
+    written = report.write(directory)
+    out.print(report.overview(directory))
+    for what, where in (
+        ("tables", written.markdown),
+        ("plots", written.plots[0].parent),
+        ("page", written.html),
+    ):
+        out.print(f"{what + ':':<8}{where}", highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """Show the models, datasets, attacks or artefacts that there are."""
+    from benchharness.catalogue import catalogue
+
+    found = catalogue(kind.value)
+    table = Table(*found.columns)
+    for row in found.rows:
+        table.add_row(*row)
+    out.print(table)
+    for name, members in found.groups:
+        out.print(f"{name} = {', '.join(members)}", highlight=False)
+
+
+def _print_plan(settings: RunConfig) -> None:
+    from benchharness import devices
+    from benchharness.estimate import estimate
+    from benchharness.planning import plan
+    from benchharness.records import Store
+    from benchharness.runner import describe, recorded_identities
+
+    devices.resolve(settings.device)
+    planned = plan(settings)
+    recorded = recorded_identities(Store(settings.out))
+    for note in planned.notes:
+        out.print(note, highlight=False, soft_wrap=True)
+    for cell in planned.cells:
+        state = "recorded" if cell.identity in recorded else "to run"
+        state = "to run once trained" if cell.pending else state
+        out.print(f"{state:<20}{describe(cell)}", highlight=False, soft_wrap=True)
+    out.print(str(estimate(planned, recorded)), highlight=False, soft_wrap=True)
+
+
+def _print_summary(summary: Summary, settings: RunConfig) -> None:
+    out.print(
+        f"{summary.evaluated} cells run, {summary.recorded} were recorded already, "
+        f"{summary.trained} checkpoints trained. Records: {settings.out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    _exit_with_failures(summary)
+
+
+def _exit_with_failures(summary: Summary) -> None:
+    if not summary.failures:
+        return
+    err.print(f"{len(summary.failures)} failed:", highlight=False)
+    for failure in summary.failures:
+        err.print(f"  {failure}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except BenchError as error:
+        err.print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("bench: interrupted. The same command goes on from here.", highlight=False)
+        sys.exit(130)

@@ -1,0 +1,265 @@
+"""What a run is asked to do: a TOML file and flags become one frozen `RunConfig`.
+
+Flags win over the file. Every key of the file is a flag's name; two kinds of table go further:
+`[attack.NAME]` sets an attack's parameters and `[model.NAME]` a factory's `arguments` and the
+`preprocessing` in front of it. An unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchharness.cells import Pairs, pairs
+from benchharness.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_OUT = Path("results/local")
+DEFAULT_DATASETS = ("phantom3d",)
+DEFAULT_EPS = (2 / 255, 8 / 255)
+DEFAULT_SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """What a config file says of one model beyond its name."""
+
+    arguments: Pairs = ()
+    preprocessing: Pairs | None = None
+    """None leaves it to the recipe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that `bench run` and `bench train` can be asked; validated, nothing resolved."""
+
+    models: tuple[str, ...]
+    datasets: tuple[str, ...] = DEFAULT_DATASETS
+    attacks: tuple[str, ...] = ()
+    eps: tuple[float, ...] = DEFAULT_EPS
+    """Severities of the attacks, each in [0, 1]."""
+    artefacts: tuple[str, ...] = ()
+    severities: tuple[int, ...] = DEFAULT_SEVERITIES
+    """Levels of the artefacts, each in 1..5."""
+    seeds: tuple[int, ...] = (0,)
+    """Training seeds."""
+    perturbation_seed: int = 0
+    recipe: str | None = None
+    """None trains each dataset with its default recipe."""
+    limit: int | None = None
+    """Evaluate a stratified subset of so many volumes; None evaluates all."""
+    device: str = "auto"
+    batch_size: int | None = None
+    """None chooses by device and volume size."""
+    out: Path = DEFAULT_OUT
+    data_root: Path | None = None
+    checkpoints: tuple[tuple[str, Path], ...] = ()
+    """(`model` or `model@dataset`, file) for weights that the user brings."""
+    train: bool = True
+    """Whether missing checkpoints are trained or refused."""
+    attack_parameters: tuple[tuple[str, Pairs], ...] = ()
+    model_options: tuple[tuple[str, ModelOptions], ...] = ()
+
+
+def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+    """Merge a config file with flags and validate the result.
+
+    Args:
+        path: TOML file, or None.
+        flags: Values by field name as the user typed them; None means not given.
+
+    Raises:
+        BenchError: For an unreadable file, an unknown key, or a value out of its range.
+    """
+    settings = _read(path) if path is not None else {}
+    attack_tables = settings.pop("attack", {})
+    model_tables = settings.pop("model", {})
+    for key in settings:
+        if key not in _PARSERS:
+            raise unknown_name("config key", key, [*_PARSERS, "attack.NAME", "model.NAME"])
+    settings |= {key: value for key, value in flags.items() if value is not None}
+    parsed = {key: _PARSERS[key](key, value) for key, value in settings.items()}
+    if not parsed.get("models"):
+        raise BenchError("no models given. Name some: --models medvit3d_n,resnet3d_18.")
+    return RunConfig(
+        **parsed,
+        attack_parameters=tuple(
+            (name, pairs(_table("attack", name, table)))
+            for name, table in _table("attack", "", attack_tables).items()
+        ),
+        model_options=tuple(
+            (name, _model_options(name, _table("model", name, table)))
+            for name, table in _table("model", "", model_tables).items()
+        ),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise BenchError(f"cannot read config {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"config {path} is not valid TOML: {error}.") from error
+    return {key.replace("-", "_"): value for key, value in content.items()}
+
+
+def _table(kind: str, name: str, value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    where = f"{kind}.{name}" if name else kind
+    raise BenchError(
+        f"config key {where!r} must be a table, got {value!r}. Write [{kind}.NAME] above its keys."
+    )
+
+
+def _model_options(name: str, table: dict[str, Any]) -> ModelOptions:
+    for key in table:
+        if key not in ("arguments", "preprocessing"):
+            raise unknown_name("config key", f"model.{name}.{key}", ["arguments", "preprocessing"])
+    arguments = _table(f"model.{name}", "arguments", table.get("arguments", {}))
+    preprocessing = table.get("preprocessing")
+    return ModelOptions(
+        arguments=pairs(arguments),
+        preprocessing=None
+        if preprocessing is None
+        else pairs(_table(f"model.{name}", "preprocessing", preprocessing)),
+    )
+
+
+def _items(key: str, value: object) -> list[Any]:
+    """The items of a list in TOML, or of a comma-separated text from a flag."""
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",")]
+    if not isinstance(value, list | tuple):
+        value = [value]
+    if not value or any(item == "" for item in value):
+        raise BenchError(f"{_flag(key)} has an empty item: {value!r}. Separate items by one comma.")
+    return list(value)
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    names = _items(key, value)
+    for name in names:
+        if not isinstance(name, str):
+            raise BenchError(f"{_flag(key)} takes names, got {name!r}.")
+    return tuple(dict.fromkeys(names))
+
+
+def _eps(key: str, value: object) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(_epsilon(key, item) for item in _items(key, value)))
+
+
+def _epsilon(key: str, item: object) -> float:
+    try:
+        number = float(Fraction(item.replace(" ", ""))) if isinstance(item, str) else item
+    except (ValueError, ZeroDivisionError, OverflowError):
+        number = None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise BenchError(f"{_flag(key)} takes numbers such as 8/255 or 0.03, got {item!r}.")
+    if not 0 <= number <= 1:
+        raise BenchError(
+            f"{_flag(key)} must lie in [0, 1], the range of intensities, got {item}. "
+            "For 8 grey levels of 255 type 8/255."
+        )
+    return float(number)
+
+
+def _levels(key: str, value: object) -> tuple[int, ...]:
+    levels: list[int] = []
+    for item in _items(key, value):
+        first, dash, last = str(item).partition("-")
+        low, high = _whole(key, first), _whole(key, last if dash else first)
+        if not (1 <= low <= 5 and 1 <= high <= 5 and low <= high):
+            raise BenchError(f"{_flag(key)} takes levels 1 to 5, got {item!r}. Type 1-5 or 1,3,5.")
+        levels += range(low, high + 1)
+    return tuple(dict.fromkeys(levels))
+
+
+def _whole(key: str, item: object) -> int:
+    text = "" if isinstance(item, bool | float) else str(item).strip()
+    if not text.removeprefix("-").isdecimal():
+        raise BenchError(f"{_flag(key)} takes whole numbers, got {item!r}.")
+    return int(text)
+
+
+def _seeds(key: str, value: object) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_seed(key, item) for item in _items(key, value)))
+
+
+def _seed(key: str, value: object) -> int:
+    seed = _whole(key, value)
+    if seed < 0:
+        raise BenchError(f"{_flag(key)} takes numbers from 0 up, got {value!r}.")
+    return seed
+
+
+def _count(key: str, value: object) -> int:
+    count = _whole(key, value)
+    if count < 1:
+        raise BenchError(f"{_flag(key)} must be at least 1, got {count}.")
+    return count
+
+
+def _batch_size(key: str, value: object) -> int | None:
+    return None if value == "auto" else _count(key, value)
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BenchError(f"{_flag(key)} takes a text, got {value!r}.")
+    return value
+
+
+def _path(key: str, value: object) -> Path:
+    return value if isinstance(value, Path) else Path(_text(key, value)).expanduser()
+
+
+def _switch(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BenchError(f"{_flag(key)} is true or false, got {value!r}.")
+    return value
+
+
+def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
+    if isinstance(value, dict):
+        value = [f"{name}={path}" for name, path in value.items()]
+    given: dict[str, Path] = {}
+    for item in _items(key, value):
+        name, equals, path = str(item).partition("=")
+        if not (name and equals and path):
+            raise BenchError(f"{_flag(key)} takes model=path or model@dataset=path, got {item!r}.")
+        given[name] = Path(path).expanduser()
+    return tuple(given.items())
+
+
+def _flag(key: str) -> str:
+    return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
+
+
+_FLAGS = {"checkpoints": "checkpoint", "train": "no-train"}
+
+_PARSERS: dict[str, Any] = {
+    "models": _names,
+    "datasets": _names,
+    "attacks": _names,
+    "eps": _eps,
+    "artefacts": _names,
+    "severities": _levels,
+    "seeds": _seeds,
+    "perturbation_seed": _seed,
+    "recipe": _text,
+    "limit": _count,
+    "device": _text,
+    "batch_size": _batch_size,
+    "out": _path,
+    "data_root": _path,
+    "checkpoints": _checkpoints,
+    "train": _switch,
+}

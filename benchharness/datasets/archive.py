@@ -1,0 +1,233 @@
+"""Archives in MedMNIST's layout: one .npz with images and labels of three splits.
+
+Images are `{train,val,test}_images`, uint8, (N, D, H, W) or (N, D, H, W, C); flat images, (N, H, W)
+or (N, H, W, C), become volumes of depth 1. Labels are `{train,val,test}_labels`, integers, (N,) or
+(N, 1). Nothing is ever unpickled, and no array is allocated before its header agrees with the size
+of the archive's member, so that a few bytes cannot claim all memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from benchharness.datasets.base import Dataset, Split, SplitName
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+_CHANNELS = (1, 3)
+_DEFAULT_MEMORY = 16 * 2**30
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    EOFError,
+    ValueError,
+    RuntimeError,  # encrypted members; unknown compression is its subclass
+)
+"""What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Archive:
+    """What an archive holds."""
+
+    md5: str
+    """MD5 of the file, 32 hexadecimal digits."""
+    train: Split
+    val: Split
+    test: Split
+
+
+def load(path: Path) -> Dataset:
+    """Load an archive as a dataset named after its file.
+
+    Classes are 0 up to the largest label.
+
+    Raises:
+        BenchError: When the file is absent, damaged, or not in MedMNIST's layout.
+    """
+    found = read(path, name=path.stem)
+    splits = (found.train, found.val, found.test)
+    count = max(int(split.labels.max()) for split in splits) + 1
+    if count < 2:
+        raise BenchError(f"{path}: every label is 0; a classifier needs at least two classes.")
+    return Dataset(
+        name=path.stem,
+        classes=tuple(f"class {label}" for label in range(count)),
+        modality="unknown",
+        digest=f"md5:{found.md5}",
+        default_recipe="quick",
+        train=found.train,
+        val=found.val,
+        test=found.test,
+    )
+
+
+def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
+    """Read and check an archive.
+
+    Args:
+        path: The .npz file.
+        name: Put in front of the volumes' ids: `name/split/index`.
+        md5: What the file's MD5 must be; None accepts any.
+
+    Raises:
+        BenchError: When the file is absent, is another than `md5` says, is damaged, or is not in
+            MedMNIST's layout.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+            if md5 is not None and found.hexdigest() != md5:
+                raise BenchError(
+                    f"{path} is not the published {name}: its MD5 is {found.hexdigest()}, expected "
+                    f"{md5}. Remove it to download it again, or load it as what it is by its path."
+                )
+            arrays = _arrays(stream, path)
+    except OSError as error:
+        raise BenchError(
+            f"cannot read {path}: {error.strerror or error}. Pass the path of an .npz archive."
+        ) from error
+    splits = {split: _split(arrays, split, path, name) for split in SPLITS}
+    grids = {split: splits[split].volumes.shape[1:] for split in SPLITS}
+    if len(set(grids.values())) > 1:
+        shapes = ", ".join(f"{split} {shape}" for split, shape in grids.items())
+        raise BenchError(
+            f"{path}: the splits differ in channels or grid, (C, D, H, W): {shapes}. Resample them "
+            "to one grid."
+        )
+    return Archive(
+        md5=found.hexdigest(), train=splits["train"], val=splits["val"], test=splits["test"]
+    )
+
+
+def _arrays(stream: IO[bytes], path: Path) -> dict[str, NDArray[np.generic]]:
+    """Read the six arrays, each once, after its header was checked."""
+    keys = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
+    stream.seek(0, os.SEEK_END)
+    if stream.tell() == 0:
+        raise BenchError(f"{path} is empty (0 bytes). Fetch or write it again.")
+    stream.seek(0)
+    try:
+        with zipfile.ZipFile(stream) as container:
+            members = {info.filename.removesuffix(".npy"): info for info in container.infolist()}
+            missing = [key for key in keys if key not in members]
+            if missing:
+                raise BenchError(
+                    f"{path} lacks {', '.join(missing)}; MedMNIST's layout has {', '.join(keys)}."
+                )
+            _check_memory(sum(members[key].file_size for key in keys), path)
+            return {key: _array(container, members[key], f"{path}, {key}") for key in keys}
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BenchError(
+            f"{path} is damaged or not an .npz archive ({reason}). Fetch or write it again."
+        ) from error
+
+
+def _check_memory(wanted: int, path: Path) -> None:
+    try:
+        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        present = _DEFAULT_MEMORY
+    if wanted > present:
+        raise BenchError(
+            f"{path} unpacks to {wanted / 2**30:.1f} GiB, more than the {present / 2**30:.1f} GiB "
+            "of memory here. Use a smaller archive."
+        )
+
+
+def _array(container: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> NDArray[np.generic]:
+    """Read one .npy member; its header must account for its every byte."""
+    with container.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = header(content)
+        if dtype.hasobject:
+            raise BenchError(f"{source} holds pickled objects, which are never loaded.")
+        claimed = math.prod(shape) * dtype.itemsize
+        held = member.file_size - content.tell()
+        if claimed != held:
+            raise BenchError(
+                f"{source}: the header claims shape {shape} of {dtype}, {claimed} bytes, but the "
+                f"archive holds {held}. Fetch or write it again."
+            )
+    with container.open(member) as content:
+        array: NDArray[np.generic] = np.lib.format.read_array(content, allow_pickle=False)
+    return array
+
+
+def _split(arrays: dict[str, NDArray[np.generic]], split: str, path: Path, name: str) -> Split:
+    volumes = _volumes(arrays[f"{split}_images"], f"{path}, {split}_images")
+    labels = _labels(arrays[f"{split}_labels"], f"{path}, {split}_labels")
+    if len(volumes) != len(labels):
+        raise BenchError(
+            f"{path}: {split} has {len(volumes)} images but {len(labels)} labels; each image needs "
+            "one label."
+        )
+    ids = tuple(f"{name}/{split}/{index}" for index in range(len(labels)))
+    return Split(ids=ids, volumes=volumes, labels=labels)
+
+
+def _volumes(images: NDArray[np.generic], source: str) -> NDArray[np.uint8]:
+    """Images in any of the accepted shapes as (N, C, D, H, W)."""
+    if images.dtype != np.uint8:
+        raise BenchError(f"{source} is {images.dtype}; expected uint8 intensities, 0 to 255.")
+    if images.size == 0:
+        raise BenchError(f"{source} has shape {images.shape}, no voxels; expected at least one.")
+    shape = images.shape
+    if len(shape) == 3:  # (N, H, W)
+        laid_out = images[:, None, None]
+    elif len(shape) == 4 and shape[3] in _CHANNELS:  # (N, H, W, C)
+        laid_out = np.moveaxis(images, 3, 1)[:, :, None]
+    elif len(shape) == 4:  # (N, D, H, W)
+        laid_out = images[:, None]
+    elif len(shape) == 5 and shape[4] in _CHANNELS:  # (N, D, H, W, C)
+        laid_out = np.moveaxis(images, 4, 1)
+    else:
+        raise BenchError(
+            f"{source} has shape {shape}; expected (N, D, H, W) or (N, D, H, W, C) with C = 1 or "
+            "3, or flat images, (N, H, W) or (N, H, W, C)."
+        )
+    return np.ascontiguousarray(laid_out, dtype=np.uint8)
+
+
+def _labels(labels: NDArray[np.generic], source: str) -> NDArray[np.int64]:
+    """Labels in either accepted shape as int64 (N,)."""
+    if labels.dtype.kind not in "iu":
+        raise BenchError(f"{source} is {labels.dtype}; expected integer class labels, 0 to K-1.")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise BenchError(
+            f"{source} has shape {labels.shape}; expected (N,) or (N, 1), one label a volume."
+        )
+    if labels.size == 0:
+        raise BenchError(f"{source} has shape {labels.shape}, no labels; expected at least one.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= np.iinfo(np.int32).max:
+        raise BenchError(f"{source} has labels {low}..{high}; expected class labels, 0 to K-1.")
+    return labels.astype(np.int64)

@@ -1,0 +1,119 @@
+"""What a dataset is: three splits of uint8 volumes with ids, labels and a digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from benchharness import randomness
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Modality = Literal["phantom", "ct", "shape", "electron microscopy", "unknown"]
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Split:
+    """Volumes of one split, held once in memory and never copied per epoch."""
+
+    ids: tuple[str, ...]
+    """One name a volume, unique over all datasets: `adrenalmnist3d/test/17`."""
+    volumes: NDArray[np.uint8]
+    """Shape (N, C, D, H, W), 0..255; a network sees them divided by 255."""
+    labels: NDArray[np.int64]
+    """Shape (N,), 0..K−1."""
+    masks: NDArray[np.bool_] | None = None
+    """Shape (N, D, H, W): where the structure that decides the class is, if that is known."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, limit: int | None) -> Split:
+        """Take a stratified subset that depends on the volumes' ids alone.
+
+        Every class keeps its share of the split to within one volume, and at least one volume
+        while the limit allows. Within a class the volumes with the smallest hash of their id are
+        taken, so that a smaller limit is a subset of a larger one wherever the shares allow it.
+
+        Args:
+            limit: How many volumes to take; None or at least N returns the split itself.
+        """
+        if limit is None or limit >= len(self):
+            return self
+        classes, counts = np.unique(self.labels, return_counts=True)
+        shares = _shares(counts, limit)
+        chosen: list[int] = []
+        for label, share in zip(classes, shares, strict=True):
+            members = np.flatnonzero(self.labels == label).tolist()
+            ranked = sorted(members, key=lambda index: randomness.seed_of("limit", self.ids[index]))
+            chosen += ranked[: int(share)]
+        order = np.sort(np.asarray(chosen))
+        return Split(
+            ids=tuple(self.ids[index] for index in order),
+            volumes=self.volumes[order],
+            labels=self.labels[order],
+            masks=None if self.masks is None else self.masks[order],
+        )
+
+
+def _shares(counts: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Split `limit` over classes by largest remainder, one volume a class first if possible."""
+    floor = np.ones_like(counts) if limit >= len(counts) else np.zeros_like(counts)
+    ideal = counts * (limit / counts.sum())
+    shares: NDArray[np.int64] = np.maximum(np.floor(ideal).astype(np.int64), floor)
+    while shares.sum() > limit:
+        shares[np.argmax(np.where(shares > floor, shares - ideal, -np.inf))] -= 1
+    while shares.sum() < limit:
+        shares[np.argmax(np.where(shares < counts, ideal - shares, -np.inf))] += 1
+    return shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """A dataset as every room of the harness sees it."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Class names, in the order of the labels."""
+    modality: Modality
+    """Decides which artefacts are plausible and whether the shape-set protocol applies."""
+    digest: str
+    """Digest of the data, its algorithm in front: `md5:…` (a file) or `sha256:…` (arrays)."""
+    default_recipe: str
+    """Recipe that `bench run` trains with unless told otherwise."""
+    train: Split
+    val: Split
+    test: Split
+
+    def __post_init__(self) -> None:
+        for name in ("train", "val", "test"):
+            split: Split = getattr(self, name)
+            if len(split) == 0:
+                raise BenchError(f"dataset {self.name!r} has no volumes in its {name} split.")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise BenchError(
+                    f"dataset {self.name!r} has labels {low}..{high} in its {name} split but "
+                    f"{len(self.classes)} classes; labels must lie in 0..{len(self.classes) - 1}."
+                )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, K."""
+        return len(self.classes)
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels, C."""
+        return int(self.test.volumes.shape[1])
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Size of a volume, (D, H, W)."""
+        depth, height, width = self.test.volumes.shape[2:]
+        return int(depth), int(height), int(width)

@@ -1,0 +1,140 @@
+"""One cell → predictions, metrics and certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from benchharness import costs
+from benchharness.artefacts import Artefact
+from benchharness.attacks import Attack
+from benchharness.classifier import as_float, in_batches
+from benchharness.records import Check, ModelCost, Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from benchharness.cells import Cell
+    from benchharness.classifier import Classifier
+    from benchharness.datasets import Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluated:
+    """What one cell gave."""
+
+    predictions: Predictions
+    certificate: tuple[Check, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    cost: ModelCost | None = None
+
+
+def evaluate(
+    cell: Cell,
+    classifier: Classifier,
+    split: Split,
+    perturbation: Attack | Artefact | None,
+    *,
+    batch_size: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Evaluated:
+    """Measure one cell.
+
+    Args:
+        cell: What is measured; its severity and perturbation seed are used here.
+        classifier: The trained network with its preprocessing.
+        split: The evaluated volumes.
+        perturbation: None for a clean cell.
+        batch_size: Volumes a forward pass; halved when memory runs out.
+        progress: Called with the number of volumes finished since the last call.
+
+    Raises:
+        CellError: When the network or the perturbation gave something that is not a result.
+    """
+    if isinstance(perturbation, Attack):
+        return _attacked(cell, classifier, split, perturbation, batch_size, progress)
+    if isinstance(perturbation, Artefact):
+        return _corrupted(cell, classifier, split, perturbation, batch_size, progress)
+    logits = classifier.predict(split.volumes, batch_size, progress=progress)
+    depth, height, width = split.volumes.shape[2:]
+    shape = (split.volumes.shape[1], depth, height, width)
+    return Evaluated(predictions=_predictions(split, logits), cost=costs.measure(classifier, shape))
+
+
+def _corrupted(
+    cell: Cell,
+    classifier: Classifier,
+    split: Split,
+    artefact: Artefact,
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> Evaluated:
+    severity, seed = cell.perturbation.severity, cell.perturbation.seed
+    assert isinstance(severity, int)
+    assert seed is not None
+    clipped: list[float] = []
+
+    def logits(batch: slice) -> NDArray[np.float32]:
+        volumes = as_float(split.volumes[batch], "cpu")
+        corrupted = [
+            artefact(volume, severity=severity, id=name, seed=seed)
+            for volume, name in zip(volumes, split.ids[batch], strict=True)
+        ]
+        answer = classifier.predict(torch.stack([c.volume for c in corrupted]), batch_size)
+        clipped.extend(c.clipped for c in corrupted)
+        return answer
+
+    parts = list(in_batches(logits, len(split), batch_size, progress=progress))
+    return Evaluated(
+        predictions=_predictions(split, np.concatenate(parts)),
+        facts={"clipped_fraction": float(np.mean(clipped))},
+    )
+
+
+def _attacked(
+    cell: Cell,
+    classifier: Classifier,
+    split: Split,
+    attack: Attack,
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> Evaluated:
+    severity, seed = cell.perturbation.severity, cell.perturbation.seed
+    assert severity is not None
+    assert seed is not None
+    outcomes = []
+
+    def logits(batch: slice) -> NDArray[np.float32]:
+        volumes = as_float(split.volumes[batch], classifier.device)
+        labels = torch.from_numpy(split.labels[batch]).to(classifier.device)
+        outcome = attack(
+            classifier, volumes, labels, severity=severity, ids=split.ids[batch], seed=seed
+        )
+        # The volumes have served: kept, they would fill the device.
+        outcomes.append(replace(outcome, volumes=outcome.volumes[:0]))
+        return outcome.logits
+
+    parts = list(in_batches(logits, len(split), batch_size, progress=progress))
+    findings = {
+        name: np.concatenate([outcome.findings[name] for outcome in outcomes])
+        for name in outcomes[0].findings
+    }
+    return Evaluated(
+        predictions=_predictions(split, np.concatenate(parts), findings),
+        certificate=attack.certificate(
+            outcomes, severity=severity, num_classes=classifier.num_classes
+        ),
+    )
+
+
+def _predictions(
+    split: Split, logits: NDArray[np.float32], extra: dict[str, NDArray[np.float32]] | None = None
+) -> Predictions:
+    return Predictions(
+        ids=np.asarray(split.ids), labels=split.labels, logits=logits, extra=extra or {}
+    )

@@ -1,0 +1,235 @@
+"""Point metrics on labels and logits; pure NumPy and SciPy, so that any follows from a stored file.
+
+Accuracy and AUC are those of `medmnist.Evaluator` 3.0.2 on the softmax of the logits: with two
+classes the second probability is held against 0.5 and is the score; with more, the first of the
+largest wins and the AUC is the unweighted mean of each class against the rest. An undefined value
+is None and says why; it is never NaN and never 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int64]
+    Logits = NDArray[np.floating]
+    Values = dict[str, float | None]
+
+CALIBRATION_BINS = 15
+
+NAMES = ("accuracy", "auc", "balanced_accuracy", "brier", "ece", "nll")
+"""Every metric of `compute`."""
+
+
+def softmax(logits: Logits) -> NDArray[np.float64]:
+    """Probabilities (N, K) of logits (N, K).
+
+    In float64, where a probability reaches 1 only at a margin of 37; in float32 it does at 17, and
+    confident volumes would tie that a network does tell apart.
+    """
+    probabilities: NDArray[np.float64] = special.softmax(logits.astype(np.float64), axis=1)
+    return probabilities
+
+
+def predicted_classes(logits: Logits) -> Labels:
+    """Predicted class (N,): whether p₁ > 0.5 with two classes, else the first of the largest."""
+    probabilities = softmax(logits)
+    if logits.shape[1] == 2:
+        return (probabilities[:, 1] > 0.5).astype(np.int64)
+    return probabilities.argmax(axis=1)
+
+
+def correct(labels: Labels, logits: Logits) -> NDArray[np.bool_]:
+    """Which volumes (N,) are classified correctly."""
+    return predicted_classes(logits) == labels
+
+
+def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Logit of the label minus the largest other, (N,); negative where misclassified.
+
+    A margin of exactly 0 is a tie, which the lowest class wins.
+    """
+    values = logits.astype(np.float64)
+    rows = np.arange(len(labels))
+    own = values[rows, labels]
+    values[rows, labels] = -np.inf
+    margin: NDArray[np.float64] = own - values.max(axis=1)
+    return margin
+
+
+def absent_classes(labels: Labels, num_classes: int) -> str:
+    """Say which classes have no volume, `class 2 has no volume`; empty when none lacks one."""
+    absent = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if not absent:
+        return ""
+    listing = ", ".join(map(str, absent))
+    return f"class {listing} has no volume" if len(absent) == 1 else f"classes {listing} have none"
+
+
+def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
+    """Every point metric of one cell.
+
+    Args:
+        labels: (N,), 0..K−1.
+        logits: (N, K), K ≥ 2, finite.
+
+    Returns:
+        The values by name (`NAMES`), None where undefined, and for each None its reason. `nll` is
+        in nats; the ranges of the others stand at their functions.
+
+    Raises:
+        BenchError: When the arrays do not fit each other or a logit is not finite.
+    """
+    _check(labels, logits)
+    if len(labels) == 0:
+        return dict.fromkeys(NAMES), dict.fromkeys(NAMES, "no volumes")
+    values: Values = dict.fromkeys(NAMES)
+    values["accuracy"] = float(correct(labels, logits).mean())
+    values["brier"] = float(brier_scores(labels, logits).mean())
+    values["nll"] = float(log_losses(labels, logits).mean())
+    values["ece"] = float(np.abs(calibration_gaps(labels, logits).mean(axis=0)).sum())
+    if reason := absent_classes(labels, logits.shape[1]):
+        return values, {"auc": reason, "balanced_accuracy": reason}
+    values["auc"] = auc(labels, logits)
+    values["balanced_accuracy"] = float(recalls(labels, logits).mean())
+    return values, {}
+
+
+def auc(labels: Labels, logits: Logits) -> float:
+    """Area under the ROC curve in [0, 1], ties counting one half; every class needs a volume."""
+    from sklearn.metrics import roc_auc_score
+
+    scores = softmax(logits)
+    if logits.shape[1] == 2:
+        return float(roc_auc_score(labels, scores[:, 1]))
+    # Summed and divided as the Evaluator does, which keeps the last bit the same.
+    areas = [roc_auc_score(labels == k, scores[:, k]) for k in range(logits.shape[1])]
+    return float(sum(areas) / len(areas))
+
+
+def recalls(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Share of each class that is classified correctly, (K,); every class needs a volume.
+
+    Its mean is the balanced accuracy.
+    """
+    right = correct(labels, logits)
+    return np.array([right[labels == k].mean() for k in range(logits.shape[1])])
+
+
+def brier_scores(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Squared distance of the probabilities from the one-hot label, (N,), in [0, 2].
+
+    Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78,
+    1950, which sums over all classes.
+    """
+    distances = softmax(logits)
+    distances[np.arange(len(labels)), labels] -= 1
+    scores: NDArray[np.float64] = np.square(distances).sum(axis=1)
+    return scores
+
+
+def log_losses(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Negative logarithm of the label's probability in nats, (N,), at least 0."""
+    logarithms: NDArray[np.float64] = special.log_softmax(logits.astype(np.float64), axis=1)
+    return -logarithms[np.arange(len(labels)), labels]
+
+
+def calibration_gaps(labels: Labels, logits: Logits) -> NDArray[np.float64]:
+    """Correctness minus confidence of each volume in the column of its bin, (N, 15).
+
+    The sum of the absolute column means is the expected calibration error in [0, 1]: Guo et al.,
+    "On calibration of modern neural networks", ICML 2017, equation 3, with 15 equal bins of the
+    largest probability, each open on its left.
+    """
+    confidence = softmax(logits).max(axis=1)
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
+    gaps = np.zeros((len(labels), CALIBRATION_BINS))
+    gaps[np.arange(len(labels)), bins] = correct(labels, logits) - confidence
+    return gaps
+
+
+def flip_rate(clean: Logits, perturbed: Logits) -> float | None:
+    """Share of volumes in [0, 1] whose predicted class changed; None without volumes.
+
+    Args:
+        clean: (N, K).
+        perturbed: (N, K), of the same volumes in the same order.
+    """
+    if len(clean) == 0:
+        return None
+    return float((predicted_classes(clean) != predicted_classes(perturbed)).mean())
+
+
+def corruption_error(
+    errors: Sequence[float], reference: Sequence[float]
+) -> tuple[float | None, str]:
+    """Error summed over severities, relative to that of a reference network.
+
+    CE = Σₛ e(model, s) / Σₛ e(reference, s): Hendrycks & Dietterich, "Benchmarking neural network
+    robustness to common corruptions and perturbations", ICLR 2019. With e = 1 − balanced accuracy
+    it is the BE of MedMNIST-C (Di Salvo et al., 2024).
+
+    Args:
+        errors: The network's error at each severity, in [0, 1].
+        reference: The reference network's at the same severities.
+
+    Returns:
+        The ratio and "", or None and the reason.
+    """
+    _check_severities(errors, reference)
+    return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
+
+
+def relative_corruption_error(
+    errors: Sequence[float], clean: float, reference: Sequence[float], reference_clean: float
+) -> tuple[float | None, str]:
+    """Error that a corruption adds, relative to what it adds to a reference network's.
+
+    relative CE = Σₛ (e(model, s) − e_clean) / Σₛ (e(reference, s) − e_clean(reference)); source
+    and arguments as in `corruption_error`. Where the corruption does not harm the reference the
+    ratio has no meaning: it would reward harm or explode.
+    """
+    _check_severities(errors, reference)
+    added = sum(error - clean for error in errors)
+    added_to_reference = sum(error - reference_clean for error in reference)
+    return _ratio(added, added_to_reference, "the corruption adds no error to the reference")
+
+
+def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
+    # Accuracies are multiples of 1/N; what is smaller than any of them is rounding.
+    return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
+
+
+def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> None:
+    if len(errors) != len(reference) or not errors:
+        raise BenchError(
+            f"a corruption error needs the same severities of both networks, got {len(errors)} of "
+            f"the network and {len(reference)} of the reference. Run both over one grid."
+        )
+
+
+def _check(labels: Labels, logits: Logits) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1]:
+        raise BenchError(
+            "metrics need labels (N,) and logits (N, K) with K ≥ 2, got "
+            f"{labels.shape} and {logits.shape}. Give one label and one row of logits a volume."
+        )
+    if not np.isfinite(logits).all():
+        raise BenchError(
+            f"metrics need finite logits, got {int((~np.isfinite(logits)).sum())} that are not. "
+            "Give the network's raw output of a run that did not fail."
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise BenchError(
+            f"labels must lie in 0..{logits.shape[1] - 1}, got {labels.min()}..{labels.max()}. "
+            "Give logits of a network with one output a class."
+        )

@@ -1,0 +1,294 @@
+"""From a `RunConfig` to cells: names are resolved, data and weights located, nothing is run.
+
+Whatever a user can get wrong is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchharness import artefacts, attacks, checkpoints, datasets, recipes, registry
+from benchharness.cells import (
+    CLEAN,
+    Cell,
+    CheckpointKey,
+    DatasetKey,
+    ModelKey,
+    PerturbationKey,
+    digest,
+)
+from benchharness.classifier import Preprocessing
+from benchharness.config import ModelOptions
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from benchharness.artefacts import Artefact
+    from benchharness.attacks import Attack
+    from benchharness.config import RunConfig
+    from benchharness.datasets import Dataset, Split
+    from benchharness.recipes import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """One network on one dataset, and every cell to be measured with it."""
+
+    model: ModelKey
+    dataset: Dataset
+    split: Split
+    """The evaluated volumes: the test split, or a subset of it."""
+    weights: Path
+    """Where the weights are, or will be."""
+    recipe: Recipe | None
+    """How to train them; None for weights that the user brought."""
+    seed: int | None
+    """Training seed; None for weights that the user brought."""
+    cells: tuple[Cell, ...]
+
+    @property
+    def to_train(self) -> bool:
+        """Whether the weights are yet to be trained."""
+        return self.cells[0].pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """Everything that a run will do."""
+
+    work: tuple[Work, ...]
+    perturbations: Mapping[str, Attack | Artefact]
+    """By name; clean cells have none."""
+    notes: tuple[str, ...]
+    """What was left out and why, a line each."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, in the order in which they run."""
+        return tuple(cell for work in self.work for cell in work.cells)
+
+
+def plan(config: RunConfig) -> Plan:
+    """Resolve a config into cells.
+
+    Raises:
+        BenchError: For an unknown name, unusable data, a checkpoint that is absent or does not
+            fit, a device that is not there, or a perturbation that a dataset does not allow.
+    """
+    models = _models(config)
+    chosen_attacks = _attacks(config)
+    chosen_artefacts = {
+        name: artefacts.build(name) for name in registry.expand("artefacts", config.artefacts)
+    }
+    _refuse_shared_names(chosen_attacks, chosen_artefacts)
+    notes: list[str] = []
+    work: list[Work] = []
+    for dataset_name in registry.expand("datasets", config.datasets):
+        dataset = datasets.load(dataset_name, config.data_root)
+        usable, skipped = _applicable(config, chosen_attacks, dataset)
+        notes += skipped
+        perturbations = (
+            CLEAN,
+            *_attack_keys(config, usable, dataset),
+            *_artefact_keys(config, chosen_artefacts),
+        )
+        for model in models:
+            work += _work(config, model, dataset, perturbations)
+    perturbations_by_name: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
+    return Plan(work=tuple(work), perturbations=perturbations_by_name, notes=tuple(notes))
+
+
+def _models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
+    options = dict(config.model_options)
+    keys: dict[str, ModelKey] = {}
+    for typed in registry.expand("models", config.models):
+        entry = registry.resolve("models", typed)
+        registry.import_target(entry.target)
+        if entry.name in keys:
+            raise BenchError(
+                f"two models are called {entry.name!r} ({keys[entry.name].factory} and "
+                f"{entry.target}). Rename one factory, or run them into two --out folders."
+            )
+        arguments = options.get(entry.name, ModelOptions()).arguments
+        keys[entry.name] = ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
+    for what, names in (
+        ("[model.NAME] of the config", options),
+        ("--checkpoint", {name.partition("@")[0]: path for name, path in config.checkpoints}),
+    ):
+        for name in names:
+            if name not in keys:
+                raise BenchError(
+                    f"{what} speaks of {name!r}, which is not among the models of this run "
+                    f"({', '.join(keys)}). Add it to --models or take it out."
+                )
+    return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
+
+
+def _attacks(config: RunConfig) -> dict[str, Attack]:
+    names = registry.expand("attacks", config.attacks)
+    parameters = {name: dict(values) for name, values in config.attack_parameters}
+    for name in parameters:
+        if name not in names:
+            raise BenchError(
+                f"[attack.{name}] of the config sets parameters of an attack that this run does "
+                f"not use. Add {name} to --attacks or take the table out."
+            )
+    return {name: attacks.build(name, parameters.get(name, {})) for name in names}
+
+
+def _refuse_shared_names(*chosen: Mapping[str, object]) -> None:
+    first, second = chosen
+    for name in first.keys() & second.keys():
+        raise BenchError(f"{name!r} names an attack and an artefact. Rename one of the plug-ins.")
+
+
+def _applicable(
+    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset
+) -> tuple[dict[str, Attack], list[str]]:
+    """Attacks that a dataset allows; one that a group brought in is left out with a note."""
+    usable, notes = {}, []
+    for name, attack in chosen.items():
+        try:
+            attack.check(dataset.num_classes)
+        except BenchError as error:
+            if name in config.attacks:
+                raise
+            notes.append(f"{name} left out on {dataset.name}: {error}")
+        else:
+            usable[name] = attack
+    return usable, notes
+
+
+def _attack_keys(
+    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset
+) -> Iterator[PerturbationKey]:
+    for attack in chosen.values():
+        for severity in config.eps:
+            yield PerturbationKey(
+                kind="attack",
+                name=attack.name,
+                version=attack.version,
+                family=attack.norm,
+                parameters=attack.resolved(dataset.num_classes, severity),
+                severity=severity,
+                seed=config.perturbation_seed,
+            )
+
+
+def _artefact_keys(config: RunConfig, chosen: Mapping[str, Artefact]) -> Iterator[PerturbationKey]:
+    for artefact in chosen.values():
+        for level in config.severities:
+            yield PerturbationKey(
+                kind="artefact",
+                name=artefact.name,
+                version=artefact.version,
+                family=artefact.group,
+                parameters=artefact.parameters(level),
+                severity=level,
+                seed=config.perturbation_seed,
+            )
+
+
+def _work(
+    config: RunConfig,
+    model: tuple[ModelKey, ModelOptions],
+    dataset: Dataset,
+    perturbations: tuple[PerturbationKey, ...],
+) -> Iterator[Work]:
+    key, options = model
+    split = dataset.test.subset(config.limit)
+    dataset_key = DatasetKey(
+        name=dataset.name,
+        digest=dataset.digest,
+        split="test",
+        volumes=digest(split.ids),
+        count=len(split),
+        total=len(dataset.test),
+        modality=dataset.modality,
+    )
+    for located in _weights(config, key, options, dataset):
+        cells = tuple(
+            Cell(
+                model=located.model,
+                checkpoint=located.checkpoint,
+                dataset=dataset_key,
+                perturbation=perturbation,
+            )
+            for perturbation in perturbations
+        )
+        yield Work(
+            model=located.model,
+            dataset=dataset,
+            split=split,
+            weights=located.path,
+            recipe=located.recipe,
+            seed=located.checkpoint.seed,
+            cells=cells,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Located:
+    model: ModelKey
+    checkpoint: CheckpointKey
+    path: Path
+    recipe: Recipe | None
+
+
+def _weights(
+    config: RunConfig, key: ModelKey, options: ModelOptions, dataset: Dataset
+) -> Iterator[_Located]:
+    """Find the weights of a model on a dataset: brought, trained already, or to be trained."""
+    brought = dict(config.checkpoints)
+    path = brought.get(f"{key.name}@{dataset.name}", brought.get(key.name))
+    if path is not None:
+        model = _preprocessed(key, options, Preprocessing())
+        checkpoints.load_classifier(
+            model,
+            path,
+            num_classes=dataset.num_classes,
+            in_channels=dataset.in_channels,
+            device="cpu",
+        )
+        sha256 = checkpoints.file_sha256(path)
+        checkpoint = CheckpointKey(recipe=None, seed=None, sha256=sha256)
+        yield _Located(model=model, checkpoint=checkpoint, path=path, recipe=None)
+        return
+    recipe = recipes.find(config.recipe or dataset.default_recipe)
+    model = _preprocessed(key, options, recipe.preprocessing(dataset.modality))
+    settings = recipe.to_pairs()
+    for seed in config.seeds:
+        directory = checkpoints.folder(
+            config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
+        )
+        card = checkpoints.read_card(directory)
+        if card is None:
+            if not config.train:
+                raise BenchError(
+                    f"no checkpoint of {model.name} on {dataset.name} (recipe {recipe.name}, seed "
+                    f"{seed}) in {config.out}. Drop --no-train to train it, or pass "
+                    f"--checkpoint {model.name}=PATH."
+                )
+            checkpoints.check_arguments(model)
+        yield _Located(
+            model=model,
+            checkpoint=CheckpointKey(
+                recipe=settings, seed=seed, sha256=None if card is None else card.sha256
+            ),
+            path=directory / checkpoints.WEIGHTS,
+            recipe=recipe,
+        )
+
+
+def _preprocessed(key: ModelKey, options: ModelOptions, default: Preprocessing) -> ModelKey:
+    """The model with its preprocessing: the config's, else what its training asks for."""
+    if options.preprocessing is None:
+        settings = default.to_pairs()
+    else:
+        settings = Preprocessing.checked(dict(options.preprocessing)).to_pairs()
+    return ModelKey(
+        name=key.name, factory=key.factory, arguments=key.arguments, preprocessing=settings
+    )

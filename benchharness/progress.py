@@ -1,0 +1,130 @@
+"""Progress for people: bars in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from rich.console import Console
+
+_QUIET_S = 15.0
+"""Outside a terminal a long task says how far it is this often."""
+
+
+class Task:
+    """Progress inside one cell or one training."""
+
+    def __init__(self, display: Display, name: str, total: int) -> None:
+        self._display, self._name, self._total = display, name, total
+        self._began = self._spoke = time.monotonic()
+        self._first: int | None = None
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        """Say that `count` more are done."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int, detail: str = "") -> None:
+        """Say that `done` are done in all; `detail` is shown behind the bar."""
+        self._first = self._done if self._first is None else self._first
+        self._done = done
+        self._display.show(done, detail)
+        if time.monotonic() - self._spoke > _QUIET_S and done < self._total:
+            self._spoke = time.monotonic()
+            remark = f", {detail}" if detail else ""
+            left = self.seconds / (done - self._first) * (self._total - done)
+            self._display.line(
+                f"  {self._name}: {done}/{self._total}{remark}, about {left:.0f} s left"
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the task began."""
+        return time.monotonic() - self._began
+
+
+class Display:
+    """What a run shows while it works.
+
+    Args:
+        console: Where to write; bars are drawn when it is a terminal, else plain lines.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._overall = self._bars.add_task("cells", total=None, detail="")
+        self._inner = self._bars.add_task("", total=None, detail="", visible=False)
+        self._done = self._total = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, *, total: int, done: int) -> None:
+        """Say how many cells the plan has and how many are recorded already."""
+        self._total, self._done = total, done
+        self._bars.update(self._overall, total=total, completed=done)
+        if done:
+            self.note(f"{done} of {total} cells are recorded already")
+
+    def advance(self, count: int) -> None:
+        """Say that `count` more cells are done."""
+        self._done += count
+        self._bars.update(self._overall, advance=count)
+
+    @contextmanager
+    def task(self, name: str, *, total: int) -> Iterator[Task]:
+        """Show a task while it runs, and a line with its duration once it is done."""
+        self._bars.reset(self._inner, total=total, description=name, visible=True, detail="")
+        task = Task(self, name, total)
+        yield task
+        self._bars.update(self._inner, visible=False)
+        place = f"[{self._done + 1}/{self._total}] " if self._total else ""
+        self.line(f"{place}{name}: {task.seconds:.1f} s")
+
+    def show(self, done: int, detail: str) -> None:
+        """Move the inner bar."""
+        self._bars.update(self._inner, completed=done, detail=detail)
+
+    def line(self, text: str) -> None:
+        """Write a line where there are no bars."""
+        if not self._live:
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """Write a line, in a terminal too."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

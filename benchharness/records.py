@@ -1,0 +1,313 @@
+"""Records, what is known of a cell after it ran, and the store that keeps them.
+
+A store is a folder: `records.jsonl` (one record a line, append only) and `predictions/` (one .npz a
+cell). Predictions are written and renamed before the line that names them is appended, so a kill at
+any moment loses at most the cell in flight. A line cut short by a kill is dropped on reading and
+cleared by the next writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from benchharness.cells import Cell, canonical_json
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+"""Version of the record's layout; raised when a reader of the old one would misread the new."""
+
+Verdict = Literal["passed", "failed", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of a certificate."""
+
+    name: str
+    """What was checked, in words: `norm within its bound`."""
+    verdict: Verdict
+    value: float | None = None
+    """What was measured; None when not applicable."""
+    bound: float | None = None
+    """What it was held against; None when there is no number to hold it against."""
+    reason: str = ""
+    """Why it failed or does not apply; empty when passed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictions:
+    """What a network answered on the volumes of one cell; any metric follows from it."""
+
+    ids: NDArray[np.str_]
+    """Shape (N,): the volumes' names."""
+    labels: NDArray[np.int64]
+    """Shape (N,)."""
+    logits: NDArray[np.float32]
+    """Shape (N, K), finite."""
+    extra: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Per-volume findings of an attack, each of shape (N,): `norm`, `loss_start`, `loss_end`."""
+
+    def to_bytes(self) -> bytes:
+        """The .npz archive as bytes; the same predictions give the same bytes."""
+        buffer = io.BytesIO()
+        extra = {f"extra_{name}": values for name, values in sorted(self.extra.items())}
+        np.savez_compressed(buffer, ids=self.ids, labels=self.labels, logits=self.logits, **extra)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, source: str) -> Predictions:
+        """Read `to_bytes`; pickled arrays are refused.
+
+        Raises:
+            BenchError: When the archive is not one of ours; the message names `source`.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BenchError(f"cannot read predictions {source}: {error}.") from error
+        extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
+        return cls(ids=ids, labels=labels, logits=logits, extra=extra)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A predictions file as a record names it."""
+
+    path: str
+    """Relative to the store's folder."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCost:
+    """What a network costs; measured with the clean cell."""
+
+    parameters: int
+    """Number of trainable and frozen parameters."""
+    flops: int
+    """Floating-point operations of one forward pass of one volume; a multiply-add counts two."""
+    latency_ms: float
+    """Median milliseconds a volume in a batch of `latency_batch`, on the provenance's device."""
+    latency_batch: int
+    peak_memory_mib: float | None
+    """Peak of the memory that a forward pass of that batch holds, weights included, in MiB; None
+    where the device does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything known of one cell after it ran. One JSON line."""
+
+    cell: Cell
+    status: Literal["ok", "error"]
+    metrics: dict[str, float | None]
+    """Point values by name; None where undefined. Intervals are computed when reading."""
+    undefined: dict[str, str]
+    """For each metric that is None, why."""
+    certificate: tuple[Check, ...]
+    """Record checks; empty for clean cells and artefacts without any."""
+    facts: dict[str, Any]
+    """What the perturbation reports of itself: clipped fraction, effective protocol, …"""
+    cost: ModelCost | None
+    """Only in clean cells."""
+    predictions: Stored | None
+    """None when the cell failed."""
+    provenance: dict[str, Any]
+    """Device, batch size, versions, times, host: what may differ without changing the identity."""
+    error: str | None
+    """One line that says why the cell failed; None when it did not."""
+    schema: int = SCHEMA
+
+    @property
+    def identity(self) -> str:
+        """The cell's identity."""
+        return self.cell.identity
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a record check failed, so that the number must not be ranked."""
+        return any(check.verdict == "failed" for check in self.certificate)
+
+    def to_line(self) -> str:
+        """One line of JSON without its newline; NaN and infinity raise ValueError."""
+        payload = asdict(self)
+        payload["cell"] = self.cell.to_json()
+        payload["identity"] = self.identity
+        return canonical_json(payload)
+
+    @classmethod
+    def from_line(cls, line: str) -> Record:
+        """Read `to_line`.
+
+        Raises:
+            BenchError: When the line is not a record, comes from a newer schema, or its identity
+                does not follow from its cell.
+        """
+        try:
+            payload = json.loads(line, parse_constant=_refuse_constant)
+            schema = payload["schema"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BenchError(f"not a record: {error}.") from error
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise BenchError(f"not a record: its schema is {schema!r}, expected {SCHEMA}.")
+        if schema > SCHEMA:
+            raise BenchError(
+                f"the store has schema {schema}, this benchharness reads up to {SCHEMA}. "
+                "Upgrade with 'pip install --upgrade benchharness'."
+            )
+        try:
+            identity = payload.pop("identity")
+            payload["cell"] = Cell.from_json(payload["cell"])
+            payload["certificate"] = tuple(Check(**check) for check in payload["certificate"])
+            payload["cost"] = None if payload["cost"] is None else ModelCost(**payload["cost"])
+            stored = payload["predictions"]
+            payload["predictions"] = None if stored is None else Stored(**stored)
+            record = cls(**payload)
+            expected = record.identity
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise BenchError(f"not a record of schema {schema}: {error!r}.") from error
+        if identity != expected:
+            raise BenchError(
+                f"record {str(identity)[:12]} does not match its own cell ({expected[:12]}): the "
+                "line was edited. Remove it and run again."
+            )
+        return record
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+class Store:
+    """A folder of records and predictions.
+
+    Args:
+        directory: The folder; created by `writing`, never by reading.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.lines = directory / "records.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where `bench run` and `bench train` keep what they train."""
+        return self.directory / "checkpoints"
+
+    def records(self) -> dict[str, Record]:
+        """The newest record of every identity, in the order of first appearance.
+
+        Raises:
+            BenchError: When a complete line is not a record; the message names file and line.
+        """
+        if not self.lines.exists():
+            return {}
+        found: dict[str, Record] = {}
+        content = self.lines.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        for number, raw in enumerate(complete.splitlines(), start=1):
+            try:
+                record = Record.from_line(raw.decode())
+            except (BenchError, UnicodeDecodeError) as error:
+                raise BenchError(f"{self.lines}, line {number}: {error}") from error
+            found[record.identity] = record
+        return found
+
+    def predictions(self, record: Record) -> Predictions:
+        """The predictions of a record, checked against their hash.
+
+        Raises:
+            BenchError: When the record has none, or the file is gone, changed or unreadable.
+        """
+        if record.predictions is None:
+            raise BenchError(f"record {record.identity[:12]} failed and has no predictions.")
+        path = self.directory / record.predictions.path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BenchError(f"cannot read predictions {path}: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
+            raise BenchError(
+                f"{path} is not the file that was recorded (its SHA-256 differs). Remove it and "
+                "its record, then run again."
+            )
+        return Predictions.from_bytes(content, source=str(path))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store's lock; clears what a killed writer left half-done.
+
+        Raises:
+            BenchError: When another process holds the lock or the folder cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / "predictions").mkdir(exist_ok=True)
+            lock = FileLock(self.directory / ".lock", timeout=0)
+            with lock:
+                self._clear_torn_line()
+                yield
+        except Timeout:
+            raise BenchError(
+                f"another run is writing to {self.directory}. Wait for it, or pass another --out."
+            ) from None
+        except OSError as error:
+            if error.filename is None or not str(error.filename).startswith(str(self.directory)):
+                raise
+            raise BenchError(
+                f"cannot write to {self.directory}: {error.strerror}. Pass another --out."
+            ) from error
+
+    def save_predictions(self, cell: Cell, predictions: Predictions) -> Stored:
+        """Write predictions atomically; call within `writing`, before `append`."""
+        content = predictions.to_bytes()
+        relative = Path("predictions") / f"{cell.identity}.npz"
+        write_atomically(self.directory / relative, content)
+        return Stored(path=relative.as_posix(), sha256=hashlib.sha256(content).hexdigest())
+
+    def append(self, record: Record) -> None:
+        """Append one record durably; call within `writing`."""
+        with self.lines.open("ab") as stream:
+            stream.write(record.to_line().encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _clear_torn_line(self) -> None:
+        if not self.lines.exists():
+            return
+        content = self.lines.read_bytes()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            with self.lines.open("r+b") as stream:
+                stream.truncate(end)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

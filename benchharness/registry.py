@@ -1,0 +1,151 @@
+"""Names of models, datasets, attacks and artefacts, and what they stand for.
+
+A name resolves through (1) the built-in table below, (2) entry points of installed packages in the
+groups `benchharness.models`, `.datasets`, `.attacks` and `.artefacts`, (3) `module:attribute` typed
+by the user. Nothing is imported until it is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from benchharness.errors import BenchError, unknown_name
+
+Registry = Literal["models", "datasets", "attacks", "artefacts"]
+
+_MNIST = "benchharness.datasets.medmnist3d"
+_MEDMNIST3D = ("organ", "nodule", "fracture", "adrenal", "vessel", "synapse")
+
+BUILT_IN: dict[Registry, dict[str, str]] = {
+    "models": {
+        "medvit3d_n": "medvit3d.variants:medvit3d_n",
+        "medvit3d_t": "medvit3d.variants:medvit3d_t",
+        "medvit3d_s": "medvit3d.variants:medvit3d_s",
+        "medvit3d_l": "medvit3d.variants:medvit3d_l",
+        "medvit3d_cbam": "medvit3d.variants:medvit3d_cbam",
+        "resnet3d_18": "baselines.resnet:resnet3d_18",
+        "resnet3d_34": "baselines.resnet:resnet3d_34",
+        "resnet3d_50": "baselines.resnet:resnet3d_50",
+        "medmnist_resnet3d_18": "baselines.resnet:medmnist_resnet3d_18",
+        "medmnist_resnet3d_50": "baselines.resnet:medmnist_resnet3d_50",
+        "densenet3d_121": "baselines.densenet:densenet3d_121",
+    },
+    "datasets": {
+        "phantom3d": "benchharness.datasets.embedded:phantom3d",
+        "phantom3d_64": "benchharness.datasets.embedded:phantom3d_64",
+        **{
+            f"{organ}mnist3d{size}": f"{_MNIST}:{organ}mnist3d{size}"
+            for organ in _MEDMNIST3D
+            for size in ("", "_64")
+        },
+    },
+    "attacks": {
+        "fgsm": "benchharness.attacks.gradient_sign:FGSM",
+        "pgd": "benchharness.attacks.gradient_sign:PGD",
+    },
+    "artefacts": {
+        "motion": "benchharness.artefacts.mr:Motion",
+        "ghosting": "benchharness.artefacts.mr:Ghosting",
+        "bias_field": "benchharness.artefacts.mr:BiasField",
+    },
+}
+
+GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
+    "models": {},
+    "datasets": {
+        "medmnist3d": tuple(f"{organ}mnist3d" for organ in _MEDMNIST3D),
+        "medmnist3d_64": tuple(f"{organ}mnist3d_64" for organ in _MEDMNIST3D),
+    },
+    "attacks": {"all": tuple(BUILT_IN["attacks"])},
+    "artefacts": {"all": tuple(BUILT_IN["artefacts"])},
+}
+"""Names that stand for several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A resolved name."""
+
+    name: str
+    """What the user typed, or the table's name."""
+    target: str
+    """Import string `module:attribute`."""
+    source: str
+    """`built in`, `plug-in DISTRIBUTION` or `import string`."""
+
+
+@cache
+def entries(registry: Registry) -> dict[str, Entry]:
+    """Every name of a registry, built in or installed; a name with two owners is an error."""
+    found = {
+        name: Entry(name=name, target=target, source="built in")
+        for name, target in BUILT_IN[registry].items()
+    }
+    for point in entry_points(group=f"benchharness.{registry}"):
+        owner = point.dist.name if point.dist is not None else "unknown"
+        if point.name in found or point.name in GROUPS[registry]:
+            taken = found[point.name].source if point.name in found else "a group"
+            raise BenchError(
+                f"the {registry[:-1]} name {point.name!r} of plug-in {owner} is taken already "
+                f"({taken}). Rename its entry point or uninstall one of the two."
+            )
+        found[point.name] = Entry(name=point.name, target=point.value, source=f"plug-in {owner}")
+    return found
+
+
+def expand(registry: Registry, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Replace group names by their members and drop repetitions, keeping the order."""
+    members = [member for name in names for member in GROUPS[registry].get(name, (name,))]
+    return tuple(dict.fromkeys(members))
+
+
+def resolve(registry: Registry, name: str) -> Entry:
+    """Find what a name stands for, without importing it.
+
+    Raises:
+        BenchError: When nothing answers to the name; it lists close matches, then all.
+    """
+    known = entries(registry)
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return Entry(name=name.rpartition(":")[2], target=name, source="import string")
+    groups = GROUPS[registry]
+    hint = "A 'module:attribute' import string works too."
+    raise unknown_name(registry[:-1], name, [*known, *groups], hint=hint)
+
+
+def load(registry: Registry, name: str) -> Any:
+    """Import what a name stands for.
+
+    Raises:
+        BenchError: When the name is unknown, or its module or attribute cannot be imported.
+    """
+    return import_target(resolve(registry, name).target)
+
+
+def import_target(target: str) -> Any:
+    """Import `module:attribute`; the working directory counts as a place to look.
+
+    Raises:
+        BenchError: When the module or the attribute is not there.
+    """
+    module_name, _, attribute = target.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise BenchError(f"cannot import {module_name!r} for {target!r}: {error}.") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise unknown_name(f"attribute of module {module_name!r}:", attribute, public) from error

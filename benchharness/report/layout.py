@@ -1,0 +1,188 @@
+"""Tables as data, laid out from scores, and written as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from benchharness.report.collect import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+DASH = "–"
+SUSPECT = "†"
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",
+    "ε": r"$\varepsilon$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "∞": r"$\infty$",
+    "†": r"\textdagger{}",
+    "[": "{[}",
+    "]": "{]}",
+}
+"""Square brackets are braced: after `\\\\` LaTeX would read one as an optional argument."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One field of a table."""
+
+    text: str
+    order: float | None = None
+    """What to sort by; None sorts by the text."""
+    marks: str = ""
+    """Signs of the notes that belong to it."""
+
+    @property
+    def plain(self) -> str:
+        """The text with its signs behind it, for formats without superscripts."""
+        return f"{self.text} {self.marks}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a sign in a table means."""
+
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as every format shows it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    caption: str = ""
+    notes: tuple[Note, ...] = ()
+    wordy: bool = False
+    """Whether fields hold texts that may be broken over lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row before it is laid out."""
+
+    names: tuple[str, ...]
+    """What the row is about: a model, a perturbation."""
+    fields: tuple[Score | float | None, ...]
+    """Scores, or plain quantities such as millions of parameters."""
+
+
+def number(score: Score) -> str:
+    """Write a score: `0.842 [0.77, 0.90]`, `0.842` without an interval, a dash without a value."""
+    if score.value is None:
+        return DASH
+    if score.low is None or score.high is None:
+        return f"{score.value:.3f}"
+    return f"{score.value:.3f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def score_table(
+    title: str, header: Iterable[str], lines: Sequence[Line], *, caption: str = ""
+) -> Table:
+    """Lay out scores; every gap and every suspicion becomes a note below the table."""
+    signs: dict[str, str] = {}
+    suspicions: dict[str, None] = {}
+
+    def entry(line: Line, found: Score | float | None) -> Entry:
+        if not isinstance(found, Score):
+            return Entry(text=DASH if found is None else f"{found:,.2f}", order=found)
+        marks = signs.setdefault(found.gap, _letter(len(signs))) if found.gap else ""
+        if found.suspect:
+            marks += SUSPECT
+            suspicions[f"Suspect, not ranked: {', '.join(line.names)}: {found.suspect}."] = None
+        return Entry(text=number(found), order=found.value, marks=marks)
+
+    rows = tuple(
+        (*(Entry(text=name) for name in line.names), *(entry(line, f) for f in line.fields))
+        for line in lines
+    )
+    notes = (
+        *(Note(sign=SUSPECT, text=text) for text in suspicions),
+        *(Note(sign=sign, text=f"{reason.rstrip('.')}.") for reason, sign in signs.items()),
+    )
+    return Table(title=title, header=tuple(header), rows=rows, caption=caption, notes=notes)
+
+
+def text_table(
+    title: str, header: Iterable[str], rows: Iterable[Sequence[object]], *, caption: str = ""
+) -> Table:
+    """Lay out plain texts; None becomes a dash."""
+    return Table(
+        title=title,
+        header=tuple(header),
+        rows=tuple(tuple(Entry(text=DASH if f is None else str(f)) for f in row) for row in rows),
+        caption=caption,
+        wordy=True,
+    )
+
+
+def markdown(table: Table) -> str:
+    """The table as GitHub's Markdown, its title a heading of the third level."""
+    body = tabulate(
+        [[entry.plain.replace("|", r"\|") for entry in row] for row in table.rows],
+        headers=[heading.replace("|", r"\|") for heading in table.header],
+        tablefmt="github",
+        disable_numparse=True,
+    )
+    notes = "\n".join(f"- {note.sign} {note.text}" for note in table.notes)
+    return "\n\n".join(part for part in (f"### {table.title}", table.caption, body, notes) if part)
+
+
+def latex(table: Table) -> str:
+    """The table as a LaTeX float that needs the package `booktabs` and nothing else."""
+    names = "l" * (len(table.header) - 1)
+    body = "\n".join(
+        " & ".join(_escape(entry.text) + _superscript(entry.marks) for entry in row) + r" \\"
+        for row in table.rows
+    )
+    notes = "\n".join(
+        rf"\par\footnotesize {_superscript(note.sign)} {_escape(note.text)}" for note in table.notes
+    )
+    caption = f"{table.title}. {table.caption}".strip()
+    return "\n".join(
+        part
+        for part in (
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escape(caption)}}}",
+            rf"\begin{{tabular}}{{l{names}}}",
+            r"\toprule",
+            " & ".join(_escape(heading) for heading in table.header) + r" \\",
+            r"\midrule",
+            body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            notes,
+            r"\end{table}",
+        )
+        if part
+    )
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _superscript(marks: str) -> str:
+    return rf"\textsuperscript{{{_escape(marks)}}}" if marks else ""
+
+
+def _letter(index: int) -> str:
+    turn, place = divmod(index, len(string.ascii_lowercase))
+    return string.ascii_lowercase[place] + (str(turn) if turn else "")

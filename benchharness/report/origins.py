@@ -1,0 +1,130 @@
+"""Where the numbers come from: machines, data, weights, recipes and perturbations as tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from benchharness.cells import format_severity
+from benchharness.report.layout import Table, text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchharness.cells import Pairs
+    from benchharness.report.collect import Findings, Row
+
+
+def provenance(findings: Findings) -> tuple[Table, ...]:
+    """Everything that someone needs who wants to make the same numbers again."""
+    return (
+        _machines(findings),
+        _datasets(findings),
+        _checkpoints(findings),
+        _recipes(findings),
+        _perturbations(findings),
+    )
+
+
+def _machines(findings: Findings) -> Table:
+    def of(row: Row) -> tuple[str, ...]:
+        origin = row.record.provenance
+        return (
+            str(origin.get("device_name", origin.get("device", "unknown"))),
+            str(origin.get("platform", "unknown")),
+            _join(origin.get("versions", {})),
+        )
+
+    counts = Counter(of(row) for row in findings.rows)
+    return text_table(
+        "Machines and versions",
+        ("Device", "Platform", "Versions", "Cells"),
+        [(*machine, cells) for machine, cells in counts.items()],
+    )
+
+
+def _datasets(findings: Findings) -> Table:
+    rows = {
+        row.dataset: (
+            row.dataset,
+            key.modality,
+            key.split,
+            f"{key.count} of {key.total}",
+            key.digest,
+            key.volumes,
+        )
+        for row in findings.rows
+        for key in (row.record.cell.dataset,)
+    }
+    return text_table(
+        "Datasets",
+        ("Dataset", "Modality", "Split", "Volumes", "Digest of the data", "Digest of the ids"),
+        rows.values(),
+    )
+
+
+def _checkpoints(findings: Findings) -> Table:
+    rows = dict.fromkeys(
+        (
+            row.model,
+            cell.dataset.name,
+            cell.checkpoint.recipe_name or "own weights",
+            cell.checkpoint.seed,
+            cell.checkpoint.sha256,
+            cell.model.factory,
+            _join(dict(cell.model.arguments)),
+            _join(dict(cell.model.preprocessing)),
+        )
+        for row in findings.rows
+        for cell in (row.record.cell,)
+    )
+    return text_table(
+        "Checkpoints",
+        (
+            "Model",
+            "Dataset",
+            "Recipe",
+            "Training seed",
+            "SHA-256 of the weights",
+            "Factory",
+            "Arguments",
+            "Preprocessing",
+        ),
+        rows,
+    )
+
+
+def _recipes(findings: Findings) -> Table:
+    recipes: dict[Pairs, None] = dict.fromkeys(
+        recipe for row in findings.rows if (recipe := row.record.cell.checkpoint.recipe) is not None
+    )
+    return text_table(
+        "Recipes",
+        ("Recipe", "Settings"),
+        [(dict(recipe)["name"], _join(dict(recipe))) for recipe in recipes],
+    )
+
+
+def _perturbations(findings: Findings) -> Table:
+    severities: dict[tuple[object, ...], dict[str, None]] = {}
+    for row in findings.rows:
+        key = row.record.cell.perturbation
+        if key.kind == "none":
+            continue
+        settings = (
+            row.perturbation,
+            key.family,
+            key.version,
+            key.seed,
+            _join(dict(key.parameters)),
+        )
+        severities.setdefault(settings, {})[format_severity(key)] = None
+    return text_table(
+        "Perturbations",
+        ("Perturbation", "Family", "Version", "Seed", "Parameters", "Severities"),
+        [(*settings, ", ".join(found)) for settings, found in severities.items()],
+    )
+
+
+def _join(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items())

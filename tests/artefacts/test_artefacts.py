@@ -1,0 +1,272 @@
+"""What every artefact owes: the same bits always, a range, an honest scale of levels."""
+
+import numpy as np
+import pytest
+import torch
+import torchio
+
+from benchharness.artefacts import LEVELS, Artefact, Corrupted, Level, drawing, mr
+from benchharness.artefacts._torchio import transformed
+from benchharness.artefacts.ct import PoissonNoise
+from benchharness.artefacts.general import Contrast, GaussianNoise, OcclusionCube
+from benchharness.artefacts.mr import BiasField, Ghosting, Motion
+from benchharness.artefacts.similarity import ssim
+from benchharness.datasets import phantom
+from benchharness.errors import BenchError, CellError
+
+SUITE = [
+    Motion(),
+    Ghosting(),
+    BiasField(),
+    PoissonNoise(),
+    GaussianNoise(),
+    Contrast(),
+    OcclusionCube(),
+]
+EVERY = pytest.mark.parametrize("artefact", SUITE, ids=lambda artefact: artefact.name)
+
+
+def volume(index=0, size=28) -> torch.Tensor:
+    grey = phantom.render("test", index, size)[0]
+    return torch.from_numpy(np.asarray(grey)[None].astype(np.float32) / 255)
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    return [volume(index) for index in range(16)]
+
+
+def run(artefact, x, severity=3, id="set/test/0", seed=0) -> Corrupted:  # noqa: A002
+    return artefact(x, severity=severity, id=id, seed=seed)
+
+
+@EVERY
+def test_its_table_is_whole(artefact):
+    assert len(artefact.levels) == len(LEVELS) == 5
+    assert len({artefact.parameters(severity) for severity in LEVELS}) == 5
+    assert artefact.group in {"mr", "ct", "general", "geometric"}
+    assert "phantom" in artefact.plausible
+    assert all((artefact.name, artefact.source, artefact.unit, artefact.summary))
+
+
+@EVERY
+@pytest.mark.parametrize("severity", LEVELS)
+def test_the_result_is_a_changed_volume_in_range(artefact, severity, coarse):
+    before = coarse[0].clone()
+    result = run(artefact, coarse[0], severity)
+    assert torch.equal(coarse[0], before)
+    assert result.volume.dtype == torch.float32
+    assert result.volume.shape == before.shape
+    assert 0 <= float(result.volume.min()) < float(result.volume.max()) <= 1
+    assert 0 <= result.clipped < 1
+    assert float((result.volume - before).abs().max()) > 0.01
+    steps = result.volume.double() * 65535
+    assert float((steps - steps.round()).abs().max()) < 0.01
+
+
+@EVERY
+def test_the_same_names_give_the_same_bits_under_any_number_of_threads(artefact, coarse):
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            torch.manual_seed(count)
+            results += [run(artefact, coarse[0]).volume, run(artefact, coarse[0]).volume]
+            run(artefact, coarse[1])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(results[0], other) for other in results)
+
+
+@EVERY
+def test_other_names_give_other_draws(artefact, coarse):
+    if isinstance(artefact, Contrast):
+        pytest.skip("draws nothing")
+    first = run(artefact, coarse[0]).volume
+    assert not torch.equal(first, run(artefact, coarse[0], id="set/test/1").volume)
+    assert not torch.equal(first, run(artefact, coarse[0], seed=1).volume)
+
+
+@EVERY
+def test_global_generators_stay_as_they_are(artefact, coarse):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    run(artefact, coarse[0])
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+
+
+@EVERY
+@pytest.mark.parametrize("severity", [0, 6, -1, 2.5, True])
+def test_a_level_that_does_not_exist_is_one_line(artefact, severity, coarse):
+    with pytest.raises(BenchError, match=r"has no level .*\. Choose severities from 1 to 5\.$"):
+        run(artefact, coarse[0], severity)
+
+
+@EVERY
+def test_similarity_falls_with_every_level(artefact, coarse):
+    means = [
+        np.mean(
+            [
+                ssim(x[0].numpy(), run(artefact, x, severity, f"p/{i}").volume[0].numpy())
+                for i, x in enumerate(coarse)
+            ]
+        )
+        for severity in LEVELS
+    ]
+    assert means == sorted(means, reverse=True), means
+    assert min(-np.diff(means)) > 0.01
+    assert 0.75 <= means[0] <= 0.95
+    assert 0.2 <= means[4] <= 0.6
+
+
+@pytest.mark.slow
+@EVERY
+def test_a_level_means_the_same_on_a_finer_grid(artefact, coarse):
+    fine = [volume(index, 64) for index in range(len(coarse))]
+    for severity in LEVELS:
+        means = [
+            np.mean(
+                [
+                    ssim(x[0].numpy(), run(artefact, x, severity, f"p/{i}").volume[0].numpy())
+                    for i, x in enumerate(grid)
+                ]
+            )
+            for grid in (coarse, fine)
+        ]
+        assert abs(means[0] - means[1]) <= 0.05, (severity, means)
+
+
+@EVERY
+@pytest.mark.parametrize("shape", [(1, 1, 28, 28), (3, 9, 16, 21)])
+def test_flat_uneven_and_coloured_volumes_are_served(artefact, shape):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    for severity in LEVELS:
+        assert run(artefact, x, severity).volume.shape == shape
+
+
+@EVERY
+def test_a_shape_mask_does_not_vanish(artefact):
+    mask = torch.zeros(1, 28, 28, 28)
+    mask[:, 10:17, 11:16, 9:20] = 1
+    for severity in LEVELS:
+        result = run(artefact, mask, severity).volume
+        assert float(result.min()) < float(result.max())
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (torch.zeros(1, 0, 4, 4), r"shape \(1, 0, 4, 4\); expected \(C, D, H, W\)"),
+        (torch.zeros(4, 4, 4), "with at least one voxel"),
+        (torch.zeros(1, 4, 4, 4).double(), r"torch\.float64 on cpu; expected torch\.float32"),
+        (torch.full((1, 4, 4, 4), torch.nan), "are NaN or infinite"),
+        (torch.full((1, 4, 4, 4), 255.0), r"in \[255, 255\]; expected \[0, 1\]: divide uint8"),
+    ],
+)
+def test_an_unusable_volume_is_one_line(x, words):
+    with pytest.raises(BenchError, match=words):
+        run(Contrast(), x)
+
+
+class Broken(Artefact):
+    name, version, group, source, unit, summary = "broken", 1, "general", "test", "none", "None."
+    plausible = frozenset({"phantom"})
+    levels = (Level(),) * 5
+
+    def __init__(self, function):
+        self.function = function
+
+    def apply(self, volume, severity, generator):
+        return self.function(volume)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: x[:, 1:], "expected floating point of shape"),
+        (lambda x: x * torch.nan, "returned NaN or infinite intensities"),
+        (torch.zeros_like, "nothing is left of the volume"),
+    ],
+)
+def test_what_comes_back_is_verified(function, words, coarse):
+    with pytest.raises(CellError, match=words):
+        run(Broken(function), coarse[0])
+
+
+def test_the_clipped_fraction_is_counted(coarse):
+    x = torch.linspace(0, 1, 4).reshape(1, 1, 2, 2)
+    result = run(Broken(lambda v: v * 2 - 0.5), x)
+    assert result.clipped == 0.5
+    assert float(result.volume.min()) == 0.0
+    assert float(result.volume.max()) == 1.0
+
+
+def test_a_voxel_left_alone_keeps_its_exact_value():
+    levels = (torch.arange(256, dtype=torch.float32) / 255).reshape(1, 4, 8, 8)
+    assert torch.equal(run(Broken(lambda v: v), levels).volume, levels)
+
+
+def test_ghosting_is_a_plain_call_of_torchio(coarse):
+    x = coarse[0]
+    made = Ghosting().apply(x.clone(), 4, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    axis = drawing.wide_axis(generator, x)
+    number = Ghosting.ghosts[drawing.integer(generator, 0, 2)]
+    intensity = Ghosting.levels[3].intensity
+    plain = torchio.Ghosting(num_ghosts=number, axis=axis, intensity=intensity, restore=None)(x)
+    assert torch.equal(made, plain)
+
+
+def test_the_bias_field_has_mean_zero_and_the_level_s_spread_in_the_logarithm():
+    ones = torch.ones(1, 28, 21, 9)
+    for severity in LEVELS:
+        field = BiasField().apply(ones, severity, torch.Generator().manual_seed(severity))
+        gain = field.double().log()
+        assert abs(float(gain.mean())) < 1e-5
+        spread = float(gain.std(unbiased=False))
+        assert spread == pytest.approx(BiasField.levels[severity - 1].spread, abs=1e-5)
+
+
+def test_the_bias_field_s_exponents_are_in_torchio_s_order():
+    powers = mr._powers(2)
+    for index, power in enumerate(powers):
+        coefficients = [0.0] * len(powers)
+        coefficients[index] = 0.5
+        ones = torch.ones(1, 5, 6, 7)
+        field = torchio.BiasField(coefficients=coefficients, order=2)(ones)[0].log()
+        axes = [torch.linspace(-1, 1, size) ** exponent for size, exponent in zip((5, 6, 7), power)]  # noqa: B905
+        expected = 0.5 * torch.einsum("i,j,k->ijk", *axes)
+        torch.testing.assert_close(field, expected, atol=1e-5, rtol=0)
+
+
+def test_motion_turns_about_the_centre_of_the_grid():
+    x = torch.zeros(1, 15, 15, 15)
+    x[:, 7, 7, 7] = 1
+    motion = torchio.Motion(
+        degrees=np.array([[90.0, 0.0, 0.0]]),
+        translation=np.zeros((1, 3)),
+        times=np.array([0.3]),
+        image_interpolation="linear",
+    )
+    torch.testing.assert_close(transformed(motion, x), x, atol=1e-5, rtol=0)
+    # TorchIO's own frame puts the axis of rotation into a corner.
+    assert float((motion(x) - x).abs().max()) > 0.1
+
+
+def test_no_signed_draw_is_near_zero():
+    draws = drawing.signed(torch.Generator().manual_seed(0), 2.0, 500)
+    assert float(draws.abs().min()) >= 1
+    assert float(draws.abs().max()) < 2
+    assert 150 < int((draws > 0).sum()) < 350
+
+
+def test_the_foreground_s_box_is_tight():
+    x = torch.zeros(1, 9, 9, 9)
+    x[:, 2:5, 3:4, 1:9] = 1
+    assert drawing.foreground_box(x) == (slice(2, 5), slice(3, 4), slice(1, 9))
+    assert drawing.foreground_box(torch.zeros(1, 2, 3, 4)) == (
+        slice(0, 2),
+        slice(0, 3),
+        slice(0, 4),
+    )

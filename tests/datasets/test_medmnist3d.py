@@ -1,0 +1,166 @@
+"""MedMNIST3D: where files are looked for, checked and fetched from."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchharness import datasets, registry
+from benchharness.datasets import medmnist3d
+from benchharness.errors import BenchError
+
+FLAGS = tuple(medmnist3d.MODALITIES)
+ROOT = os.environ.get("BENCH_DATA_ROOT")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder and the address at which a local server offers its files."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def published(served, monkeypatch):
+    """A small adrenalmnist3d on the local server, known to `medmnist.INFO`."""
+    folder, address = served
+    random = np.random.default_rng(0)
+    held = {}
+    for split in ("train", "val", "test"):
+        held[f"{split}_images"] = random.integers(0, 256, (4, 5, 5, 5), dtype=np.uint8)
+        held[f"{split}_labels"] = np.array([[0], [1], [0], [1]])
+    path = folder / "adrenalmnist3d.npz"
+    np.savez_compressed(path, **held)
+    info = medmnist3d._information("adrenalmnist3d")
+    monkeypatch.setitem(info, "url", f"{address}/adrenalmnist3d.npz?download=1")
+    monkeypatch.setitem(info, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
+    return path
+
+
+def test_an_absent_file_is_downloaded_once(published, tmp_path):
+    root = tmp_path / "new" / "root"
+    first = datasets.load("adrenalmnist3d", root)
+    assert (root / "adrenalmnist3d.npz").read_bytes() == published.read_bytes()
+    assert [file.name for file in root.iterdir()] == ["adrenalmnist3d.npz"]
+    published.unlink()
+    second = datasets.load("adrenalmnist3d", root)
+    np.testing.assert_array_equal(first.test.volumes, second.test.volumes)
+    assert first.classes == ("normal", "hyperplasia")
+    assert first.test.ids[3] == "adrenalmnist3d/test/3"
+    assert first.modality == "shape"
+    assert first.default_recipe == "medmnist"
+    assert first.digest == f"md5:{medmnist3d._information('adrenalmnist3d')['MD5']}"
+
+
+def test_a_failed_download_names_address_and_place(published, tmp_path):
+    published.unlink()
+    with pytest.raises(BenchError) as caught:
+        datasets.load("adrenalmnist3d", tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("cannot download http://127.0.0.1:")
+    assert "404" in message
+    assert f"save it as {tmp_path / 'adrenalmnist3d.npz'}" in message
+    assert not (tmp_path / "adrenalmnist3d.npz").exists()
+
+
+def test_a_download_with_a_wrong_checksum_is_refused_and_not_kept(published, tmp_path):
+    published.write_bytes(b"something else")
+    with pytest.raises(BenchError, match="cannot download") as caught:
+        datasets.load("adrenalmnist3d", tmp_path)
+    assert "hash" in str(caught.value)
+    assert not (tmp_path / "adrenalmnist3d.npz").exists()
+
+
+def test_a_root_that_cannot_be_made_is_one_line(published, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="cannot download"):
+        datasets.load("adrenalmnist3d", tmp_path / "file")
+
+
+def test_a_present_file_with_a_wrong_md5_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "vesselmnist3d_64.npz"
+    path.write_bytes(b"damaged")
+    with pytest.raises(BenchError) as caught:
+        datasets.load("vesselmnist3d_64", tmp_path)
+    message = str(caught.value)
+    assert "its MD5 is" in message
+    assert "expected 6bb274a8846e1097066dcd64e2c4520f. Remove it to download it again" in message
+    assert path.read_bytes() == b"damaged"
+
+
+def test_the_root_is_the_argument_then_the_variable_then_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_DATA_ROOT", "/from/variable")
+    assert medmnist3d.data_root(tmp_path) == tmp_path
+    assert medmnist3d.data_root() == Path("/from/variable")
+    monkeypatch.delenv("BENCH_DATA_ROOT")
+    assert medmnist3d.data_root() == Path.home() / ".medmnist"
+
+
+def test_every_set_has_a_factory_at_both_sizes_that_bears_its_name():
+    names = {
+        *registry.GROUPS["datasets"]["medmnist3d"],
+        *registry.GROUPS["datasets"]["medmnist3d_64"],
+    }
+    assert names == {f"{flag}{suffix}" for flag in FLAGS for suffix in ("", "_64")}
+    for name in names:
+        assert registry.load("datasets", name).__name__ == name
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("suffix", ["", "_64"])
+def test_the_package_knows_address_and_checksum(flag, suffix):
+    info = medmnist3d._information(flag)
+    assert info[f"url{suffix}"].startswith("https://")
+    assert f"{flag}{suffix}.npz" in info[f"url{suffix}"]
+    assert len(info[f"MD5{suffix}"]) == 32
+    assert set(info["label"]) == {str(index) for index in range(len(info["label"]))}
+
+
+@pytest.mark.slow
+def test_loading_imports_no_torchvision(tmp_path):
+    code = (
+        "import sys\n"
+        "from benchharness.datasets import medmnist3d\n"
+        "medmnist3d._information('organmnist3d')\n"
+        "assert 'torchvision' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.skipif(ROOT is None, reason="BENCH_DATA_ROOT is not set")
+@pytest.mark.parametrize(
+    ("name", "grid", "sizes", "positives"),
+    [
+        ("adrenalmnist3d", 28, (1188, 98, 298), 69),
+        ("vesselmnist3d", 28, (1335, 191, 382), 43),
+        pytest.param("adrenalmnist3d_64", 64, (1188, 98, 298), 69, marks=pytest.mark.slow),
+    ],
+)
+def test_the_published_archives_load(name, grid, sizes, positives):
+    if not (Path(ROOT) / f"{name}.npz").exists():
+        pytest.skip(f"{name}.npz is not in BENCH_DATA_ROOT")
+    dataset = datasets.load(name)
+    assert dataset.grid == (grid, grid, grid)
+    assert tuple(len(getattr(dataset, split)) for split in ("train", "val", "test")) == sizes
+    assert int(dataset.test.labels.sum()) == positives
+    assert set(np.unique(dataset.test.volumes)) == {0, 255}

@@ -1,0 +1,64 @@
+import re
+from dataclasses import replace
+
+import matplotlib as mpl
+from conftest import Made, matrix
+
+from benchharness.report import plots
+from benchharness.report.collect import collect
+
+
+def test_names_of_all_figures(full_store):
+    names = [plot.name for plot in plots.plots(collect(full_store))]
+    expected = ["parameters_average"]
+    for dataset in ("adrenalmnist3d", "vesselmnist3d"):
+        expected.append(f"parameters_{dataset}")
+        expected += [
+            f"curves_{dataset}_{family}_{metric}"
+            for family in ("linf", "mr")
+            for metric in ("accuracy", "auc")
+        ]
+    assert names == expected
+
+
+def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
+    before = dict(mpl.rcParams)
+    first, second = (
+        plots.curves(collect(full_store), "adrenalmnist3d", "linf", "accuracy") for _ in range(2)
+    )
+    assert (first.png, first.svg) == (second.png, second.svg)
+    assert dict(mpl.rcParams) == before
+    assert first.png.startswith(b"\x89PNG")
+
+
+def test_models_differ_in_colour_and_marker_and_keep_them(make_store):
+    names = [f"model_{index:02}" for index in range(42)]
+    findings = collect(make_store(*(Made(model=name, n=4) for name in names)))
+    looks = {plots.look(findings, name) for name in names}
+    assert len(looks) == 42
+
+
+def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
+    attacked = Made(perturbation="pgd", severity=8 / 255, failed_check="gradients vanish")
+    lone = replace(attacked, perturbation="fgsm", error="NaN logits")
+    findings = collect(make_store(Made(), attacked, lone))
+    drawn = {plot.name: plot for plot in plots.plots(findings)}
+    assert set(drawn) == {
+        "parameters_adrenalmnist3d",
+        "curves_adrenalmnist3d_linf_accuracy",
+        "curves_adrenalmnist3d_linf_auc",
+    }
+    assert all(plot.svg.startswith(b"<?xml") for plot in drawn.values())
+
+
+def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
+    svg = plots.against_parameters(collect(full_store), "adrenalmnist3d").svg.decode().lower()
+    assert "<dc:date>" not in svg
+    assert {"#0072b2", "#d55e00"} <= set(re.findall(r"#[0-9a-f]{6}", svg))
+
+
+def test_several_seeds_draw_each(make_store):
+    seeds = matrix(models=("resnet3d_18",), datasets=("adrenalmnist3d",), seeds=(0, 1), n=20)
+    findings = collect(make_store(*seeds))
+    one = plots.curves(findings, "adrenalmnist3d", "mr", "accuracy")
+    assert "each seed" in one.caption

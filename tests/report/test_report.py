@@ -1,0 +1,137 @@
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Made, matrix
+from rich.console import Console
+
+from benchharness import report
+from benchharness.errors import BenchError
+
+SUBSET = Made(n=20, of=60)
+SUSPECT = Made(
+    n=20, of=60, perturbation="pgd", severity=8 / 255, correct=0.1, failed_check="gradients vanish"
+)
+FAILED = Made(n=20, of=60, perturbation="fgsm", severity=8 / 255, error="the logits are NaN")
+
+
+def printed(store: Path, width: int = 140) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(report.overview(store))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def written(full_store, tmp_path_factory):
+    return report.write(full_store, tmp_path_factory.mktemp("report"))
+
+
+def test_every_file_is_there(written):
+    files = [written.html, written.markdown, written.csv, written.latex, *written.plots]
+    assert all(path.stat().st_size > 500 for path in files)
+    assert len(written.plots) == 2 * 11
+
+
+def test_page_loads_nothing_and_its_links_lead_somewhere(written):
+    page = written.html.read_text()
+    loads = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
+    assert loads
+    assert all(target.startswith(("#", "data:image/svg+xml;base64,")) for target in loads)
+    anchors = {target[1:] for target in loads if target.startswith("#")}
+    assert anchors == set(re.findall(r'<section id="([^"]+)"', page))
+    assert "prefers-color-scheme: dark" in page
+    assert "not intended for clinical use" in page
+
+
+def test_page_is_escaped(make_store):
+    store = make_store(Made(), Made(perturbation="pgd", severity=0.5, error="<script>x</script>"))
+    page = report.write(store).html.read_text()
+    assert "<script>x" not in page
+    assert "&lt;script&gt;x" in page
+
+
+def test_provenance_is_complete(written):
+    text = written.markdown.read_text()
+    cell = Made().cell()
+    assert "Test Processor" in text
+    assert "torch = 2.13.0" in text
+    assert cell.dataset.digest in text
+    assert cell.checkpoint.sha256 in text
+    assert "epochs = 12" in text
+    assert re.search(r"pgd +\| linf +\| 1 +\| 0 +\| steps = 10 +\| 2/255, 8/255", text)
+
+
+def test_writing_again_changes_no_byte(make_store):
+    store = make_store(*matrix(datasets=("adrenalmnist3d",), models=("resnet3d_18",), n=20))
+    first = {path: path.read_bytes() for path in _files(report.write(store))}
+    second = {path: path.read_bytes() for path in _files(report.write(store))}
+    assert first == second
+
+
+def _files(found):
+    return [found.html, found.markdown, found.csv, found.latex, *found.plots]
+
+
+def test_records_are_left_alone(make_store):
+    store = make_store(SUBSET)
+    before = (store / "records.jsonl").read_bytes()
+    report.write(store)
+    assert (store / "records.jsonl").read_bytes() == before
+    assert {path.name for path in (store / "report").iterdir()} == {
+        "plots",
+        "report.html",
+        "summary.md",
+        "summary.csv",
+        "summary.tex",
+    }
+
+
+def test_subset_suspect_and_failure_are_marked(make_store):
+    found = report.write(make_store(SUBSET, SUSPECT, FAILED))
+    text = found.markdown.read_text()
+    assert "Subsets, not whole test sets: adrenalmnist3d (20 of 60 volumes)." in text
+    titles = re.findall(r"^### (.*adrenal.*)$", text, flags=re.MULTILINE)
+    assert titles
+    assert all("(20 of 60)" in title for title in titles)
+    assert re.search(r"\d\] †", text)
+    assert "† Suspect, not ranked: resnet3d_18: gradient is not zero: gradients vanish." in text
+    assert "fgsm 8/255 failed." in text
+    assert re.search(r"resnet3d_18 .*fgsm 8/255 .*the logits are NaN", text)
+    line = pd.read_csv(found.csv).set_index("perturbation")
+    assert line.loc["fgsm", "status"] == "error"
+    assert pd.isna(line.loc["fgsm", "accuracy"])
+    assert bool(line.loc["pgd", "suspect"])
+    assert (line.loc["clean", "n"], line.loc["clean", "of"]) == (20, 60)
+
+
+def test_overview_in_wide_and_narrow_terminals(make_store):
+    store = make_store(SUBSET, SUSPECT, FAILED)
+    wide = printed(store)
+    assert re.search(r"0\.\d{3}\s", wide)
+    assert re.search(r"\[0\.\d\d, 0\.\d\d\]", wide)
+    assert "Overview of adrenalmnist3d (20 of 60)" in wide
+    assert "failed: resnet3d_18, adrenalmnist3d (20 of 60), fgsm 8/255: the logits are NaN" in wide
+    narrow = printed(store, width=50)
+    assert "Clean AUC " in narrow
+    assert "…" not in narrow
+
+
+def test_an_unwritable_folder_is_one_line(make_store, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match=r"cannot write to .*file.*Pass another folder"):
+        report.write(make_store(Made()), tmp_path / "file")
+
+
+def test_torch_and_pyplot_are_never_imported(make_store):
+    store = make_store(Made(n=6))
+    code = (
+        "import sys; from pathlib import Path; from benchharness import report; "
+        f"report.write(Path({str(store)!r})); report.overview(Path({str(store)!r})); "
+        "print(sorted({'torch', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

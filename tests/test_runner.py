@@ -1,0 +1,196 @@
+"""The whole path inside one process: plan, train, evaluate, record, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchharness import config, metrics, recipes, runner
+from benchharness.errors import BenchError
+from benchharness.progress import Display
+from benchharness.records import Record, Store
+from tests import samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.runner import Summary
+
+FLAGS: dict[str, Any] = {
+    "models": "tests.samples:tiny",
+    "attacks": "fgsm,pgd",
+    "eps": "0,2/255,1",
+    "artefacts": "bias_field",
+    "severities": "1,5",
+    "recipe": "quick",
+    "device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True)
+def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
+    monkeypatch.setitem(recipes.RECIPES, "quick", quick)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return samples.write_archive(tmp_path / "data.npz")
+
+
+def run(data: Path, out: Path, **flags: Any) -> tuple[Summary, str]:
+    said = io.StringIO()
+    settings = config.load(None, FLAGS | {"datasets": str(data), "out": out} | flags)
+    summary = runner.run(settings, Display(Console(file=said, width=200)))
+    return summary, said.getvalue()
+
+
+def by_perturbation(out: Path) -> dict[tuple[str, object], Record]:
+    return {
+        (record.cell.perturbation.name, record.cell.perturbation.severity): record
+        for record in Store(out).records().values()
+    }
+
+
+def test_a_run_records_every_cell_with_predictions_that_give_its_metrics(
+    data: Path, tmp_path: Path
+) -> None:
+    summary, said = run(data, tmp_path / "out")
+    assert (summary.evaluated, summary.trained, summary.failures) == (9, 1, ())
+    assert "training tiny on data" in said
+    store = Store(tmp_path / "out")
+    for record in store.records().values():
+        predictions = store.predictions(record)
+        assert metrics.compute(predictions.labels, predictions.logits)[0] == record.metrics
+        assert record.status == "ok"
+        assert list(predictions.ids) == [f"data/test/{i}" for i in range(len(predictions.ids))]
+
+
+def test_the_same_command_again_runs_no_cell(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    before = (tmp_path / "out" / "records.jsonl").read_bytes()
+    summary, _ = run(data, tmp_path / "out")
+    assert (summary.evaluated, summary.recorded, summary.trained) == (0, 9, 0)
+    assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
+
+
+def test_more_work_runs_only_what_is_missing(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", attacks="fgsm")
+    summary, _ = run(data, tmp_path / "out", attacks="fgsm,pgd", severities="1-3")
+    assert (summary.evaluated, summary.recorded, summary.trained) == (5, 5, 0)
+
+
+def test_no_attack_at_epsilon_zero_and_all_of_it_at_one(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    records, store = by_perturbation(tmp_path / "out"), Store(tmp_path / "out")
+    clean = store.predictions(records["none", None])
+    for attack in ("fgsm", "pgd"):
+        assert np.array_equal(store.predictions(records[attack, 0.0]).logits, clean.logits)
+    accuracy = records["pgd", 1.0].metrics["accuracy"]
+    assert accuracy is not None
+    assert accuracy <= 0.05
+
+
+@pytest.mark.parametrize("batch_size", ["1", "7"])
+def test_batch_size_changes_no_bit_of_an_artefact_and_no_verdict_of_an_attack(
+    data: Path, tmp_path: Path, batch_size: str
+) -> None:
+    run(data, tmp_path / "a", batch_size="64")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "checkpoints").rename(tmp_path / "b" / "checkpoints")
+    run(data, tmp_path / "b", batch_size=batch_size)
+    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
+    assert first.records().keys() == second.records().keys()
+    near = 0
+    for identity, record in first.records().items():
+        one, other = first.predictions(record), second.predictions(second.records()[identity])
+        right = [metrics.correct(p.labels, p.logits) for p in (one, other)]
+        close = np.abs(metrics.margins(one.labels, one.logits)) <= 0.01
+        near += int((right[0] != right[1])[close].sum())
+        assert np.array_equal(right[0][~close], right[1][~close])
+        if record.cell.perturbation.kind == "artefact":
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+    print(f"verdicts that differ within the margin: {near}")  # noqa: T201
+
+
+def test_a_subset_is_the_same_for_every_model_and_says_so(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", models="tests.samples:tiny,tests.samples:wider", limit=5)
+    store = Store(tmp_path / "out")
+    ids = {tuple(store.predictions(record).ids) for record in store.records().values()}
+    assert len(ids) == 1
+    for record in store.records().values():
+        assert record.cell.dataset.count == 5 < record.cell.dataset.total
+
+
+def test_a_network_that_returns_nan_is_an_error_record_and_the_run_goes_on(
+    data: Path, tmp_path: Path
+) -> None:
+    summary, _ = run(data, tmp_path / "out", models="tests.samples:nan_in_eval")
+    assert any("not finite" in line or "undefined" in line for line in summary.failures)
+    assert summary.evaluated == 0 or all(
+        record.status == "error" for record in Store(tmp_path / "out").records().values()
+    )
+
+
+def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    weights = next((tmp_path / "out").rglob("model.safetensors"))
+    summary, _ = run(data, tmp_path / "own", checkpoints=[f"tiny={weights}"])
+    assert summary.trained == 0
+    trained, own = by_perturbation(tmp_path / "out"), by_perturbation(tmp_path / "own")
+    assert trained["pgd", 2 / 255].metrics == own["pgd", 2 / 255].metrics
+    assert own["none", None].cell.checkpoint.seed is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"train": False}, "no checkpoint of tiny on data .recipe quick, seed 0. in .*--no-train"),
+        ({"checkpoints": ["tiny=nowhere.safetensors"]}, "no checkpoint at nowhere.safetensors"),
+        ({"checkpoints": ["other=a.pth"]}, "--checkpoint speaks of 'other'"),
+        ({"attacks": "pgdd"}, "unknown attack 'pgdd'. Did you mean 'pgd'"),
+        ({"models": "resnet3d_81"}, "unknown model 'resnet3d_81'. Did you mean 'resnet3d_18'"),
+        ({"models": "tests.samples:tiny,tests.samples.copy:tiny"}, "cannot import|two models"),
+        ({"recipe": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
+        ({"datasets": "phantom"}, "unknown dataset 'phantom'. Did you mean 'phantom3d"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    data: Path, tmp_path: Path, flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BenchError, match=message) as caught:
+        run(data, tmp_path / "out", **flags)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_cell_is_run_again_and_a_good_one_is_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchharness.attacks.gradient_sign import FGSM
+    from benchharness.errors import CellError
+
+    def fail(self: FGSM, batch: object) -> None:
+        raise CellError("told to fail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FGSM, "perturb", fail)
+        summary, _ = run(data, tmp_path / "out")
+    # At ε = 0 there is nothing to attack, so two of the three budgets fail.
+    assert [line.rpartition(": ")[2] for line in summary.failures] == ["told to fail"] * 2
+    again, _ = run(data, tmp_path / "out")
+    assert (again.evaluated, again.recorded, again.failures) == (2, 7, ())
+
+
+def test_a_second_run_on_a_locked_store_is_refused(data: Path, tmp_path: Path) -> None:
+    with (
+        Store(tmp_path / "out").writing(),
+        pytest.raises(BenchError, match="another run is writing to .* Wait for it"),
+    ):
+        run(data, tmp_path / "out")
