@@ -45,12 +45,14 @@ def predicted_classes(logits: Logits) -> Labels:
     probabilities = softmax(logits)
     if logits.shape[1] == 2:
         return (probabilities[:, 1] > 0.5).astype(np.int64)
-    return probabilities.argmax(axis=1)
+    largest: Labels = probabilities.argmax(axis=1)
+    return largest
 
 
 def correct(labels: Labels, logits: Logits) -> NDArray[np.bool_]:
     """Which volumes (N,) are classified correctly."""
-    return predicted_classes(logits) == labels
+    right: NDArray[np.bool_] = predicted_classes(logits) == labels
+    return right
 
 
 def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:

@@ -263,7 +263,7 @@ class Store:
             (self.directory / "predictions").mkdir(exist_ok=True)
             lock = FileLock(self.directory / ".lock", timeout=0)
             with lock:
-                self._clear_torn_line()
+                self._clear_half_done()
                 yield
         except Timeout:
             raise BenchError(
@@ -290,7 +290,9 @@ class Store:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _clear_torn_line(self) -> None:
+    def _clear_half_done(self) -> None:
+        for partial in self.directory.glob("predictions/.*.partial"):
+            partial.unlink()
         if not self.lines.exists():
             return
         content = self.lines.read_bytes()

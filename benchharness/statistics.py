@@ -247,9 +247,8 @@ def _newcombe(area: float, positives: int, negatives: int, level: float) -> Inte
             return (estimate - theta) ** 2 - z**2 * variance
 
         # At an estimate of 1 the end itself is a root too, and not the one sought.
-        return (
-            0.0 if estimate <= 0 else float(optimize.brentq(excess, 0.0, min(estimate, 1 - 1e-12)))
-        )
+        end = min(estimate, 1 - 1e-12)
+        return 0.0 if estimate <= 0 else float(optimize.brentq(excess, 0.0, end))
 
     return Interval(low=low(area), high=1 - low(1 - area), level=level, method="Newcombe")
 
@@ -450,7 +449,7 @@ def paired_bootstrap(
     ]
     if metric == "accuracy":
         gaps = np.concatenate([means[0] - means[1], [1.0, -1.0]])
-        resampled = _weights(np.zeros(len(gaps), dtype=np.int64)) @ gaps / len(gaps)
+        resampled = gaps @ _weights(np.zeros(len(gaps), dtype=np.int64)) / len(gaps)
     else:
         one, other = (
             np.mean([_resample(metric, *cell) for cell in cells], axis=0)
@@ -620,13 +619,11 @@ def frozen_threshold(positive: Booleans, scores: Floats) -> float | None:
         return None
     levels = np.unique(scores)
     candidates = np.concatenate([[levels[0] / 2], (levels[:-1] + levels[1:]) / 2])
-    sensitivity = (
-        1 - np.searchsorted(np.sort(scores[positive]), candidates, "right") / positive.sum()
+    missed, rejected = (
+        np.searchsorted(np.sort(own), candidates, "right") / len(own)
+        for own in (scores[positive], scores[~positive])
     )
-    specificity = (
-        np.searchsorted(np.sort(scores[~positive]), candidates, "right") / (~positive).sum()
-    )
-    return float(candidates[np.argmax(sensitivity + specificity)])
+    return float(candidates[np.argmax(rejected - missed)])
 
 
 def sensitivity_and_specificity(
@@ -678,7 +675,8 @@ def _contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
     n, classes = len(labels), logits.shape[1]
     if metric == "balanced_accuracy":
         shares, counts = metrics.recalls(labels, logits), np.bincount(labels, minlength=classes)
-        return shares.mean() + (right - shares[labels]) * n / (classes * counts[labels])
+        scaled: Floats = (right - shares[labels]) * n / (classes * counts[labels])
+        return shares.mean() + scaled
     targets = (1,) if classes == 2 else range(classes)
     found = np.zeros(n)
     for k in targets:
@@ -694,33 +692,35 @@ def _resample(metric: str, labels: Labels, logits: Logits) -> Floats:
     """The metric on every resample, (RESAMPLES,)."""
     weights = _weights(labels if metric in BY_CLASS else np.zeros_like(labels))
     if metric == "ece":
-        gaps = weights @ metrics.calibration_gaps(labels, logits) / len(labels)
-        errors: Floats = np.abs(gaps).sum(axis=1)
+        gaps = metrics.calibration_gaps(labels, logits).T @ weights / len(labels)
+        errors: Floats = np.abs(gaps).sum(axis=0)
         return errors
     if metric != "auc":
-        means: Floats = weights @ _contributions(metric, labels, logits) / len(labels)
+        means: Floats = _contributions(metric, labels, logits) @ weights / len(labels)
         return means
     targets = (1,) if logits.shape[1] == 2 else range(logits.shape[1])
-    areas = [_resampled_auc(labels == k, _one_against_rest(logits, k), weights) for k in targets]
-    return np.mean(areas, axis=0)
+    areas: list[Floats] = [
+        _resampled_auc(labels == k, _one_against_rest(logits, k), weights) for k in targets
+    ]
+    mean: Floats = np.mean(areas, axis=0)
+    return mean
 
 
 def _resampled_auc(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
     """Mann–Whitney's statistic of every resample, (R,), from one sort of the sample."""
-    negatives = np.sort(scores[~positive])
-    order = np.argsort(scores[~positive], kind="stable")
-    below = np.zeros((len(weights), len(negatives) + 1))
-    np.cumsum(weights[:, ~positive][:, order], axis=1, out=below[:, 1:])
-    own = scores[positive]
-    lower = below[:, np.searchsorted(negatives, own, "left")]
-    upper = below[:, np.searchsorted(negatives, own, "right")]
-    wins = np.einsum("rp,rp->r", weights[:, positive], lower + upper) / 2
-    areas: Floats = wins / (len(own) * len(negatives))
+    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
+    below = np.zeros((len(order) + 1, weights.shape[1]))
+    np.cumsum(weights[order], axis=0, out=below[1:])
+    own, negatives = scores[positive], scores[order]
+    wins = below[np.searchsorted(negatives, own, "left")]
+    wins += below[np.searchsorted(negatives, own, "right")]
+    wins *= weights[positive]
+    areas: Floats = wins.sum(axis=0) / (2 * len(own) * len(order))
     return areas
 
 
 def _weights(strata: Labels) -> Floats:
-    """How often each volume is in each resample, (RESAMPLES, N); each stratum keeps its size.
+    """How often each volume is in each resample, (N, RESAMPLES); each stratum keeps its size.
 
     They follow from the strata alone, so that all models and cells on the same volumes meet the
     same resamples.
@@ -732,13 +732,13 @@ def _weights(strata: Labels) -> Floats:
 def _drawn(strata_bytes: bytes) -> Floats:
     strata = np.frombuffer(strata_bytes, dtype=np.int64)
     generator = numpy_generator("statistics", "bootstrap")
-    weights = np.empty((RESAMPLES, len(strata)))
+    weights = np.empty((len(strata), RESAMPLES))
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn = generator.integers(len(members), size=(RESAMPLES, len(members)))
-        flat = drawn + len(members) * np.arange(RESAMPLES)[:, None]
-        counts = np.bincount(flat.ravel(), minlength=RESAMPLES * len(members))
-        weights[:, members] = counts.reshape(RESAMPLES, len(members))
+        drawn = generator.integers(len(members), size=(len(members), RESAMPLES))
+        places = (drawn * RESAMPLES + np.arange(RESAMPLES)).ravel()
+        counts = np.bincount(places, minlength=drawn.size)
+        weights[members] = counts.reshape(drawn.shape)
     weights.setflags(write=False)
     return weights
 

@@ -27,11 +27,11 @@ MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
 RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, learning_rate=0.01)
 
 
-def job(directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object) -> training.Job:
+def job(
+    directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object
+) -> training.Job:
     dataset: Dataset = dataclasses.replace(samples.dataset(), **changes)
-    return training.Job(
-        model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory
-    )
+    return training.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -91,7 +91,10 @@ def test_the_card_tells_the_truth_about_its_checkpoint(tmp_path: Path) -> None:
     classifier = checkpoints.load_classifier(
         MODEL, tmp_path / checkpoints.WEIGHTS, num_classes=2, in_channels=1, device="cpu"
     )
-    for split, claimed in ((work.dataset.val, card.val_metrics), (work.dataset.test, card.test_metrics)):
+    for split, claimed in (
+        (work.dataset.val, card.val_metrics),
+        (work.dataset.test, card.test_metrics),
+    ):
         logits = classifier.predict(split.volumes, RECIPE.batch_size)
         assert metrics.compute(split.labels, logits)[0] == claimed
     assert json.loads((tmp_path / checkpoints.CARD).read_text())["recipe"]["name"] == "quick"

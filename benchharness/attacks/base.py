@@ -49,8 +49,8 @@ class Outcome:
     """(B,): size of each perturbation in the unit of the severity."""
     findings: dict[str, NDArray[np.float32]]
     """What is kept with the predictions, each of shape (B,) and finite. Always: `norm`, `lowest`
-    and `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `disagreement` and
-    `probabilities`; where they apply `zero_gradient`, `iterations`, `objective_start`,
+    and `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `broken`, `disagreement`
+    and `probabilities`; where they apply `zero_gradient`, `iterations`, `objective_start`,
     `objective_late`, `objective_end` and what the attack adds of its own."""
 
 
@@ -223,6 +223,7 @@ class Attack(ABC):
         findings = {
             "loss_start": F.cross_entropy(clean, targets, reduction="none"),
             "loss_end": F.cross_entropy(logits, targets, reduction="none"),
+            "broken": logits.argmax(1) != targets,
             "disagreement": certificates.disagreement(clean, again),
             "probabilities": certificates.like_probabilities(clean),
             **(batch.classifier.findings(logits) if self.traced else {}),
@@ -240,7 +241,7 @@ class Attack(ABC):
         self, outcomes: Sequence[Outcome], *, severity: float, num_classes: int
     ) -> tuple[Check, ...]:
         """Judge a cell by the findings of all its batches; their volumes are not read."""
-        names = outcomes[0].findings
+        names = set.intersection(*(set(outcome.findings) for outcome in outcomes))
         findings = {
             name: np.concatenate([outcome.findings[name] for outcome in outcomes]).astype(float)
             for name in names

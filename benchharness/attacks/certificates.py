@@ -31,6 +31,7 @@ LATE_GAIN = 0.05
 """Bound on the share of the gain that the last tenth of the iterations may bring."""
 LONG = 50
 """Iterations from which on convergence can be judged."""
+_WHEN = ("start", "late", "end")
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
@@ -204,12 +205,15 @@ def _convergence(findings: Findings) -> Check:
         return _inapplicable(name, "the attack reports no objective by iteration")
     if findings["iterations"].max() < LONG:
         return _inapplicable(name, f"fewer than {LONG} iterations cannot tell")
-    start, late, end = (findings[f"objective_{when}"].sum() for when in ("start", "late", "end"))
+    standing = findings["broken"] == 0
+    # More iterations cannot break a volume twice, so only those that withstood are judged.
+    start, late, end = (findings[f"objective_{when}"][standing].sum() for when in _WHEN)
     share = (end - late) / (end - start) if end > start else 0.0
     return _check(
         name,
         share,
         LATE_GAIN,
         passed=share <= LATE_GAIN,
-        reason=f"the last tenth of the iterations brought {share:.1%} of the gain: give it more",
+        reason=f"the last tenth of the iterations brought {share:.1%} of the gain on the volumes "
+        "that withstood: give it more",
     )

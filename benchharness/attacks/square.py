@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -179,8 +180,7 @@ class Square3DL2(Square):
         window = tuple(max(size // 5, 1) for size in grid)
         cells = tuple(size // side for size, side in zip(grid, window, strict=True))
         signs = draws.signs(clean.new_empty(count, channels, *cells))
-        shape = bump(window, clean)
-        lattice = torch.kron(signs, shape.view(1, 1, *window))
+        lattice = torch.kron(signs, bump(window).to(clean.device)[None, None])
         delta = torch.zeros_like(clean)
         used = tuple(slice(0, size) for size in lattice.shape[2:])
         delta[(slice(None), slice(None), *used)] = lattice
@@ -200,8 +200,8 @@ class Square3DL2(Square):
         delta = state.point - state.clean
         signs = state.draws.signs(state.clean.new_empty(count, channels, 1, 1, 1))
         axes = state.draws.integers((count, 1), 3)[:, 0]
-        shapes = torch.stack([bump(window, state.clean, axis) for axis in range(3)])[axes]
-        fresh = _placed(shapes[:, None] * signs, target)
+        shapes = torch.stack([bump(window, axis) for axis in range(3)]).to(state.clean.device)
+        fresh = _placed(shapes[axes][:, None] * signs, target)
         held = delta * target
         energy = _energy(delta)
         free = (state.severity**2 * delta[0].numel() - energy.sum(1, keepdim=True)).clamp_min(0)
@@ -222,32 +222,28 @@ def corners(
     return torch.cat(places, dim=1)
 
 
-def bump(window: tuple[int, ...], like: Tensor, axis: int | None = None) -> Tensor:
-    """A box that is highest in its middle, of L2 norm 1, (d, h, w).
+@cache
+def bump(window: tuple[int, ...], axis: int | None = None) -> Tensor:
+    """A box that is highest in its middle, of L2 norm 1, float32 (d, h, w) on the CPU.
 
     Nested boxes with heights 1, 1/2², 1/3² … are added up, as the original does with rectangles.
 
     Args:
         window: (d, h, w).
-        like: Gives dtype and device.
         axis: Where given, the two halves across it are bumps of opposite sign.
     """
     if axis is not None and window[axis] > 1:
         near, far = list(window), list(window)
         near[axis], far[axis] = window[axis] // 2, window[axis] - window[axis] // 2
-        halves = [bump(tuple(near), like), -bump(tuple(far), like)]
-        whole = torch.cat(halves, dim=axis)
-        return whole / whole.square().sum().sqrt()
-    away = [
-        (torch.arange(size, device=like.device) - size // 2)
-        .abs()
-        .view([-1 if other == axis_ else 1 for other in range(3)])
-        for axis_, size in enumerate(window)
-    ]
-    ring = torch.maximum(torch.maximum(away[0], away[1]), away[2])
+        return _normed(torch.cat([bump(tuple(near)), -bump(tuple(far))], dim=axis))
+    steps = [(torch.arange(size) - size // 2).abs() for size in window]
+    ring = torch.stack(torch.meshgrid(*steps, indexing="ij")).amax(0)
     layers = [(ring <= layer) / (layer + 1) ** 2 for layer in range(max(window) // 2 + 1)]
-    total = torch.stack(layers).sum(0).to(like.dtype)
-    return total / total.square().sum().sqrt()
+    return _normed(torch.stack(layers).sum(0))
+
+
+def _normed(shape: Tensor) -> Tensor:
+    return shape / shape.square().sum().sqrt()
 
 
 def _placed(shapes: Tensor, mask: Tensor) -> Tensor:

@@ -174,7 +174,8 @@ def _field(generator: np.random.Generator, size: int, cells: int) -> Floats:
     field = np.einsum("zi,ijk->zjk", basis, field)
     field = np.einsum("yj,zjk->zyk", basis, field)
     field = np.einsum("xk,zyk->zyx", basis, field)
-    return field / _SPLINE_DEVIATION
+    scaled: Floats = field / _SPLINE_DEVIATION
+    return scaled
 
 
 def _spline_basis(size: int, cells: int) -> Floats:
@@ -187,20 +188,24 @@ def _spline_basis(size: int, cells: int) -> Floats:
 
 
 def _ball(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
-    return np.sqrt(z * z + y * y + x * x) - radius
+    distance: Floats = np.sqrt(z * z + y * y + x * x) - radius
+    return distance
 
 
 def _shell(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
     """A shell with an inner radius of 0.7 of the outer, as large as the ball."""
     outer = radius / (1 - 0.7**3) ** (1 / 3)
-    return np.abs(np.sqrt(z * z + y * y + x * x) - 0.85 * outer) - 0.15 * outer
+    middle, half = 0.85 * outer, 0.15 * outer
+    distance: Floats = np.abs(np.sqrt(z * z + y * y + x * x) - middle) - half
+    return distance
 
 
 def _torus(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
     """A torus, minor radius 0.38 of the major; its volume 2π²·major·minor² is the ball's."""
     major = radius * (2 / (3 * math.pi * 0.38**2)) ** (1 / 3)
     off_circle = np.sqrt(y * y + x * x) - major
-    return np.sqrt(off_circle * off_circle + z * z) - 0.38 * major
+    distance: Floats = np.sqrt(off_circle * off_circle + z * z) - 0.38 * major
+    return distance
 
 
 def _rods(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
@@ -214,7 +219,8 @@ def _rods(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
     along_z = np.maximum(np.sqrt(yy + xx) - a, np.abs(z) - 4 * a)
     along_y = np.maximum(np.sqrt(zz + xx) - a, np.abs(y) - 4 * a)
     along_x = np.maximum(np.sqrt(yy + zz) - a, np.abs(x) - 4 * a)
-    return np.minimum(np.minimum(along_z, along_y), along_x)
+    distance: Floats = np.minimum(np.minimum(along_z, along_y), along_x)
+    return distance
 
 
 _SHAPES: dict[str, Distance] = {"nodule": _ball, "cyst": _shell, "ring": _torus, "branching": _rods}

@@ -26,14 +26,20 @@ SUITE = [
 EVERY = pytest.mark.parametrize("artefact", SUITE, ids=lambda artefact: artefact.name)
 
 
-def volume(index=0, size=28) -> torch.Tensor:
-    grey = phantom.render("test", index, size)[0]
-    return torch.from_numpy(np.asarray(grey)[None].astype(np.float32) / 255)
+def phantoms(size) -> list[torch.Tensor]:
+    """Sixteen volumes of the phantom's test split."""
+    grey = phantom.volumes("test", size)[0][:16]
+    return [torch.from_numpy(volume[None].astype(np.float32) / 255) for volume in grey]
 
 
 @pytest.fixture(scope="module")
 def coarse():
-    return [volume(index) for index in range(16)]
+    return phantoms(28)
+
+
+@pytest.fixture(scope="module")
+def fine():
+    return phantoms(64)
 
 
 def run(artefact, x, severity=3, id="set/test/0", seed=0) -> Corrupted:  # noqa: A002
@@ -122,8 +128,7 @@ def test_similarity_falls_with_every_level(artefact, coarse):
 
 @pytest.mark.slow
 @EVERY
-def test_a_level_means_the_same_on_a_finer_grid(artefact, coarse):
-    fine = [volume(index, 64) for index in range(len(coarse))]
+def test_a_level_means_the_same_on_a_finer_grid(artefact, coarse, fine):
     for severity in LEVELS:
         means = [
             np.mean(

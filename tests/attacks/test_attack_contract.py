@@ -21,10 +21,70 @@ from benchharness.errors import BenchError, CellError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-QUICK: dict[str, dict[str, Any]] = {}
+_MODULE = "benchharness.attacks"
+SUITE = {
+    "noise_sign": f"{_MODULE}.noise:NoiseSign",
+    "fgsm": f"{_MODULE}.gradient_sign:FGSM",
+    "pgd": f"{_MODULE}.gradient_sign:PGD",
+    "mifgsm": f"{_MODULE}.ascent:MIFGSM",
+    "apgd_ce": f"{_MODULE}.apgd:APGDCE",
+    "apgd_dlr": f"{_MODULE}.apgd:APGDDLR",
+    "apgd_margin": f"{_MODULE}.apgd:APGDMargin",
+    "apgd_t": f"{_MODULE}.apgd:APGDT",
+    "fab": f"{_MODULE}.minimum_norm:FAB",
+    "square3d": f"{_MODULE}.square:Square3D",
+    "autoattack3d": f"{_MODULE}.ensemble:AutoAttack3D",
+    "pgd_l2": f"{_MODULE}.ascent:PGDL2",
+    "apgd_ce_l2": f"{_MODULE}.apgd:APGDCEL2",
+    "apgd_margin_l2": f"{_MODULE}.apgd:APGDMarginL2",
+    "fab_l2": f"{_MODULE}.minimum_norm:FABL2",
+    "square3d_l2": f"{_MODULE}.square:Square3DL2",
+    "cw": f"{_MODULE}.minimum_norm:CarliniWagner",
+    "deepfool": f"{_MODULE}.minimum_norm:DeepFool",
+    "voxel_flip": f"{_MODULE}.sparse:VoxelFlip",
+    "slab": f"{_MODULE}.sparse:Slab",
+    "cube": f"{_MODULE}.sparse:Cube",
+}
+"""The suite that the project promises."""
+
+TARGETS = SUITE | {name: entry.target for name, entry in registry.entries("attacks").items()}
+"""Every attack that there is, plug-ins included."""
+
+QUICK: dict[str, dict[str, Any]] = {
+    "apgd_ce": {"steps": 10},
+    "apgd_dlr": {"steps": 10},
+    "apgd_margin": {"steps": 10},
+    "apgd_t": {"steps": 10, "targets": 2},
+    "fab": {"steps": 5},
+    "square3d": {"queries": 30},
+    "autoattack3d": {"steps": 5, "targets": 2, "queries": 10},
+    "apgd_ce_l2": {"steps": 10},
+    "apgd_margin_l2": {"steps": 10},
+    "fab_l2": {"steps": 5},
+    "square3d_l2": {"queries": 30},
+    "cw": {"steps": 20, "search_steps": 3},
+}
 """Parameters that make a slow attack quick enough to run on every network."""
 
-SEVERITY = {"linf": 8 / 255, "l2": 0.05, "l0": 5}
+SEVERITY = {"linf": 8 / 255, "l2": 0.05, "l0": 5, "slab": 2, "cube": 3}
+
+STRONG = [
+    "pgd",
+    "mifgsm",
+    "apgd_ce",
+    "apgd_dlr",
+    "apgd_margin",
+    "apgd_t",
+    "fab",
+    "autoattack3d",
+    "pgd_l2",
+    "apgd_ce_l2",
+    "apgd_margin_l2",
+    "fab_l2",
+    "cw",
+    "deepfool",
+]
+"""Attacks that no network withstands at the largest budget, even with `QUICK` parameters."""
 
 NETWORKS: dict[str, tuple[Callable[[], Classifier], tuple[int, ...]]] = {
     "linear, 2 classes": (lambda: linear(2, 6 * 7 * 8), (1, 6, 7, 8)),
@@ -34,11 +94,11 @@ NETWORKS: dict[str, tuple[Callable[[], Classifier], tuple[int, ...]]] = {
     "convolutional, 11 classes, flat": (lambda: tiny(11), (1, 1, 9, 9)),
 }
 
-ATTACKS = sorted(registry.entries("attacks"))
+ATTACKS = sorted(TARGETS)
 
 
 def attack_named(name: str) -> Attack:
-    return build(name, QUICK.get(name, {}))
+    return build(TARGETS[name], QUICK.get(name, {}))
 
 
 def applicable(attack: Attack, num_classes: int) -> bool:
@@ -164,8 +224,19 @@ class TestEveryAttack:
         with pytest.raises(CellError, match="the logits of 2 of 2 volumes are not finite"):
             attacked(attack_named(name), classifier, volumes_like(2), torch.tensor([0, 1]))
 
+    def test_runs_where_backward_raises_unless_it_uses_gradients(self, name: str) -> None:
+        attack, classifier = attack_named(name), Classifier(BlackBox(trained(4)), num_classes=4)
+        volumes, labels = task(2, 4)
+        if attack.uses_gradient:
+            with pytest.raises(RuntimeError, match="no way back"):
+                attacked(attack, classifier, volumes, labels)
+        else:
+            attacked(attack, classifier, volumes, labels)
+
     def test_says_what_it_is(self, name: str) -> None:
         attack = attack_named(name)
+        if name in SUITE:
+            assert attack.name == name
         assert attack.summary.endswith(".")
         assert "through torchattacks" in attack.source or "own implementation" in attack.source
         assert attack.version >= 1
@@ -178,13 +249,34 @@ class TestEveryAttack:
             assert set(attack.parameters()) <= set(resolved)
 
 
-@pytest.mark.parametrize("name", ["pgd"])
+@pytest.mark.parametrize("name", STRONG)
 def test_the_largest_budget_breaks_a_trained_network(name: str) -> None:
     classifier = trained(4)
     volumes, labels = task(64, 4, seed=9)
     assert accuracy(classifier, volumes, labels) > 0.9
     outcome = attacked(attack_named(name), classifier, volumes, labels, severity=1.0)
     assert (outcome.logits.argmax(1) == labels.numpy()).mean() <= 0.05
+
+
+class NoWayBack(torch.autograd.Function):
+    """The identity, whose backward raises."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError("no way back")
+
+
+class BlackBox(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        return NoWayBack.apply(self.inner(volumes))
 
 
 class Returns(Attack):
