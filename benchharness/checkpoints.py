@@ -117,8 +117,12 @@ def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
     """Write weights atomically and return their SHA-256; the card is to follow."""
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f".{WEIGHTS}.partial"
-    # safetensors refuses views and shared memory; contiguous copies on the CPU are neither.
-    save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, partial)
+    # safetensors refuses views and tied weights; copies are neither.
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in weights.items()
+    }
+    save_file(copies, partial)
     partial.replace(directory / WEIGHTS)
     return file_sha256(directory / WEIGHTS)
 
@@ -145,7 +149,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise BenchError(f"cannot read checkpoint {path}: {first}") from error
     except Exception as error:  # torch.load unpickles: any error class may come out of it
         raise BenchError(
-            f"cannot read checkpoint {path}: it holds more than tensors. Save a plain state dict."
+            f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a "
+            "plain state dict."
         ) from error
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):

@@ -6,6 +6,7 @@ model and every dataset.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -73,15 +74,16 @@ class Preprocessing:
                 raise unknown_name("preprocessing", name, known)
             if name == "size":
                 right = isinstance(value, tuple) and len(value) == 3
-                right = right and all(isinstance(n, int) and n > 0 for n in value)  # type: ignore[attr-defined]
+                right = right and all(type(n) is int and n > 0 for n in value)  # type: ignore[attr-defined]
             else:
-                right = isinstance(value, int | float) and not isinstance(value, bool)
+                right = type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
             if not right or (name == "std" and value == 0):
                 raise BenchError(
                     f"preprocessing {name!r} cannot be {value!r}. Write size = [28, 28, 28], and "
                     "a number for scale, mean and std (std not 0)."
                 )
-        return cls(**settings)  # type: ignore[arg-type]
+        # 2 and 2.0 are one setting and must give one identity.
+        return cls(**{k: v if k == "size" else float(v) for k, v in settings.items()})  # type: ignore[arg-type]
 
 
 class Classifier(nn.Module):
@@ -115,6 +117,10 @@ class Classifier(nn.Module):
             CellError: When the network's output has another shape.
         """
         logits: Tensor = self.network(self.preprocessing(volumes))
+        if not isinstance(logits, torch.Tensor):
+            raise CellError(
+                f"the network returned {type(logits).__name__}; expected one tensor of logits"
+            )
         if logits.shape != (len(volumes), self.num_classes):
             raise CellError(
                 f"the network returned shape {tuple(logits.shape)} for {len(volumes)} volumes of a "

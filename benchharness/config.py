@@ -7,6 +7,7 @@ Flags win over the file. Every key of the file is a flag's name; two kinds of ta
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,7 +90,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     return RunConfig(
         **parsed,
         attack_parameters=tuple(
-            (name, pairs(_table("attack", name, table)))
+            (name, _parameters("attack", name, table))
             for name, table in _table("attack", "", attack_tables).items()
         ),
         model_options=tuple(
@@ -107,7 +108,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise BenchError(f"cannot read config {path}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"config {path} is not valid TOML: {error}.") from error
-    return {key.replace("-", "_"): value for key, value in content.items()}
+    settings: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name in settings:
+            raise BenchError(f"config {path} has {name!r} twice, with - and with _. Keep one.")
+        settings[name] = value
+    return settings
 
 
 def _table(kind: str, name: str, value: object) -> dict[str, Any]:
@@ -123,14 +130,31 @@ def _model_options(name: str, table: dict[str, Any]) -> ModelOptions:
     for key in table:
         if key not in ("arguments", "preprocessing"):
             raise unknown_name("config key", f"model.{name}.{key}", ["arguments", "preprocessing"])
-    arguments = _table(f"model.{name}", "arguments", table.get("arguments", {}))
-    preprocessing = table.get("preprocessing")
+    owner = f"model.{name}"
     return ModelOptions(
-        arguments=pairs(arguments),
-        preprocessing=None
-        if preprocessing is None
-        else pairs(_table(f"model.{name}", "preprocessing", preprocessing)),
+        arguments=_parameters(owner, "arguments", table.get("arguments", {})),
+        preprocessing=_parameters(owner, "preprocessing", table["preprocessing"])
+        if "preprocessing" in table
+        else None,
     )
+
+
+def _parameters(kind: str, name: str, value: object) -> Pairs:
+    """A table of parameters, each something that a cell's identity can hold."""
+    table = _table(kind, name, value)
+    for key, item in table.items():
+        if not _is_value(item):
+            raise BenchError(
+                f"config key '{kind}.{name}.{key}' cannot be {item!r}. Write a text, a finite "
+                "number, true, false or a list of such."
+            )
+    return pairs(table)
+
+
+def _is_value(item: object) -> bool:
+    if isinstance(item, list):
+        return all(_is_value(part) for part in item)
+    return isinstance(item, str | int) or (isinstance(item, float) and math.isfinite(item))
 
 
 def _items(key: str, value: object) -> list[Any]:
@@ -158,7 +182,7 @@ def _eps(key: str, value: object) -> tuple[float, ...]:
 
 def _epsilon(key: str, item: object) -> float:
     try:
-        number = float(Fraction(item.replace(" ", ""))) if isinstance(item, str) else item
+        number = _number(item) if isinstance(item, str) else item
     except (ValueError, ZeroDivisionError, OverflowError):
         number = None
     if isinstance(number, bool) or not isinstance(number, int | float):
@@ -168,23 +192,28 @@ def _epsilon(key: str, item: object) -> float:
             f"{_flag(key)} must lie in [0, 1], the range of intensities, got {item}. "
             "For 8 grey levels of 255 type 8/255."
         )
-    return float(number)
+    return float(number) + 0.0  # -0.0 becomes 0.0: one severity, one identity
+
+
+def _number(text: str) -> float:
+    text = text.replace(" ", "")
+    return float(Fraction(text)) if "/" in text else float(text)
 
 
 def _levels(key: str, value: object) -> tuple[int, ...]:
     levels: list[int] = []
     for item in _items(key, value):
-        first, dash, last = str(item).partition("-")
-        low, high = _whole(key, first), _whole(key, last if dash else first)
-        if not (1 <= low <= 5 and 1 <= high <= 5 and low <= high):
+        ends = [end.strip() for end in str(item).split("-", maxsplit=1)]
+        if not all(end in _LEVELS for end in ends) or ends[0] > ends[-1]:
             raise BenchError(f"{_flag(key)} takes levels 1 to 5, got {item!r}. Type 1-5 or 1,3,5.")
+        low, high = int(ends[0]), int(ends[-1])
         levels += range(low, high + 1)
     return tuple(dict.fromkeys(levels))
 
 
 def _whole(key: str, item: object) -> int:
     text = "" if isinstance(item, bool | float) else str(item).strip()
-    if not text.removeprefix("-").isdecimal():
+    if not text.removeprefix("-").isdecimal() or len(text) > _DIGITS:
         raise BenchError(f"{_flag(key)} takes whole numbers, got {item!r}.")
     return int(text)
 
@@ -235,6 +264,8 @@ def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
         name, equals, path = str(item).partition("=")
         if not (name and equals and path):
             raise BenchError(f"{_flag(key)} takes model=path or model@dataset=path, got {item!r}.")
+        if name in given:
+            raise BenchError(f"{_flag(key)} names {name!r} twice. Keep one of its paths.")
         given[name] = Path(path).expanduser()
     return tuple(given.items())
 
@@ -242,6 +273,11 @@ def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
 def _flag(key: str) -> str:
     return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
 
+
+_LEVELS = ("1", "2", "3", "4", "5")
+
+_DIGITS = 18
+"""Longer numbers are slips of the keyboard, and some readers of JSON would round them."""
 
 _FLAGS = {"checkpoints": "checkpoint", "train": "no-train"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import re
 
@@ -11,6 +12,8 @@ from benchharness.errors import BenchError
 
 _CPU_VOLUMES, _CUDA_VOLUMES = 32, 256
 _REFERENCE_VOXELS = 28**3
+_MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 2**28, -3: 2**30}
+"""M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of glibc's mallopt(3), in bytes."""
 
 
 def resolve(name: str) -> str:
@@ -32,6 +35,21 @@ def resolve(name: str) -> str:
         there = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
         raise BenchError(f"device {name!r} is not there: torch sees {there}. Type --device auto.")
     return f"cuda:{index}"
+
+
+def keep_memory() -> None:
+    """Let the C library keep what it frees, for the rest of this process.
+
+    Every training step allocates the same large tensors again. glibc hands them back to the system
+    in between and pays for it in page faults; keeping them makes a step on a CPU up to a quarter
+    faster. Elsewhere this does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    for option, value in _MALLOC_OPTIONS.items():
+        mallopt(option, value)
 
 
 def batch_size(device: str, grid: tuple[int, int, int]) -> int:

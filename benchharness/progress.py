@@ -43,7 +43,7 @@ class Task:
         self._first = self._done if self._first is None else self._first
         self._done = done
         self._display.show(done, detail)
-        if time.monotonic() - self._spoke > _QUIET_S and done < self._total:
+        if time.monotonic() - self._spoke > _QUIET_S and self._first < done < self._total:
             self._spoke = time.monotonic()
             remark = f", {detail}" if detail else ""
             left = self.seconds / (done - self._first) * (self._total - done)

@@ -11,12 +11,27 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ForwardRef,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -31,6 +46,19 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+"""What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
 
 Verdict = Literal["passed", "failed", "not applicable"]
 
@@ -78,11 +106,22 @@ class Predictions:
             BenchError: When the archive is not one of ours; the message names `source`.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BenchError(f"cannot read predictions {source}: {error}.") from error
+            fitting = (
+                ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
+                ids.dtype.kind == "U" and labels.dtype == np.int64 and logits.dtype == np.float32,
+            )
+        except (*_DAMAGE, AttributeError, KeyError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise BenchError(f"cannot read predictions {source}: {reason}.") from error
+        if not all(fitting):
+            raise BenchError(
+                f"{source} holds ids {ids.shape}, labels {labels.shape} and logits {logits.shape} "
+                f"of {ids.dtype}, {labels.dtype} and {logits.dtype}; expected (N,), (N,) and "
+                "(N, K) of text, int64 and float32."
+            )
         extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
         return cls(ids=ids, labels=labels, logits=logits, extra=extra)
 
@@ -162,7 +201,12 @@ class Record:
                 does not follow from its cell.
         """
         try:
-            payload = json.loads(line, parse_constant=_refuse_constant)
+            payload = json.loads(
+                line,
+                parse_constant=_refuse_constant,
+                parse_float=_finite,
+                object_pairs_hook=_without_repetitions,
+            )
             schema = payload["schema"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BenchError(f"not a record: {error}.") from error
@@ -181,9 +225,18 @@ class Record:
             stored = payload["predictions"]
             payload["predictions"] = None if stored is None else Stored(**stored)
             record = cls(**payload)
+            _check_types(record)
             expected = record.identity
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise BenchError(f"not a record of schema {schema}: {error!r}.") from error
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            RecursionError,
+        ) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise BenchError(f"not a record of schema {schema}: {reason}.") from error
         if identity != expected:
             raise BenchError(
                 f"record {str(identity)[:12]} does not match its own cell ({expected[:12]}): the "
@@ -194,6 +247,62 @@ class Record:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is no number that a computer holds")
+    return number
+
+
+def _without_repetitions(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+_annotations = cache(get_type_hints)
+
+
+def _check_types(value: Any, where: str = "record") -> None:
+    """Hold the fields of a dataclass, and of those inside it, against their annotations."""
+    annotations = _annotations(type(value))
+    for part in fields(value):
+        found, name = getattr(value, part.name), f"{where}.{part.name}"
+        if not _fits(found, annotations[part.name], name):
+            raise TypeError(f"{name} is {found!r}")
+
+
+def _fits(value: Any, annotation: Any, where: str) -> bool:
+    if annotation is Any or isinstance(annotation, ForwardRef):
+        return True
+    if is_dataclass(annotation):
+        if not isinstance(value, annotation):  # type: ignore[arg-type]
+            return False
+        _check_types(value, where)
+        return True
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (UnionType, Union):
+        return any(_fits(value, option, where) for option in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple and inner[-1] is ...:
+        return isinstance(value, tuple) and all(_fits(item, inner[0], where) for item in value)
+    if origin is tuple:
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(inner)
+            and all(map(_fits, value, inner, [where] * len(inner)))
+        )
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(item, inner[1], where) for item in value.values()
+        )
+    if annotation is float:
+        return type(value) in (int, float)
+    return type(value) is annotation
 
 
 class Store:
@@ -221,7 +330,10 @@ class Store:
         if not self.lines.exists():
             return {}
         found: dict[str, Record] = {}
-        content = self.lines.read_bytes()
+        try:
+            content = self.lines.read_bytes()
+        except OSError as error:
+            raise BenchError(f"cannot read records {self.lines}: {error.strerror}.") from error
         complete = content[: content.rfind(b"\n") + 1]
         for number, raw in enumerate(complete.splitlines(), start=1):
             try:

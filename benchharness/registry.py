@@ -53,6 +53,10 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
         "motion": "benchharness.artefacts.mr:Motion",
         "ghosting": "benchharness.artefacts.mr:Ghosting",
         "bias_field": "benchharness.artefacts.mr:BiasField",
+        "poisson_noise": "benchharness.artefacts.ct:PoissonNoise",
+        "gaussian_noise": "benchharness.artefacts.general:GaussianNoise",
+        "contrast": "benchharness.artefacts.general:Contrast",
+        "occlusion_cube": "benchharness.artefacts.general:OcclusionCube",
     },
 }
 
@@ -63,7 +67,12 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
         "medmnist3d_64": tuple(f"{organ}mnist3d_64" for organ in _MEDMNIST3D),
     },
     "attacks": {"all": tuple(BUILT_IN["attacks"])},
-    "artefacts": {"all": tuple(BUILT_IN["artefacts"])},
+    "artefacts": {
+        "all": tuple(BUILT_IN["artefacts"]),
+        "mr": ("motion", "ghosting", "bias_field"),
+        "ct": ("poisson_noise",),
+        "general": ("gaussian_noise", "contrast", "occlusion_cube"),
+    },
 }
 """Names that stand for several."""
 
@@ -137,13 +146,16 @@ def import_target(target: str) -> Any:
         BenchError: When the module or the attribute is not there.
     """
     module_name, _, attribute = target.partition(":")
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
+        raise BenchError(f"{target!r} is no import string. Type 'package.module:attribute'.")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise BenchError(f"cannot import {module_name!r} for {target!r}: {error}.") from error
+    except Exception as error:  # a module runs as it is imported: any error may come out of it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BenchError(f"cannot import {module_name!r} for {target!r}: {reason}.") from error
     try:
         return getattr(module, attribute)
     except AttributeError as error:

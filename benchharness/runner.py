@@ -80,6 +80,7 @@ class _Run:
     ) -> None:
         self.config, self.plan, self.store = config, plan, store
         self.device, self.display = device, display
+        devices.keep_memory()
         self.failures: list[str] = []
         self.evaluated = self.trained = 0
 

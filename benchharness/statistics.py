@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from benchharness import metrics
 from benchharness.errors import BenchError, unknown_name
@@ -361,7 +361,7 @@ def mcnemar_exact(first: Booleans, second: Booleans, level: float = LEVEL) -> Co
     """
     _check_paired(first, second)
     n, b, c = len(first), int((first & ~second).sum()), int((second & ~first).sum())
-    p_value = float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
+    p_value = min(1.0, 2 * float(special.bdtr(min(b, c), b + c, 0.5)))
     centre = (b - c) / (n + 2)
     spread = _quantile(level) * math.sqrt(((b + c + 2) / (n + 2) - centre**2) / (n + 2))
     return Comparison(
@@ -414,7 +414,7 @@ def delong_paired(
             level=level,
             method="DeLong",
         ),
-        p_value=float(2 * stats.norm.sf(abs(difference) / deviation)),
+        p_value=float(2 * special.ndtr(-abs(difference) / deviation)),
         method="paired DeLong",
     )
 
@@ -490,7 +490,7 @@ def _combined(value: float, found: Interval, reference: float, against: Interval
             level=found.level,
             method="combined intervals",
         ),
-        p_value=float(2 * stats.norm.sf(abs(difference) / deviation)),
+        p_value=float(2 * special.ndtr(-abs(difference) / deviation)),
         method="combined intervals",
     )
 
@@ -528,7 +528,7 @@ def minimum_detectable_difference(
     Returns:
         δ in (0, ψ]; None where not even all discordant volumes on one side would suffice.
     """
-    z_alpha, z_power = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
+    z_alpha, z_power = float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))
     inside = n + z_power**2 - z_alpha**2
     if inside < 0 or discordance <= 0:
         return None
@@ -675,8 +675,9 @@ def _contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
     n, classes = len(labels), logits.shape[1]
     if metric == "balanced_accuracy":
         shares, counts = metrics.recalls(labels, logits), np.bincount(labels, minlength=classes)
-        scaled: Floats = (right - shares[labels]) * n / (classes * counts[labels])
-        return shares.mean() + scaled
+        centred = (right - shares[labels]) * n / (classes * counts[labels])
+        contributions: Floats = shares.mean() + centred
+        return contributions
     targets = (1,) if classes == 2 else range(classes)
     found = np.zeros(n)
     for k in targets:
@@ -769,7 +770,7 @@ def _percentiles(resampled: Floats, level: float) -> tuple[float, float]:
 
 
 def _quantile(level: float) -> float:
-    return float(stats.norm.ppf((1 + level) / 2))
+    return float(special.ndtri((1 + level) / 2))
 
 
 # Checks

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
-from benchharness.report import layout, origins, page, plots, scores, tables
+from benchharness.report import layout, origins, page, plots, ranking, scores, tables
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
 
@@ -118,7 +118,9 @@ class _Grid:
         rows = [[entry.plain.replace(" [", "\n[") for entry in row] for row in self.table.rows]
         lines = [list(self.table.header), *rows]
         upright = self._draw(lines)
-        fits = Measurement.get(console, options, upright).minimum <= options.max_width
+        # rich never measures more than there is room for, so the room is made endless.
+        needed = Measurement.get(console, options.update(max_width=10_000), upright).maximum
+        fits = needed <= options.max_width
         yield upright if fits else self._draw(list(zip(*lines, strict=True)))
 
     def _draw(self, lines: Sequence[Sequence[str]]) -> RichTable:
@@ -165,7 +167,10 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
 
 
 def _dataset(findings: Findings, dataset: str) -> Section:
-    found = [tables.overview(findings, dataset), tables.clean(findings, dataset)]
+    found = [tables.overview(findings, dataset)]
+    if len({row.model for row in findings.of(dataset)}) > 1:
+        found.append(ranking.ranking(findings, dataset))
+    found.append(tables.clean(findings, dataset))
     for family in findings.families(dataset):
         if any(condition.attack for condition in scores.conditions(findings, dataset, family)):
             found.append(tables.attacks(findings, dataset, family))

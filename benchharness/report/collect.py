@@ -123,6 +123,11 @@ class Findings:
         identities = (row.record.identity for row in rows)
         return self._once((metric, *identities), lambda: _mean(rows, metric))
 
+    def over_seeds(self, rows: Sequence[Row], metric: Metric) -> Score:
+        """The mean over training seeds; its interval, over seeds and volumes, needs three."""
+        identities = (row.record.identity for row in rows)
+        return self._once(("seeds", metric, *identities), lambda: _over_seeds(rows, metric))
+
     def _once(self, key: tuple[str, ...], compute: Callable[[], Score]) -> Score:
         # A bootstrap takes its time, and the same number stands in several tables and plots.
         if key not in self._scores:
@@ -271,15 +276,26 @@ def _score(row: Row, metric: Metric) -> Score:
     return Score(value=values[metric], low=interval.low, high=interval.high, suspect=suspect)
 
 
+def _over_seeds(rows: Sequence[Row], metric: Metric) -> Score:
+    found = statistics.over_seeds(metric, pairs(rows))
+    if found.interval is None:
+        return Score(value=found.mean)
+    return Score(value=found.mean, low=found.interval.low, high=found.interval.high)
+
+
 def _mean(rows: Sequence[Row], metric: Metric) -> Score:
     cells = [(row.condition, _score(row, metric)) for row in rows]
     undefined = next((f"{where}: {score.gap}" for where, score in cells if score.gap), "")
     if undefined:
         return Score(gap=undefined)
-    pairs = [(p.labels, p.logits) for row in rows if (p := row.predictions) is not None]
-    value, interval = statistics.mean_over_cells(metric, pairs)
+    value, interval = statistics.mean_over_cells(metric, pairs(rows))
     suspect = "; ".join(f"{where}: {score.suspect}" for where, score in cells if score.suspect)
     return Score(value=value, low=interval.low, high=interval.high, suspect=suspect)
+
+
+def pairs(rows: Sequence[Row]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Labels (N,) and logits (N, K) of every cell that has any."""
+    return [(p.labels, p.logits) for row in rows if (p := row.predictions) is not None]
 
 
 Labels = dict[str, str]

@@ -123,7 +123,8 @@ def against_parameters(findings: Findings, dataset: str | None) -> Plot:
     spread = (
         "No interval: the datasets are no sample of a population."
         if dataset is None
-        else "Bars are 95 % intervals; of several training seeds the mean and, small, each seed."
+        else "Bars are 95 % intervals, a hollow marker is a suspect number; of several training "
+        "seeds the mean and, small, each seed."
     )
     return _render(
         f"parameters_{slug(where if dataset else 'average')}",

@@ -101,9 +101,14 @@ def single(findings: Findings, subject: Subject, condition: str, metric: Metric)
 
     def of(seed: int | None) -> Score:
         row = findings.find(subject.dataset, subject.model, seed, condition)
-        return Score(gap=f"not run: {condition}") if row is None else findings.score(row, metric)
+        return Score(gap=f"{condition} not run") if row is None else findings.score(row, metric)
 
-    return _over_seeds(subject, of)
+    average = _over_seeds(subject, of)
+    if len(subject.seeds) < 2 or average.value is None:
+        return average
+    rows = (findings.find(subject.dataset, subject.model, s, condition) for s in subject.seeds)
+    found = findings.over_seeds([row for row in rows if row is not None], metric)
+    return replace(average, low=found.low, high=found.high)
 
 
 def mean(
@@ -112,7 +117,7 @@ def mean(
     """The unweighted mean over conditions, its interval from volumes resampled once for all."""
 
     def of(seed: int | None) -> Score:
-        rows = _gather(findings, subject, seed, wanted)
+        rows = gather(findings, subject, seed, wanted)
         if isinstance(rows, Score):
             return rows
         return findings.score(rows[0], metric) if len(rows) == 1 else findings.mean(rows, metric)
@@ -137,7 +142,7 @@ def worst_case(
     inside = [c for c in wanted if c.severity is not None and c.severity <= limit]
 
     def of(seed: int | None) -> Score:
-        rows = _gather(findings, subject, seed, [UNPERTURBED, *inside])
+        rows = gather(findings, subject, seed, [UNPERTURBED, *inside])
         if isinstance(rows, Score):
             return rows
         survived = np.logical_and.reduce([row.correct for row in rows if row.correct is not None])
@@ -183,7 +188,7 @@ def over_datasets(findings: Findings, model: str, family: str, metric: Metric) -
     return _plain_mean(found)
 
 
-def _gather(
+def gather(
     findings: Findings, subject: Subject, seed: int | None, wanted: Sequence[Condition]
 ) -> list[Row] | Score:
     """The rows of all conditions, or a gap that names those that are missing or failed."""
@@ -205,7 +210,7 @@ def _suspicions(rows: Iterable[Row]) -> str:
 
 
 def _over_seeds(subject: Subject, of: Callable[[int | None], Score]) -> Score:
-    """One seed's score as it is; of several the mean, without an interval.
+    """One seed's score as it is; of several the mean, which has no interval of its own yet.
 
     The same volumes judge every seed, so that pooling them would count each volume several times.
     """

@@ -14,7 +14,7 @@ ATTACKED = Made(perturbation="pgd", severity=8 / 255)
 def test_frame_equals_what_predictions_say(full_store):
     frame = collect(full_store).frame().set_index("identity")
     store = Store(full_store)
-    assert len(frame) == 80
+    assert len(frame) == 42
     for identity, record in store.records().items():
         predictions = store.predictions(record)
         values, _ = metrics.compute(predictions.labels, predictions.logits)
@@ -86,4 +86,4 @@ def test_an_absent_class_is_a_reason_and_no_number(make_store):
     findings = collect(make_store(Made(n=4, labels=[0, 0, 0, 0])))
     score = findings.score(findings.rows[0], "auc")
     assert score.value is None
-    assert score.gap == "class 1 without a volume"
+    assert score.gap == "class 1 has no volume"

@@ -1,0 +1,6 @@
+"""`make bench`: run every benchmark and print what it measured."""
+
+from tests.performance import attack_speed
+
+if __name__ == "__main__":
+    attack_speed.main()

@@ -1,0 +1,87 @@
+"""What only a GPU can show: placement, halving on out of memory, agreement with the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchharness import attacks, costs, devices, metrics
+from benchharness.classifier import Classifier, as_float, in_batches
+from medvit3d.variants import medvit3d_n
+from tests import samples
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
+]
+
+
+def classifier(device: str) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(medvit3d_n(2).eval(), num_classes=2, device=device)
+
+
+def test_auto_is_the_first_gpu_and_a_missing_one_is_refused() -> None:
+    assert devices.resolve("auto") == "cuda:0"
+    assert devices.resolve("cuda") == "cuda:0"
+    assert devices.batch_size("cuda:0", (28, 28, 28)) > devices.batch_size("cpu", (28, 28, 28))
+
+
+def test_everything_is_on_the_device_that_was_asked_for() -> None:
+    model = classifier("cuda:0")
+    assert {parameter.device for parameter in model.parameters()} == {torch.device("cuda:0")}
+    split = samples.dataset().test
+    outcome = attacks.build("pgd", {})(
+        model,
+        as_float(split.volumes[:4], "cuda:0"),
+        split.labels[:4],
+        severity=2 / 255,
+        ids=split.ids[:4],
+        seed=0,
+    )
+    assert outcome.volumes.device == torch.device("cuda:0")
+
+
+def test_logits_agree_with_those_of_the_cpu() -> None:
+    volumes = samples.dataset().test.volumes
+    on_cpu, on_gpu = (classifier(device).predict(volumes, 8) for device in ("cpu", "cuda:0"))
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-2, atol=1e-2)
+
+
+def test_verdicts_under_attack_agree_except_near_the_boundary() -> None:
+    split = samples.dataset().test
+    found = []
+    for device in ("cpu", "cuda:0"):
+        outcome = attacks.build("pgd", {})(
+            classifier(device),
+            as_float(split.volumes, device),
+            split.labels,
+            severity=2 / 255,
+            ids=split.ids,
+            seed=0,
+        )
+        found.append(outcome.logits)
+    close = np.abs(metrics.margins(split.labels, found[0])) <= 0.01
+    verdicts = [metrics.correct(split.labels, logits) for logits in found]
+    assert np.array_equal(verdicts[0][~close], verdicts[1][~close])
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    free, _ = torch.cuda.mem_get_info()
+    sizes: list[int] = []
+
+    def hungry(batch: slice) -> int:
+        count = batch.stop - batch.start
+        sizes.append(count)
+        # A batch of eight asks for twice of what is free, a batch of two for half of it.
+        torch.empty(count * free // 4, dtype=torch.uint8, device="cuda:0")
+        return count
+
+    assert sum(in_batches(hungry, 8, 8)) == 8
+    assert sizes[0] == 8
+    assert max(sizes[2:]) <= 4
+
+
+def test_latency_is_measured_on_the_device() -> None:
+    assert costs.measure(classifier("cuda:0"), (1, 16, 16, 16)).latency_ms > 0
