@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -40,7 +40,7 @@ from benchharness.cells import Cell, canonical_json
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from numpy.typing import NDArray
 
@@ -263,12 +263,17 @@ def _without_repetitions(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_annotations = cache(get_type_hints)
+_SCALARS = (str, int, float, bool, NoneType)
+
+
+@cache
+def _annotations(kind: Hashable) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _check_types(value: Any, where: str = "record") -> None:
     """Hold the fields of a dataclass, and of those inside it, against their annotations."""
-    annotations = _annotations(type(value))
+    annotations = _annotations(type(value))  # type: ignore[arg-type]  # classes can be hashed
     for part in fields(value):
         found, name = getattr(value, part.name), f"{where}.{part.name}"
         if not _fits(found, annotations[part.name], name):
@@ -276,6 +281,8 @@ def _check_types(value: Any, where: str = "record") -> None:
 
 
 def _fits(value: Any, annotation: Any, where: str) -> bool:
+    if annotation in _SCALARS:
+        return type(value) is annotation or (annotation is float and type(value) is int)
     if annotation is Any or isinstance(annotation, ForwardRef):
         return True
     if is_dataclass(annotation):
@@ -296,13 +303,7 @@ def _fits(value: Any, annotation: Any, where: str) -> bool:
             and len(value) == len(inner)
             and all(map(_fits, value, inner, [where] * len(inner)))
         )
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _fits(item, inner[1], where) for item in value.values()
-        )
-    if annotation is float:
-        return type(value) in (int, float)
-    return type(value) is annotation
+    return isinstance(value, dict) and all(_fits(item, inner[1], where) for item in value.values())
 
 
 class Store:

@@ -99,7 +99,7 @@ def test_an_absent_file(tmp_path: Path) -> None:
     path = tmp_path / "absent.pth"
     expected = f"no checkpoint at {path}. Check the path given to --checkpoint."
     assert refusal(path) == expected
-    assert refusal(tmp_path) == f"no checkpoint at {tmp_path}. Check the path given to --checkpoint."
+    assert refusal(tmp_path) == expected.replace(str(path), str(tmp_path)), "a folder is none"
 
 
 class Trap:
@@ -163,9 +163,7 @@ def test_a_classifier_has_the_weights_and_the_preprocessing_of_its_model(tmp_pat
     assert made.preprocessing.scale == 0.5
 
 
-MISFIT = (
-    "Pass the checkpoint of this model, trained for this number of classes and channels."
-)
+MISFIT = "Pass the checkpoint of this model, trained for this number of classes and channels."
 
 
 def test_missing_and_surplus_keys_are_counted_and_named(tmp_path: Path) -> None:
@@ -235,7 +233,7 @@ def test_a_factory_of_another_signature() -> None:
 
 def test_a_factory_that_refuses_its_arguments_is_quoted() -> None:
     model = replace(MODEL, arguments=(("width", "wide"),))
-    with pytest.raises(BenchError, match="^model 'tiny' cannot be built: "):
+    with pytest.raises(BenchError, match=r"^model 'tiny' cannot be built: "):
         checkpoints.build_network(model, num_classes=3, in_channels=1)
 
 

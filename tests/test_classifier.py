@@ -130,7 +130,7 @@ def test_a_setting_of_the_wrong_kind(name: str, value: object) -> None:
 
 
 def test_an_unknown_setting() -> None:
-    with pytest.raises(BenchError, match="unknown preprocessing 'scal'. Did you mean 'scale'"):
+    with pytest.raises(BenchError, match=r"unknown preprocessing 'scal'. Did you mean 'scale'"):
         Preprocessing.checked({"scal": 1.0})
 
 
@@ -198,9 +198,7 @@ def test_predictions_do_not_depend_on_the_batch_and_leave_no_trace(classifier: C
 def test_bytes_are_predicted_as_fractions_of_255(classifier: Classifier) -> None:
     grey = (volumes().numpy() * 255).astype(np.uint8)
     as_fractions = torch.from_numpy(grey).float() / 255
-    np.testing.assert_array_equal(
-        classifier.predict(grey, 5), classifier.predict(as_fractions, 5)
-    )
+    np.testing.assert_array_equal(classifier.predict(grey, 5), classifier.predict(as_fractions, 5))
     assert as_float(grey, "cpu").dtype == torch.float32
     given = volumes()
     assert as_float(given, "cpu") is given
@@ -215,18 +213,16 @@ def test_logits_that_are_not_finite_are_a_fault_of_the_cell(
         logits[shown.flatten(1)[:, 0] > 0.5, 1] = poison
         return logits
 
-    before = state(classifier)
     classifier.network = Answer(answer)
     broken = volumes().clone()
     broken[:, 0, 0, 0, 0] = torch.tensor([0.1, 0.9, 0.1, 0.9, 0.1])
-    with pytest.raises(CellError, match="^the logits of 2 of 5 volumes are not finite$"):
+    with pytest.raises(CellError, match=r"^the logits of 2 of 5 volumes are not finite$"):
         classifier.predict(broken, 2)
-    assert len(before[0]) > 0
 
 
 def test_a_network_that_raises_leaves_the_classifier_as_it_was(classifier: Classifier) -> None:
     before = state(classifier)
-    with pytest.raises(RuntimeError, match="Expected"):
+    with pytest.raises(RuntimeError, match="expected input"):
         classifier.predict(torch.rand(2, 3, 8, 8, 8), 2)
     assert_same_state(before, state(classifier))
 
@@ -265,7 +261,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_a_single_item_that_does_not_fit_is_a_fault_of_the_cell(error: Exception) -> None:
-    with pytest.raises(CellError, match="^out of memory with a batch of one volume$"):
+    with pytest.raises(CellError, match=r"^out of memory with a batch of one volume$"):
         list(in_batches(hungry(0, error, []), 4, 4))
 
 
@@ -289,20 +285,3 @@ def test_predict_halves_too(classifier: Classifier) -> None:
     classifier.network = Answer(forward)
     assert classifier.predict(volumes(), 5).tolist() == expected.tolist()
     assert sizes == [5, 2, 2, 1]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cuda_classifier_agrees_with_the_cpu_and_halves_on_real_shortage() -> None:
-    torch.manual_seed(0)
-    network = samples.tiny(3)
-    expected = Classifier(network, num_classes=3).predict(volumes(), 5)
-    found = Classifier(network, num_classes=3, device="cuda").predict(volumes(), 5)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-
-    def function(batch: slice) -> int:
-        if batch.stop - batch.start > 1:
-            torch.empty(2**50, dtype=torch.uint8, device="cuda")
-        return batch.start
-
-    assert list(in_batches(function, 3, 2)) == [0, 1, 2]

@@ -280,7 +280,7 @@ def test_a_wrong_key_is_one_clear_line(tmp_path: Path, text: str, expected: str)
 
 
 def test_a_key_may_not_stand_in_both_spellings(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="has 'batch_size' twice, with - and with _. Keep one"):
+    with pytest.raises(BenchError, match=r"has 'batch_size' twice, with - and with _. Keep one"):
         from_toml(tmp_path, "batch-size = 1\nbatch_size = 2", models="a")
 
 

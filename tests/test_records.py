@@ -237,17 +237,17 @@ def with_a_scrap(draws: random.Random) -> str:
 
 def test_a_damaged_line_is_a_record_or_an_error_and_nothing_else() -> None:
     draws = random.Random(0)
-    refused = 0
-    for _ in range(3000):
-        line = mutated(draws)
+    refusals = []
+    for _ in range(2500):
         try:
-            read = Record.from_line(line)
+            read = Record.from_line(mutated(draws))
         except BenchError as error:
-            refused += 1
-            assert str(error).startswith(("not a record", "record ", "the store has schema"))
+            refusals.append(str(error))
         else:
             assert Record.from_line(read.to_line()) == read
-    assert refused > 2000
+    assert len(refusals) > 1700
+    known = ("not a record", "record ", "the store has schema")
+    assert all(refusal.startswith(known) for refusal in refusals)
 
 
 # The store.
@@ -284,8 +284,10 @@ def test_a_kill_at_any_byte_of_an_append_loses_that_record_at_most(store: Store)
     line = other(2).to_line().encode() + b"\n"
     for cut in range(len(line) + 1):
         store.lines.write_bytes(before + line[:cut])
-        with store.writing():
-            assert store.lines.read_bytes() == before + (line if cut == len(line) else b"")
+        assert len(store.lines.read_bytes()) == len(before) + cut
+        store._clear_half_done()
+        assert store.lines.read_bytes() == before + (line if cut == len(line) else b"")
+    store.lines.write_bytes(before + line[:-1])
     with store.writing():
         store.append(other(2))
     assert list(store.records()) == [other(number).identity for number in range(3)]
@@ -478,12 +480,12 @@ def test_damaged_archives_are_an_error_and_nothing_else() -> None:
         for _ in range(draws.randint(1, 4)):
             damaged[draws.randrange(len(damaged))] = draws.randrange(256)
         contents.append(bytes(damaged))
-    refused = 0
+    refusals = []
     for content in contents:
         try:
             Predictions.from_bytes(content, source="p.npz")
         except BenchError as error:
-            refused += 1
-            assert str(error).startswith(("cannot read predictions p.npz: ", "p.npz holds"))
-            assert "\n" not in str(error)
-    assert refused > 300
+            refusals.append(str(error))
+    assert len(refusals) > 300
+    known = ("cannot read predictions p.npz: ", "p.npz holds")
+    assert all(refusal.startswith(known) and "\n" not in refusal for refusal in refusals)

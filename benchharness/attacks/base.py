@@ -230,6 +230,9 @@ class Attack(ABC):
             **batch.findings,
             **measured,
         }
+        if "zero_gradient" in findings:
+            # A volume that is misclassified already needs no gradient.
+            findings["zero_gradient"] = findings["zero_gradient"] * (clean.argmax(1) == targets)
         return Outcome(
             volumes=adversarial,
             logits=logits.cpu().numpy(),

@@ -27,6 +27,8 @@ DISAGREEMENT = 1e-3
 GPU stays far below it."""
 ZERO_GRADIENTS = 0.01
 """Bound on the share of volumes whose gradient is exactly zero."""
+FALL = 0.01
+"""Share by which the mean loss may fall: attacks on the margin need not raise it everywhere."""
 LATE_GAIN = 0.05
 """Bound on the share of the gain that the last tenth of the iterations may bring."""
 LONG = 50
@@ -189,12 +191,11 @@ def _loss(findings: Findings, *, ascends: bool) -> Check:
     if not ascends:
         return _inapplicable(name, "the attack does not promise a higher cross-entropy")
     start, end = findings["loss_start"].mean(), findings["loss_end"].mean()
-    # Rounding of a loss that did not move must not count as a fall.
     return _check(
         name,
         end,
         start,
-        passed=end >= start - 1e-5 * max(1.0, abs(start)),
+        passed=end >= start * (1 - FALL),
         reason=f"the mean loss fell from {start:.4g} to {end:.4g} under attack",
     )
 

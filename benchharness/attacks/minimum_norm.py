@@ -1,8 +1,9 @@
 """Attacks that look for the nearest volume of another class, whatever the budget.
 
 At a budget ε a volume counts as broken if and only if the norm that it needed is at most ε; else
-its clean volume comes back. The norm that each volume needed is kept with the predictions
-(`minimal_norm`, and `found` where there is one), so that a median and a curve can be drawn.
+its clean volume comes back. What comes back broken lies a little beyond the boundary. The norm that
+each volume needed is kept with the predictions (`minimal_norm`, and `found` where there is one), so
+that a median and a curve can be drawn.
 
 torchattacks ignores ε here, loops over volumes one by one (DeepFool), moves no voxel at exactly 0
 or 1 (CW), and its FAB may return its input; hence these.
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 UNREACHED = 1.0
 """Norm reported where no adversarial volume was found: the largest that [0, 1] admits."""
+_BEYOND = 0.1
+"""How far past the boundary a volume is taken, as a share of the norm that it needed."""
 
 
 class Nearest:
@@ -90,8 +93,9 @@ class MinimumNorm(Attack):
             nearest = Nearest(batch.volumes[rows], self.budget)
             gradient = self.search(batch.classifier, nearest, batch.labels[rows])
             self._refine(batch.classifier, nearest, batch.labels[rows])
-            within = rows[nearest.norms <= batch.severity]
-            adversarial[within] = nearest.volumes[nearest.norms <= batch.severity]
+            within = nearest.norms <= batch.severity
+            beyond = self._beyond(batch.classifier, nearest, batch.labels[rows], batch.severity)
+            adversarial[rows[within]] = beyond[within]
             norms[rows] = nearest.norms.clamp_max(UNREACHED)
             found[rows] = nearest.found
             zero[rows] = zero_gradient(gradient)
@@ -107,6 +111,23 @@ class MinimumNorm(Attack):
                 broken = classifier(middle).argmax(1) != labels
             nearest.offer(middle, broken & nearest.found)
             far, near = _where(broken, middle, far), _where(broken, near, middle)
+
+    def _beyond(
+        self, classifier: nn.Module, nearest: Nearest, labels: Tensor, severity: float
+    ) -> Tensor:
+        """Go on by up to `_BEYOND` of the way, within the budget, where that still breaks.
+
+        On the boundary itself the last bits would decide, and the class could change back on
+        another device or in another batch.
+        """
+        goal = (nearest.norms * (1 + _BEYOND)).clamp_max(severity)
+        factor = torch.where(nearest.norms > 0, goal / nearest.norms, 1.0).clamp_min(1)
+        delta = nearest.volumes - nearest.clean
+        point = nearest.clean + factor.to(delta.dtype).view(-1, 1, 1, 1, 1) * delta
+        point = self.budget.project(point, nearest.clean, severity)
+        with torch.no_grad():
+            broken = classifier(point).argmax(1) != labels
+        return _where(broken, point, nearest.volumes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +254,7 @@ class FastAdaptiveBoundary(MinimumNorm):
             step = Cost(forward=2, backward=1) * min(self.targets, num_classes - 1)
         else:
             step = Cost(forward=2, backward=num_classes - 1)
-        return step * self.steps + Cost(forward=2 + self.refinements, backward=0)
+        return step * self.steps + Cost(forward=3 + self.refinements, backward=0)
 
     def search(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> Tensor:
         """Run once, or once for each target."""
@@ -326,7 +347,7 @@ class DeepFool(MinimumNorm):
     def cost(self, num_classes: int) -> Cost:
         """A forward pass and a backward pass for every boundary, at every step."""
         step = Cost(forward=1, backward=num_classes - 1)
-        return step * self.steps + Cost(forward=2 + self.refinements, backward=0)
+        return step * self.steps + Cost(forward=3 + self.refinements, backward=0)
 
     def search(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> Tensor:
         """Step until misclassified; steps are the smallest within [0, 1]."""
@@ -381,7 +402,7 @@ class CarliniWagner(MinimumNorm):
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
         """A pass each way for every step of every c."""
         steps = self.steps * self.search_steps
-        return Cost(forward=steps + 1 + self.refinements, backward=steps)
+        return Cost(forward=steps + 2 + self.refinements, backward=steps)
 
     def search(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> Tensor:
         """Change c tenfold until it is bracketed, then bisect on a logarithmic scale."""

@@ -49,10 +49,10 @@ SPLIT_SIZES: dict[str, int] = {"train": 512, "val": 128, "test": 128}
 
 # Lengths are fractions of the field of view, intensities fractions of the range of uint8. A pair is
 # the range of a uniform draw.
-_RADIUS = (0.15, 0.20)  # of the ball that has the structure's volume
-_SHIFT = (-0.10, 0.10)  # of the structure's centre from that of the field of view, per axis
-_CONTRAST = (0.20, 0.34)  # of the structure against the tissue
-_LEVEL = (0.25, 0.45)  # of the tissue
+_RADIUS = (0.19, 0.25)  # of the ball that has the structure's volume
+_SHIFT = (-0.15, 0.15)  # of the structure's centre from that of the field of view, per axis
+_CONTRAST = (0.26, 0.42)  # of the structure against the tissue
+_LEVEL = (0.20, 0.50)  # of the tissue
 _NOISE = (0.04, 0.07)  # standard deviation per voxel
 _BACKGROUND = 0.07  # standard deviation of the slow variation of the tissue
 _TISSUE = 0.03  # standard deviation of the texture of the tissue

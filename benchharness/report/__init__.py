@@ -59,22 +59,11 @@ def write(store_dir: Path, out: Path | None = None) -> Report:
         BenchError: When there is nothing to report, or `out` cannot be written.
     """
     findings = collect(store_dir)
-    sections = _sections(findings)
-    introduction = _introduction(findings)
-    title = "Robustness report"
     out = store_dir / "report" if out is None else out
-    files = {
-        "report.html": page.render(title, introduction, sections).encode(),
-        "summary.md": _markdown(title, introduction, sections).encode(),
-        "summary.csv": findings.frame().to_csv(index=False).encode(),
-        "summary.tex": _latex(sections).encode(),
-    }
-    drawn = [plot for section in sections for plot in section.plots]
-    images = {f"plots/{plot.name}.png": plot.png for plot in drawn}
-    images |= {f"plots/{plot.name}.svg": plot.svg for plot in drawn}
     try:
         (out / "plots").mkdir(parents=True, exist_ok=True)
-        for name, content in (files | images).items():
+        files = _files(findings)
+        for name, content in files.items():
             write_atomically(out / name, content)
     except OSError as error:
         raise BenchError(
@@ -85,8 +74,22 @@ def write(store_dir: Path, out: Path | None = None) -> Report:
         markdown=out / "summary.md",
         csv=out / "summary.csv",
         latex=out / "summary.tex",
-        plots=tuple(out / name for name in images),
+        plots=tuple(out / name for name in files if name.startswith("plots/")),
     )
+
+
+def _files(findings: Findings) -> dict[str, bytes]:
+    sections, introduction = _sections(findings), _introduction(findings)
+    title = "Robustness report"
+    files = {
+        "report.html": page.render(title, introduction, sections).encode(),
+        "summary.md": _markdown(title, introduction, sections).encode(),
+        "summary.csv": findings.frame().to_csv(index=False).encode(),
+        "summary.tex": _latex(sections).encode(),
+    }
+    for plot in (plot for section in sections for plot in section.plots):
+        files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
+    return files
 
 
 def overview(store_dir: Path) -> RenderableType:
@@ -98,7 +101,7 @@ def overview(store_dir: Path) -> RenderableType:
     findings = collect(store_dir)
     parts: list[RenderableType] = []
     for dataset in findings.datasets:
-        table = tables.overview(findings, dataset)
+        table = tables.overview(findings, dataset, each_seed=False)
         notes = (Text(f"{note.sign} {note.text}", style="dim") for note in table.notes)
         parts += [_Grid(table), *notes, Text()]
     for row in findings.failed:
@@ -128,7 +131,7 @@ class _Grid:
             title=self.table.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False
         )
         for index, heading in enumerate(lines[0]):
-            grid.add_column(Text(heading), justify="right" if index else "left", no_wrap=True)
+            grid.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
         for line in lines[1:]:
             grid.add_row(*map(Text, line))
         return grid
@@ -142,8 +145,8 @@ def _introduction(findings: Findings) -> tuple[str, ...]:
     ]
     subset = f"Subsets, not whole test sets: {', '.join(subsets)}." if subsets else ""
     counts = (
-        f"{len(findings.rows)} cells: {len(findings.models)} models, "
-        f"{len(findings.datasets)} datasets, {len(findings.failed)} cells failed."
+        f"Cells: {len(findings.rows)}, of which failed: {len(findings.failed)}. "
+        f"Models: {len(findings.models)}. Datasets: {len(findings.datasets)}."
     )
     return tuple(text for text in (counts, subset, NOT_FOR_CLINICAL_USE) if text)
 
@@ -154,7 +157,7 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
         sections.append(
             Section(
                 title="Average over datasets",
-                tables=(tables.average(findings),),
+                lead=(tables.average(findings),),
                 plots=(plots.against_parameters(findings, None),),
             )
         )
@@ -167,10 +170,10 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
 
 
 def _dataset(findings: Findings, dataset: str) -> Section:
-    found = [tables.overview(findings, dataset)]
+    lead = [tables.overview(findings, dataset)]
     if len({row.model for row in findings.of(dataset)}) > 1:
-        found.append(ranking.ranking(findings, dataset))
-    found.append(tables.clean(findings, dataset))
+        lead.append(ranking.ranking(findings, dataset))
+    found = [tables.clean(findings, dataset)]
     for family in findings.families(dataset):
         if any(condition.attack for condition in scores.conditions(findings, dataset, family)):
             found.append(tables.attacks(findings, dataset, family))
@@ -182,8 +185,9 @@ def _dataset(findings: Findings, dataset: str) -> Section:
         title=dataset,
         text=f"{key.count} of {key.total} volumes of the {key.split} split ({subset}); modality: "
         f"{key.modality}.",
-        tables=tuple(found),
+        lead=tuple(lead),
         plots=tuple(plots.of_dataset(findings, dataset)),
+        tables=tuple(found),
     )
 
 
@@ -191,12 +195,13 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
     parts = [f"# {title}", *introduction]
     for section in sections:
         parts += [f"## {section.title}", *([section.text] if section.text else [])]
+        parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 
 def _latex(sections: tuple[Section, ...]) -> str:
-    found = [table for s in sections if s.title != "Provenance" for table in s.tables]
-    head = "% Needs \\usepackage{booktabs}; wide tables fit with \\usepackage{adjustbox}."
+    found = [table for s in sections if s.title != "Provenance" for table in (*s.lead, *s.tables)]
+    head = "% Needs \\usepackage{booktabs}; unicode in names needs an engine that reads it."
     return "\n\n".join([head, *(layout.latex(table) for table in found)]) + "\n"

@@ -263,7 +263,7 @@ def collect(directory: Path) -> Findings:
 
 
 def _score(row: Row, metric: Metric) -> Score:
-    suspect = row.suspicion
+    suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
     if row.predictions is None:
         return Score(gap=f"failed: {row.record.error}")
     labels, logits = row.predictions.labels, row.predictions.logits
@@ -289,7 +289,7 @@ def _mean(rows: Sequence[Row], metric: Metric) -> Score:
     if undefined:
         return Score(gap=undefined)
     value, interval = statistics.mean_over_cells(metric, pairs(rows))
-    suspect = "; ".join(f"{where}: {score.suspect}" for where, score in cells if score.suspect)
+    suspect = "; ".join(score.suspect for _, score in cells if score.suspect)
     return Score(value=value, low=interval.low, high=interval.high, suspect=suspect)
 
 

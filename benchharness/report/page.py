@@ -23,8 +23,11 @@ class Section:
 
     title: str
     text: str = ""
-    tables: tuple[Table, ...] = ()
+    lead: tuple[Table, ...] = ()
+    """Tables above the plots."""
     plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+    """Tables below them."""
 
     @property
     def anchor(self) -> str:

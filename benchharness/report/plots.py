@@ -90,6 +90,8 @@ def against_parameters(findings: Findings, dataset: str | None) -> Plot:
     datasets = scores.averaged(findings) if dataset is None else (dataset,)
     families = tuple(dict.fromkeys(f for name in datasets for f in findings.families(name)))
     models = tuple(m for m in findings.models if any(findings.seeds(d, m) for d in datasets))
+    costs = (findings.cost(model, dataset) for model in models)
+    sizes = [cost.parameters / 1e6 for cost in costs if cost is not None]
     metrics: tuple[Metric, ...] = ("accuracy", "auc")
     panels = [(metric, family) for metric in metrics for family in (CLEAN, *families)]
 
@@ -117,7 +119,7 @@ def against_parameters(findings: Findings, dataset: str | None) -> Plot:
                 value = _filled(scores.family_mean(findings, seed, family, metric).value)
                 axes.plot(place, value, color=look(findings, model)[0], marker=".", alpha=0.5)
         axes.set_title("Clean" if family == CLEAN else f"Under {findings.title(family)}")
-        _parameters_axis(axes)
+        _parameters_axis(axes, sizes)
 
     where = f"average over {len(datasets)} datasets" if dataset is None else dataset
     spread = (
@@ -276,12 +278,12 @@ def _filled(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _parameters_axis(axes: Axes) -> None:
+def _parameters_axis(axes: Axes, sizes: Sequence[float]) -> None:
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    # A single model, or two of a size, would leave a logarithmic axis without a labelled tick.
-    middle = (low * high) ** 0.5
-    axes.set_xlim(min(low / 1.2, middle / 2), max(high * 1.2, middle * 2))
+    if sizes:
+        # Every panel has room for every model, and is wide enough for labelled ticks.
+        middle = (min(sizes) * max(sizes)) ** 0.5
+        axes.set_xlim(min(min(sizes) / 1.3, middle / 3), max(max(sizes) * 1.3, middle * 3))
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -31,11 +31,13 @@ class Subject:
     label: str
 
 
-def subjects(findings: Findings, dataset: str) -> tuple[Subject, ...]:
-    """Whom a dataset's table speaks of: every model and, below a mean of seeds, each seed."""
+def subjects(findings: Findings, dataset: str, *, each: bool = True) -> tuple[Subject, ...]:
+    """Whom a dataset's table speaks of: every model and, if asked, each seed below their mean."""
     models = (model for model in findings.models if findings.seeds(dataset, model))
-    all_together = (together(findings, dataset, model) for model in models)
-    return tuple(part for subject in all_together for part in (subject, *each_seed(subject)))
+    found = tuple(together(findings, dataset, model) for model in models)
+    if not each:
+        return found
+    return tuple(part for subject in found for part in (subject, *each_seed(subject)))
 
 
 def each_seed(subject: Subject) -> tuple[Subject, ...]:
@@ -51,7 +53,7 @@ def each_seed(subject: Subject) -> tuple[Subject, ...]:
 def together(findings: Findings, dataset: str, model: str) -> Subject:
     """A model with all its training seeds on a dataset."""
     seeds = findings.seeds(dataset, model)
-    label = model if len(seeds) == 1 else f"{model} (mean of {len(seeds)} seeds)"
+    label = model if len(seeds) == 1 else f"{model} ({len(seeds)} seeds)"
     return Subject(dataset=dataset, model=model, seeds=seeds, label=label)
 
 

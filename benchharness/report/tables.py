@@ -20,8 +20,14 @@ FEW = 4
 _INTERVALS = "Brackets hold 95 % intervals."
 
 
-def overview(findings: Findings, dataset: str) -> Table:
-    """One dataset at a glance: model × clean volumes and every perturbation."""
+def overview(findings: Findings, dataset: str, *, each_seed: bool = True) -> Table:
+    """One dataset at a glance: model × clean volumes and every perturbation.
+
+    Args:
+        findings: The store.
+        dataset: Which one.
+        each_seed: Whether each training seed stands below the mean of several.
+    """
     columns = [
         column
         for family in findings.families(dataset)
@@ -37,7 +43,7 @@ def overview(findings: Findings, dataset: str) -> Table:
                 *(scores.mean(findings, subject, wanted, "accuracy") for _, wanted in columns),
             ),
         )
-        for subject in scores.subjects(findings, dataset)
+        for subject in scores.subjects(findings, dataset, each=each_seed)
     ]
     return score_table(
         f"Overview of {dataset}",
@@ -75,17 +81,17 @@ def average(findings: Findings) -> Table:
             ]
         lines.append(Line(names=(model,), fields=tuple(fields)))
     headings = (
-        f"{findings.title(family)} {unit}"
+        f"{unit} {findings.title(family)}"
         for family in (CLEAN, *families)
-        for unit in ("accuracy", "AUC")
+        for unit in ("Acc.", "AUC")
     )
     return score_table(
         f"Average over {len(datasets)} datasets",
         ("Model", "Params (M)", *headings),
         lines,
-        caption=f"Unweighted means over {', '.join(datasets)}; the mean over all perturbations "
-        "and severities of a family, and over training seeds where there are several. No "
-        "interval: the datasets are no sample of a population.",
+        caption=f"Unweighted means over {', '.join(datasets)}, a family over those of them on "
+        "which it was run; over all its perturbations and severities, and over training seeds "
+        "where there are several. No interval: the datasets are no sample of a population.",
     )
 
 

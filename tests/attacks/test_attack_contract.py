@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -407,3 +410,20 @@ def test_wrong_parameters_are_named(name: str, parameters: dict[str, Any], messa
 
 def test_whole_numbers_serve_as_floats() -> None:
     assert build("pgd", {"relative_step": 2}) == build("pgd", {"relative_step": 2.0})
+
+
+def test_the_documentation_names_every_attack_and_its_example_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text(encoding="utf-8")
+    missing = [name for name in SUITE if f"`{name}`" not in page]
+    assert not missing
+    example = page.split("```python\n")[1].split("```")[0]
+    module = ModuleType("documented_example")
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(example, "docs/attacks.md", "exec"), module.__dict__)
+        attack = module.Shift(share=-0.5)
+    finally:
+        del sys.modules[module.__name__]
+    volumes = volumes_like(2)
+    outcome = attacked(attack, tiny(2), volumes, torch.tensor([0, 1]))
+    assert torch.allclose(outcome.volumes, (volumes - 4 / 255).clamp(0, 1), atol=1e-6)

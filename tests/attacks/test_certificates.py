@@ -1,0 +1,239 @@
+"""The record checks: each catches what it is for, and honest networks pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from attack_networks import names, task, trained
+from torch import Tensor, nn
+
+from benchharness.attacks import certificates
+from benchharness.attacks.apgd import APGDCE, APGDMargin
+from benchharness.attacks.base import build
+from benchharness.attacks.gradient_sign import PGD
+from benchharness.attacks.minimum_norm import FAB
+from benchharness.attacks.noise import NoiseSign
+from benchharness.attacks.observation import progress
+from benchharness.attacks.square import Square3D
+from benchharness.classifier import Classifier
+from benchharness.errors import CellError
+
+if TYPE_CHECKING:
+    from benchharness.attacks.base import Attack
+    from benchharness.records import Check
+
+EPS = 8 / 255
+
+
+class Masked(nn.Module):
+    """A trained network behind something that hides its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = trained(4).network
+
+
+class SoftmaxHead(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes).softmax(1)
+
+
+class QuantisedInput(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner((volumes * 255).round() / 255)
+
+
+class Noisy(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes + 0.1 * torch.randn_like(volumes))
+
+
+class Loud(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes) * 1e4
+
+
+class Detached(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes.detach()) + 0 * volumes.mean((1, 2, 3, 4))[:, None]
+
+
+CAUGHT = {
+    SoftmaxHead: "output is logits, not probabilities",
+    QuantisedInput: "gradients not zero",
+    Noisy: "two forward passes agree",
+    Loud: "gradients not zero",
+    Detached: "gradients not zero",
+}
+
+
+def certificate_of(attack: Attack, network: nn.Module, severity: float = EPS) -> tuple[Check, ...]:
+    volumes, labels = task(24, 4, seed=5)
+    classifier = Classifier(network, num_classes=4)
+    outcomes = [
+        attack(
+            classifier,
+            volumes[half],
+            labels[half],
+            severity=severity,
+            ids=names(24)[half],
+            seed=0,
+        )
+        for half in (slice(0, 12), slice(12, 24))
+    ]
+    return attack.certificate(outcomes, severity=severity, num_classes=4)
+
+
+def failed(checks: tuple[Check, ...]) -> list[str]:
+    return [check.name for check in checks if check.verdict == "failed"]
+
+
+@pytest.mark.parametrize("attack", [PGD(), APGDCE(steps=10)], ids=lambda attack: attack.name)
+@pytest.mark.parametrize("kind", CAUGHT)
+def test_masked_gradients_are_caught(kind: type[Masked], attack: Attack) -> None:
+    checks = certificate_of(attack, kind())
+    assert CAUGHT[kind] in failed(checks)
+    (check,) = (check for check in checks if check.name == CAUGHT[kind])
+    assert check.reason
+    assert check.value is not None
+    assert check.bound is not None
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGD(),
+        PGD(steps=50),
+        APGDCE(),
+        APGDMargin(),
+        FAB(steps=10),
+        Square3D(queries=50),
+        NoiseSign(),
+    ],
+    ids=str,
+)
+def test_an_honest_network_passes(attack: Attack) -> None:
+    assert failed(certificate_of(attack, trained(4).network)) == []
+
+
+def test_a_cut_graph_is_an_error() -> None:
+    class Cut(Masked):
+        def forward(self, volumes: Tensor) -> Tensor:
+            return self.inner(volumes.detach())
+
+    with pytest.raises(CellError, match="no gradient reaches the volumes: the network cuts the g"):
+        certificate_of(PGD(), Cut())
+    assert failed(certificate_of(Square3D(queries=5), Cut())) == []
+
+
+def test_verdicts_of_a_black_box() -> None:
+    verdicts = {c.name: c.verdict for c in certificate_of(NoiseSign(), trained(4).network)}
+    assert verdicts == {
+        "norm within its bound": "passed",
+        "intensities in [0, 1]": "passed",
+        "volumes and losses finite": "passed",
+        "gradients not zero": "not applicable",
+        "two forward passes agree": "passed",
+        "output is logits, not probabilities": "passed",
+        "iterations and restarts run": "not applicable",
+        "loss not below its start": "not applicable",
+        "converged": "not applicable",
+    }
+
+
+def test_severity_zero_has_a_certificate() -> None:
+    checks = certificate_of(PGD(), trained(4).network, severity=0.0)
+    assert failed(checks) == []
+    assert {c.name for c in checks if c.verdict == "not applicable"} >= {"gradients not zero"}
+
+
+GOOD: dict[str, Any] = {
+    "norm": [0.1, 0.1],
+    "lowest": [0.0, 0.2],
+    "highest": [0.9, 1.0],
+    "loss_start": [0.1, 0.1],
+    "loss_end": [1.0, 0.2],
+    "broken": [1.0, 0.0],
+    "disagreement": [0.0, 1e-6],
+    "probabilities": [0.0, 1.0],
+    "zero_gradient": [0.0, 0.0],
+    "iterations": [100.0, 100.0],
+    "objective_start": [0.1, 0.1],
+    "objective_late": [0.5, 0.199],
+    "objective_end": [1.0, 0.2],
+}
+
+
+def judged(**changed: Any) -> tuple[Check, ...]:
+    findings = {name: np.asarray(values) for name, values in (GOOD | changed).items()}
+    return certificates.judge(
+        findings,
+        bound=0.1,
+        tolerance=1e-6,
+        planned_iterations=100,
+        uses_gradient=True,
+        ascends=True,
+    )
+
+
+def test_good_findings_pass_every_check() -> None:
+    assert [check.verdict for check in judged()] == ["passed"] * 9
+    assert all(not check.reason for check in judged())
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "reason"),
+    [
+        ({"norm": [0.1, 0.11]}, "norm within its bound", "norm 0.11, above the budget of 0.1"),
+        ({"lowest": [-0.2, 0]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.2"),
+        ({"highest": [1.5, 1]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.5"),
+        ({"loss_end": [np.nan, 1]}, "volumes and losses finite", "only 50.0% of the volumes"),
+        ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
+        ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
+        ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
+        ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
+        ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
+        ({"objective_late": [0.5, 0.19]}, "converged", "brought 10.0% of the gain on the volumes"),
+    ],
+)
+def test_each_check_fails_on_its_own_fault(changed: dict[str, Any], name: str, reason: str) -> None:
+    checks = {check.name: check for check in judged(**changed)}
+    assert checks[name].verdict == "failed"
+    assert reason in checks[name].reason
+    if "nan" not in str(changed):
+        assert [other for other in checks if checks[other].verdict == "failed"] == [name]
+
+
+def test_convergence_needs_fifty_iterations() -> None:
+    checks = {c.name: c for c in judged(iterations=[49, 49], objective_late=[0.5, 0.1])}
+    assert checks["converged"].verdict == "not applicable"
+
+
+def test_an_attack_cut_short_has_not_converged() -> None:
+    """Steps so small that the loss still climbs steadily at the end."""
+    checks = certificate_of(PGD(steps=50, relative_step=0.2), trained(4).network)
+    assert "converged" in failed(checks)
+
+
+def test_progress() -> None:
+    values = [torch.tensor([float(value)]) for value in [0, 5, 3, *range(4, 12)]]
+    found = {name: value.item() for name, value in progress(values).items()}
+    assert found == {"objective_start": 0, "objective_late": 10, "objective_end": 11}
+
+
+def test_restarts_count_and_convergence_is_that_of_the_first() -> None:
+    volumes, labels = task(6, 4, seed=5)
+    classifier = trained(4)
+    attack = build("pgd", {"restarts": 3, "steps": 5})
+    outcome = attack(classifier, volumes, labels, severity=EPS, ids=names(6), seed=0)
+    single = build("pgd", {"steps": 5})(
+        classifier, volumes, labels, severity=EPS, ids=names(6), seed=0
+    )
+    assert (outcome.findings["iterations"] == 15).all()
+    for name in ("objective_start", "objective_late", "objective_end"):
+        np.testing.assert_allclose(outcome.findings[name], single.findings[name], rtol=1e-4)
+    assert (outcome.findings["loss_end"] >= single.findings["loss_end"] - 1e-6).all()
+    assert (outcome.findings["loss_end"] > single.findings["loss_end"] + 1e-6).any()
