@@ -209,7 +209,7 @@ def report_command(
     from benchharness import report
 
     written = report.write(directory)
-    out.print(report.overview(directory))
+    out.print(written.overview)
     for what, where in (
         ("tables", written.markdown),
         ("plots", written.plots[0].parent),

@@ -31,22 +31,28 @@ class Task:
     def __init__(self, display: Display, name: str, total: int) -> None:
         self._display, self._name, self._total = display, name, total
         self._began = self._spoke = time.monotonic()
-        self._first: int | None = None
         self._done = 0
 
     def advance(self, count: int) -> None:
         """Say that `count` more are done."""
         self.reach(self._done + count)
 
-    def reach(self, done: int, detail: str = "") -> None:
-        """Say that `done` are done in all; `detail` is shown behind the bar."""
-        self._first = self._done if self._first is None else self._first
+    def reach(self, done: int, detail: str = "", *, seconds_left: float | None = None) -> None:
+        """Say that `done` are done in all.
+
+        Args:
+            done: How many are done, those of an earlier run included.
+            detail: Shown behind the bar.
+            seconds_left: What the task itself expects; None estimates it from the pace so far.
+        """
         self._done = done
         self._display.show(done, detail)
-        if time.monotonic() - self._spoke > _QUIET_S and self._first < done < self._total:
+        if time.monotonic() - self._spoke > _QUIET_S and 0 < done < self._total:
             self._spoke = time.monotonic()
             remark = f", {detail}" if detail else ""
-            left = self.seconds / (done - self._first) * (self._total - done)
+            left = seconds_left
+            if left is None:
+                left = self.seconds / done * (self._total - done)
             self._display.line(
                 f"  {self._name}: {done}/{self._total}{remark}, about {left:.0f} s left"
             )

@@ -135,6 +135,7 @@ class _Run:
                     task.reach(
                         epoch.epoch,
                         f"loss {epoch.loss:.3f}, val AUC {auc} (best {epoch.best_val_auc:.3f})",
+                        seconds_left=epoch.seconds_left,
                     )
 
                 card = training.train(job, device=self.device, report=report)
@@ -197,6 +198,9 @@ class _Run:
             )
         except CellError as error:
             return record(status="error", error=str(error))
+        except Exception as error:
+            # A user's network may raise anything; the other cells are worth having all the same.
+            return record(status="error", error=_in_one_line(error))
         values, undefined = metrics.compute(found.predictions.labels, found.predictions.logits)
         return record(
             status="ok",
@@ -211,6 +215,10 @@ class _Run:
     def _failed(self, line: str) -> None:
         self.failures.append(line)
         self.display.note(f"failed: {line}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 def recorded_identities(store: Store) -> set[str]:

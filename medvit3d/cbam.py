@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from medvit3d.blocks import PatchEmbedding
 from medvit3d.convolution import PointwiseConv3d
 from medvit3d.layers import BatchNorm
-from medvit3d.network import check_size, check_volumes, initialise, make_stem
+from medvit3d.network import check_size, check_volumes, make_stem
 
 STEM_CHANNELS = (32, 64, 128, 128)
 BLOCK_CHANNELS = (64, 128, 256)
@@ -87,7 +87,6 @@ class MedViT3DCBAM(nn.Module):
             *(CBAMBlock(a, b) for a, b in zip(widths, BLOCK_CHANNELS, strict=False))
         )
         self.head = nn.Linear(BLOCK_CHANNELS[-1], num_classes)
-        initialise(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.

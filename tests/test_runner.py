@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from benchharness import config, metrics, recipes, runner
-from benchharness.errors import BenchError
+from benchharness.attacks.gradient_sign import FGSM
+from benchharness.errors import BenchError, CellError
 from benchharness.progress import Display
 from benchharness.records import Record, Store
 from tests import samples
@@ -170,14 +171,12 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("error", [CellError("told to fail"), RuntimeError("told\nto fail")])
 def test_a_failed_cell_is_run_again_and_a_good_one_is_not(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from benchharness.attacks.gradient_sign import FGSM
-    from benchharness.errors import CellError
-
     def fail(self: FGSM, batch: object) -> None:
-        raise CellError("told to fail")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(FGSM, "perturb", fail)
@@ -191,6 +190,6 @@ def test_a_failed_cell_is_run_again_and_a_good_one_is_not(
 def test_a_second_run_on_a_locked_store_is_refused(data: Path, tmp_path: Path) -> None:
     with (
         Store(tmp_path / "out").writing(),
-        pytest.raises(BenchError, match="another run is writing to .* Wait for it"),
+        pytest.raises(BenchError, match=r"another run is writing to .* Wait for it"),
     ):
         run(data, tmp_path / "out")

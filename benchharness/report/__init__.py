@@ -36,7 +36,7 @@ NOT_FOR_CLINICAL_USE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The files of a report."""
+    """The files of a report, and its overview for a terminal."""
 
     html: Path
     """Everything in one page."""
@@ -46,6 +46,8 @@ class Report:
     latex: Path
     plots: tuple[Path, ...]
     """PNG and SVG of every figure."""
+    overview: RenderableType
+    """What `overview` gives, from the same reading of the store."""
 
 
 def write(store_dir: Path, out: Path | None = None) -> Report:
@@ -75,6 +77,7 @@ def write(store_dir: Path, out: Path | None = None) -> Report:
         csv=out / "summary.csv",
         latex=out / "summary.tex",
         plots=tuple(out / name for name in files if name.startswith("plots/")),
+        overview=_overview(findings),
     )
 
 
@@ -98,7 +101,10 @@ def overview(store_dir: Path) -> RenderableType:
     Raises:
         BenchError: When there is nothing to report.
     """
-    findings = collect(store_dir)
+    return _overview(collect(store_dir))
+
+
+def _overview(findings: Findings) -> RenderableType:
     parts: list[RenderableType] = []
     for dataset in findings.datasets:
         table = tables.overview(findings, dataset, each_seed=False)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 # SHA-256 of volumes, labels and masks, in this order.
 GOLDEN = {
-    (28, "train"): "e0a58f7b1e1b5a477b458792257fe5b12d1b4135deec20afb0f06eef54306316",
-    (28, "val"): "df283f96a2f81e2991e27601426f7f026bda1d6f64fddefe05d8ff0cf6c54ae6",
-    (28, "test"): "ac7aa5b91c60b77c2d94963a482de2869bd304100364189bd24a656df756166f",
-    (64, "train"): "0441ffabe519ce4450f92172ba2178b9036bf7cb0ecf49d45a7e9e1b8a32dcf2",
-    (64, "val"): "302e9110b4f6ca00416379d8c91559c840e62cfcaec31aef0c2d1e90c97987f4",
-    (64, "test"): "be72a5deb143bb9eae80fd70c2fe0050ed749dc70235ec60773a20f423f7ae4d",
+    (28, "train"): "a1e47ecce4db917e2b687d16ce30cb010ba46ad53dc2ab04bb1b815510835a56",
+    (28, "val"): "eb653b14ccbc10bf7706f9c05ed6d61eb2dcb0274e287aab2d717f8e5fa18de5",
+    (28, "test"): "66e4dfe1638fa0f4d18de7a2ee558d99befe55ecc9f0fe1a1a6e6274b574d7a5",
+    (64, "train"): "2b14153228f36d36a094caabb9694239c1af961511c5b0d988f245bfc3156ba5",
+    (64, "val"): "b8abf69b12b2f2cf720cb3b0aabcad23187a41ba7975bc74d8776787083f712d",
+    (64, "test"): "80352822cdb05e7edccd934645e341d7cb934e27fdf5b0f41abe0e5a03c9bbcc",
 }
 CHANCE = 1 / len(phantom.CLASSES)
 
