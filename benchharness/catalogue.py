@@ -11,6 +11,8 @@ import torch
 from benchharness import artefacts, attacks, registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchharness.registry import Entry, Registry
 
 
@@ -73,10 +75,8 @@ def _attack(entry: Entry) -> tuple[str, ...]:
 
 def _artefact(entry: Entry) -> tuple[str, ...]:
     artefact = artefacts.build(entry.name)
-    levels = "; ".join(
-        ", ".join(f"{key} {value}" for key, value in artefact.parameters(level))
-        for level in range(1, 6)
-    )
+    rows = [dict(artefact.parameters(level)) for level in artefacts.LEVELS]
+    levels = "; ".join(f"{key} {_series([row[key] for row in rows])}" for key in rows[0])
     return (
         entry.name,
         artefact.group,
@@ -85,6 +85,11 @@ def _artefact(entry: Entry) -> tuple[str, ...]:
         ", ".join(sorted(artefact.plausible)) or "–",
         artefact.source,
     )
+
+
+def _series(values: Sequence[object]) -> str:
+    """Values of five levels, or the one value that all of them share."""
+    return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
 
 
 def _first_line(target: object) -> str:

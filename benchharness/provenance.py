@@ -60,6 +60,6 @@ def collect(device: str) -> dict[str, Any]:
         "device": device,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
     }

@@ -6,10 +6,12 @@ B, and the sign does not see the scale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 import torchattacks
+from torch.nn import functional as F
 
 from benchharness.attacks import _torchattacks
 from benchharness.attacks.ascent import refuse_equal_restarts, worst_restart
@@ -82,8 +84,11 @@ class PGD(Attack):
         return pairs({**self.parameters(), "step": self.step(severity)})
 
     def cost(self, num_classes: int) -> Cost:
-        """A pass each way for every step; several restarts are compared by a forward pass each."""
-        compared = self.restarts if self.restarts > 1 else 0
+        """A pass each way for every step; starts are compared by a forward pass each.
+
+        Volumes that a random start leaves no worse are attacked once more from the clean volume.
+        """
+        compared = (self.restarts if self.restarts > 1 else 0) + 2 * self.random_start
         iterations = self.planned_iterations(num_classes)
         return Cost(forward=iterations + compared, backward=iterations)
 
@@ -93,7 +98,33 @@ class PGD(Attack):
 
     def perturb(self, batch: Batch) -> Tensor:
         """Keep the worst of the restarts for each volume."""
-        return worst_restart(batch, self.restarts, lambda: self._restart(batch))
+        worst = worst_restart(batch, self.restarts, lambda: self._restart(batch))
+        return self._rescued(batch, worst) if self.random_start else worst
+
+    def _rescued(self, batch: Batch, worst: Tensor) -> Tensor:
+        """Attack anew, from the clean volume, what the random starts left no worse than clean.
+
+        Where ε is a good part of the range a random start is noise that no training volume looks
+        like; a network may answer it with one class so firmly that the cross-entropy of that
+        class is 0 to the last bit, and its gradient leads nowhere.
+        """
+        with torch.no_grad():
+            clean, reached = (
+                F.cross_entropy(batch.classifier(volumes).float(), batch.labels, reduction="none")
+                for volumes in (batch.volumes, worst)
+            )
+        rows = (reached <= clean).nonzero().flatten()
+        if len(rows) == 0:
+            return worst
+        stuck = replace(
+            batch,
+            volumes=batch.volumes[rows],
+            labels=batch.labels[rows],
+            draws=batch.draws.select(rows.tolist()),
+            findings={},
+        )
+        steady = replace(self, random_start=False, restarts=1)
+        return worst.index_copy(0, rows, steady._restart(stuck))
 
     def _restart(self, batch: Batch) -> Tensor:
         settings: dict[str, Any] = {
