@@ -98,7 +98,9 @@ class PGD(Attack):
 
     def perturb(self, batch: Batch) -> Tensor:
         """Keep the worst of the restarts for each volume."""
-        worst = worst_restart(batch, self.restarts, lambda: self._restart(batch))
+        worst = worst_restart(
+            batch, self.restarts, lambda: self._restart(batch, random_start=self.random_start)
+        )
         return self._rescued(batch, worst) if self.random_start else worst
 
     def _rescued(self, batch: Batch, worst: Tensor) -> Tensor:
@@ -123,15 +125,14 @@ class PGD(Attack):
             draws=batch.draws.select(rows.tolist()),
             findings={},
         )
-        steady = replace(self, random_start=False, restarts=1)
-        return worst.index_copy(0, rows, steady._restart(stuck))
+        return worst.index_copy(0, rows, self._restart(stuck, random_start=False))
 
-    def _restart(self, batch: Batch) -> Tensor:
+    def _restart(self, batch: Batch, *, random_start: bool) -> Tensor:
         settings: dict[str, Any] = {
             "eps": batch.severity,
             "alpha": self.step(batch.severity),
             "steps": self.steps,
-            "random_start": self.random_start,
+            "random_start": random_start,
         }
         if self.samples > 1:
             return _torchattacks.run(torchattacks.EOTPGD, batch, eot_iter=self.samples, **settings)
