@@ -20,6 +20,7 @@ from benchharness.errors import BenchError, unknown_name
 Registry = Literal["models", "datasets", "attacks", "artefacts"]
 
 _MNIST = "benchharness.datasets.medmnist3d"
+_ATTACKS = "benchharness.attacks"
 _MEDMNIST3D = ("organ", "nodule", "fracture", "adrenal", "vessel", "synapse")
 
 BUILT_IN: dict[Registry, dict[str, str]] = {
@@ -46,8 +47,24 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
         },
     },
     "attacks": {
-        "fgsm": "benchharness.attacks.gradient_sign:FGSM",
-        "pgd": "benchharness.attacks.gradient_sign:PGD",
+        "noise_sign": f"{_ATTACKS}.noise:NoiseSign",
+        "fgsm": f"{_ATTACKS}.gradient_sign:FGSM",
+        "pgd": f"{_ATTACKS}.gradient_sign:PGD",
+        "mifgsm": f"{_ATTACKS}.ascent:MIFGSM",
+        "apgd_ce": f"{_ATTACKS}.apgd:APGDCE",
+        "apgd_dlr": f"{_ATTACKS}.apgd:APGDDLR",
+        "apgd_margin": f"{_ATTACKS}.apgd:APGDMargin",
+        "apgd_t": f"{_ATTACKS}.apgd:APGDT",
+        "fab": f"{_ATTACKS}.minimum_norm:FAB",
+        "square3d": f"{_ATTACKS}.square:Square3D",
+        "autoattack3d": f"{_ATTACKS}.ensemble:AutoAttack3D",
+        "pgd_l2": f"{_ATTACKS}.ascent:PGDL2",
+        "apgd_ce_l2": f"{_ATTACKS}.apgd:APGDCEL2",
+        "apgd_margin_l2": f"{_ATTACKS}.apgd:APGDMarginL2",
+        "fab_l2": f"{_ATTACKS}.minimum_norm:FABL2",
+        "square3d_l2": f"{_ATTACKS}.square:Square3DL2",
+        "cw": f"{_ATTACKS}.minimum_norm:CarliniWagner",
+        "deepfool": f"{_ATTACKS}.minimum_norm:DeepFool",
     },
     "artefacts": {
         "motion": "benchharness.artefacts.mr:Motion",
