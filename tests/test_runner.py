@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from benchharness import config, metrics, recipes, runner
@@ -138,6 +139,16 @@ def test_a_network_that_returns_nan_is_a_failure_and_not_a_number(
         "training nan_in_eval on data"
     ]
     assert "are not finite" in summary.failures[0]
+
+
+def test_nan_logits_make_error_records_and_the_run_goes_on(data: Path, tmp_path: Path) -> None:
+    torch.save(samples.nan_in_eval(2).state_dict(), tmp_path / "nan.pth")
+    own = [f"nan_in_eval={tmp_path / 'nan.pth'}"]
+    summary, _ = run(data, tmp_path / "out", models="tests.samples:nan_in_eval", checkpoints=own)
+    records = Store(tmp_path / "out").records().values()
+    assert summary.evaluated == len(summary.failures) == len(records) == 9
+    assert {record.status for record in records} == {"error"}
+    assert all("not finite" in (record.error or "") for record in records)
 
 
 def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
