@@ -96,6 +96,14 @@ class DatasetKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The network that transferred volumes are made on, where that is not the one judged."""
+
+    model: ModelKey
+    checkpoint: CheckpointKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PerturbationKey:
     """What is done to the volumes, and how strongly."""
 
@@ -110,7 +118,16 @@ class PerturbationKey:
     """ε for L∞ and L2, a count for sparse attacks, a level 1..5 for artefacts; None when clean."""
     seed: int | None
     """Perturbation seed; None when clean."""
+    source: Source | None = None
+    """Where the volumes are made; None for all but transferred ones."""
 
+
+CONTROL_FAMILY = "control"
+"""The family of cells that tell of a checkpoint whether its other numbers can be trusted."""
+TRANSFER_FAMILY = "transfer"
+"""The family of volumes that were made on another network."""
+ACCURACY_ONLY = "accuracy_only"
+"""A parameter: the smaller severities whose broken volumes were left out."""
 
 CLEAN = PerturbationKey(
     kind="none",
@@ -135,25 +152,23 @@ class Cell:
 
     @property
     def pending(self) -> bool:
-        """Whether the checkpoint is yet to be trained, so that the identity will still change."""
-        return self.checkpoint.sha256 is None
+        """Whether a checkpoint is yet to be trained, so that the identity will still change."""
+        source = self.perturbation.source
+        return self.checkpoint.sha256 is None or (
+            source is not None and source.checkpoint.sha256 is None
+        )
 
     @property
     def identity(self) -> str:
         """SHA-256 over all that can change this cell's numbers, as 64 hexadecimal digits."""
-        weights: dict[str, Any] = (
-            {"recipe": self.checkpoint.recipe, "seed": self.checkpoint.seed}
-            if self.pending
-            else {"sha256": self.checkpoint.sha256}
-        )
         perturbation = asdict(self.perturbation)
-        del perturbation["family"]
+        del perturbation["family"], perturbation["source"]
+        if self.perturbation.source is not None:
+            source = self.perturbation.source
+            perturbation["source"] = _network(source.model, source.checkpoint)
         return digest(
             {
-                "factory": self.model.factory,
-                "arguments": self.model.arguments,
-                "preprocessing": self.model.preprocessing,
-                "checkpoint": weights,
+                **_network(self.model, self.checkpoint),
                 "dataset": self.dataset.digest,
                 "split": self.dataset.split,
                 "volumes": self.dataset.volumes,
@@ -165,32 +180,82 @@ class Cell:
         """Return this cell once its checkpoint has the given digest."""
         return replace(self, checkpoint=replace(self.checkpoint, sha256=sha256))
 
+    def source_trained(self, sha256: str) -> Cell:
+        """Return this cell once the checkpoint of its source has the given digest."""
+        source = self.perturbation.source
+        assert source is not None
+        source = replace(source, checkpoint=replace(source.checkpoint, sha256=sha256))
+        return replace(self, perturbation=replace(self.perturbation, source=source))
+
     def to_json(self) -> dict[str, Any]:
         """Return the cell as plain JSON values; tuples of pairs become objects."""
         payload = asdict(self)
-        payload["model"]["arguments"] = dict(self.model.arguments)
-        payload["model"]["preprocessing"] = dict(self.model.preprocessing)
+        payload["model"] = _model_json(self.model)
+        payload["checkpoint"] = _checkpoint_json(self.checkpoint)
         payload["perturbation"]["parameters"] = dict(self.perturbation.parameters)
-        if self.checkpoint.recipe is not None:
-            payload["checkpoint"]["recipe"] = dict(self.checkpoint.recipe)
+        source = payload["perturbation"].pop("source")
+        if self.perturbation.source is not None:
+            source = self.perturbation.source
+            payload["perturbation"]["source"] = {
+                "model": _model_json(source.model),
+                "checkpoint": _checkpoint_json(source.checkpoint),
+            }
         return payload
 
     @classmethod
     def from_json(cls, payload: Mapping[str, Any]) -> Cell:
         """Rebuild a cell from `to_json`; raises KeyError or TypeError when parts are missing."""
-        model, checkpoint = dict(payload["model"]), dict(payload["checkpoint"])
         perturbation = dict(payload["perturbation"])
-        model["arguments"] = pairs(model["arguments"])
-        model["preprocessing"] = pairs(model["preprocessing"])
         perturbation["parameters"] = pairs(perturbation["parameters"])
-        if checkpoint["recipe"] is not None:
-            checkpoint["recipe"] = pairs(checkpoint["recipe"])
+        if "source" in perturbation:
+            source = perturbation["source"]
+            perturbation["source"] = Source(
+                model=_model_from(source["model"]),
+                checkpoint=_checkpoint_from(source["checkpoint"]),
+            )
         return cls(
-            model=ModelKey(**model),
-            checkpoint=CheckpointKey(**checkpoint),
+            model=_model_from(payload["model"]),
+            checkpoint=_checkpoint_from(payload["checkpoint"]),
             dataset=DatasetKey(**payload["dataset"]),
             perturbation=PerturbationKey(**perturbation),
         )
+
+
+def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
+    """What a network's numbers depend on; until it is trained, how it will be."""
+    weights: dict[str, Any] = (
+        {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
+        if checkpoint.sha256 is None
+        else {"sha256": checkpoint.sha256}
+    )
+    return {
+        "factory": model.factory,
+        "arguments": model.arguments,
+        "preprocessing": model.preprocessing,
+        "checkpoint": weights,
+    }
+
+
+def _model_json(model: ModelKey) -> dict[str, Any]:
+    return asdict(model) | {
+        "arguments": dict(model.arguments),
+        "preprocessing": dict(model.preprocessing),
+    }
+
+
+def _checkpoint_json(checkpoint: CheckpointKey) -> dict[str, Any]:
+    recipe = checkpoint.recipe
+    return asdict(checkpoint) | {"recipe": None if recipe is None else dict(recipe)}
+
+
+def _model_from(payload: Mapping[str, Any]) -> ModelKey:
+    settings = {key: pairs(payload[key]) for key in ("arguments", "preprocessing")}
+    return ModelKey(**{**payload, **settings})
+
+
+def _checkpoint_from(payload: Mapping[str, Any]) -> CheckpointKey:
+    recipe = payload["recipe"]
+    return CheckpointKey(**{**payload, "recipe": None if recipe is None else pairs(recipe)})
 
 
 def format_severity(perturbation: PerturbationKey) -> str:

@@ -88,6 +88,16 @@ def run_command(
     eps: Annotated[
         str | None, typer.Option(help="Budgets of the attacks. Default: 2/255,8/255.")
     ] = None,
+    counts: Annotated[
+        str | None,
+        typer.Option(help="Voxels, slices or sides of the sparse attacks. Default: 4,16."),
+    ] = None,
+    accuracy_only: Annotated[
+        bool,
+        typer.Option(
+            "--accuracy-only", help="Attack only what is still right at smaller budgets; no AUC."
+        ),
+    ] = False,
     artefacts: Annotated[
         str | None,
         typer.Option("--artefacts", "--artifacts", help="Artefacts, or all."),
@@ -136,6 +146,8 @@ def run_command(
             "datasets": datasets,
             "attacks": attacks,
             "eps": eps,
+            "counts": counts,
+            "accuracy_only": True if accuracy_only else None,
             "artefacts": artefacts,
             "severities": severities,
             "seeds": seeds,

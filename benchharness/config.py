@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("results/local")
 DEFAULT_DATASETS = ("phantom3d",)
 DEFAULT_EPS = (2 / 255, 8 / 255)
+DEFAULT_COUNTS = (4, 16)
 DEFAULT_SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -43,7 +44,11 @@ class RunConfig:
     datasets: tuple[str, ...] = DEFAULT_DATASETS
     attacks: tuple[str, ...] = ()
     eps: tuple[float, ...] = DEFAULT_EPS
-    """Severities of the attacks, each in [0, 1]."""
+    """Severities of L∞ and L2 attacks, each in [0, 1]."""
+    counts: tuple[int, ...] = DEFAULT_COUNTS
+    """Severities of the sparse attacks: voxels, slices or the side of a cube."""
+    accuracy_only: bool = False
+    """Whether an attack leaves out what is wrong when clean or at a smaller severity."""
     artefacts: tuple[str, ...] = ()
     severities: tuple[int, ...] = DEFAULT_SEVERITIES
     """Levels of the artefacts, each in 1..5."""
@@ -218,15 +223,15 @@ def _whole(key: str, item: object) -> int:
     return int(text)
 
 
-def _seeds(key: str, value: object) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_seed(key, item) for item in _items(key, value)))
+def _naturals(key: str, value: object) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_natural(key, item) for item in _items(key, value)))
 
 
-def _seed(key: str, value: object) -> int:
-    seed = _whole(key, value)
-    if seed < 0:
+def _natural(key: str, value: object) -> int:
+    number = _whole(key, value)
+    if number < 0:
         raise BenchError(f"{_flag(key)} takes numbers from 0 up, got {value!r}.")
-    return seed
+    return number
 
 
 def _count(key: str, value: object) -> int:
@@ -286,10 +291,12 @@ _PARSERS: dict[str, Any] = {
     "datasets": _names,
     "attacks": _names,
     "eps": _eps,
+    "counts": _naturals,
+    "accuracy_only": _switch,
     "artefacts": _names,
     "severities": _levels,
-    "seeds": _seeds,
-    "perturbation_seed": _seed,
+    "seeds": _naturals,
+    "perturbation_seed": _natural,
     "recipe": _text,
     "limit": _count,
     "device": _text,

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchharness import costs, registry
-from benchharness.attacks import Attack
+from benchharness.attacks import CHECKING, Attack
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from benchharness.cells import Cell
     from benchharness.planning import Plan, Work
-
-_CHECKING_PASSES = 3
-"""Forward passes that an attack's certificate and its verdict add for every volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +40,24 @@ class Estimate:
 
 def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
     """Count the passes of every cell whose identity is not in `recorded`."""
-    cells = trainings = forward = backward = 0
+    cells = forward = backward = 0
+    trainings = set()
     flops = 0.0
     for work in plan.work:
         pending = [cell for cell in work.cells if cell.identity not in recorded]
         if not pending:
             continue
-        one_pass = _flops(work)
+        one_pass = _flops(work if work.source is None else work.source)
         cells += len(pending)
-        trainings += work.to_train
+        if work.to_train:
+            trainings.add(work.weights)
         for cell in pending:
             ahead, back = _passes(cell, plan, work.dataset.num_classes)
             forward += ahead * len(work.split)
             backward += back * len(work.split)
             flops += (ahead + back) * len(work.split) * one_pass
     return Estimate(
-        cells=cells, trainings=trainings, forward=forward, backward=backward, flops=flops
+        cells=cells, trainings=len(trainings), forward=forward, backward=backward, flops=flops
     )
 
 
@@ -66,8 +65,8 @@ def _passes(cell: Cell, plan: Plan, num_classes: int) -> tuple[int, int]:
     perturbation = plan.perturbations.get(cell.perturbation.name)
     if not isinstance(perturbation, Attack):
         return 1, 0
-    cost = perturbation.cost(num_classes)
-    return cost.forward + _CHECKING_PASSES, cost.backward
+    cost = perturbation.cost(num_classes) + CHECKING
+    return cost.forward, cost.backward
 
 
 def _flops(work: Work) -> int:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchharness import costs
+from benchharness import costs, metrics
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
 from benchharness.records import Check, ModelCost, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,8 @@ class Evaluated:
 
     predictions: Predictions
     certificate: tuple[Check, ...] = ()
+    undefined: dict[str, str] = field(default_factory=dict)
+    """Metrics that the predictions would give but that would mislead, and why."""
     facts: dict[str, Any] = field(default_factory=dict)
     cost: ModelCost | None = None
 
@@ -41,6 +43,8 @@ def evaluate(
     perturbation: Attack | Artefact | None,
     *,
     batch_size: int,
+    source: Classifier | None = None,
+    before: Sequence[Predictions] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluated:
     """Measure one cell.
@@ -51,13 +55,20 @@ def evaluate(
         split: The evaluated volumes.
         perturbation: None for a clean cell.
         batch_size: Volumes a forward pass; halved when memory runs out.
+        source: The network that transferred volumes are made on.
+        before: Predictions on the same volumes, clean and at smaller severities; what is wrong in
+            one of them is left out and keeps that answer. None leaves out nothing.
         progress: Called with the number of volumes finished since the last call.
 
     Raises:
         CellError: When the network or the perturbation gave something that is not a result.
     """
     if isinstance(perturbation, Attack):
-        return _attacked(cell, classifier, split, perturbation, batch_size, progress)
+        if before is not None:
+            return _still_standing(
+                cell, classifier, split, perturbation, batch_size, before, progress
+            )
+        return _attacked(cell, classifier, split, perturbation, batch_size, source, progress)
     if isinstance(perturbation, Artefact):
         return _corrupted(cell, classifier, split, perturbation, batch_size, progress)
     logits = classifier.predict(split.volumes, batch_size, progress=progress)
@@ -102,6 +113,7 @@ def _attacked(
     split: Split,
     attack: Attack,
     batch_size: int,
+    source: Classifier | None,
     progress: Callable[[int], None],
 ) -> Evaluated:
     severity, seed = cell.perturbation.severity, cell.perturbation.seed
@@ -113,7 +125,13 @@ def _attacked(
         volumes = as_float(split.volumes[batch], classifier.device)
         labels = torch.from_numpy(split.labels[batch]).to(classifier.device)
         outcome = attack(
-            classifier, volumes, labels, severity=severity, ids=split.ids[batch], seed=seed
+            classifier,
+            volumes,
+            labels,
+            severity=severity,
+            ids=split.ids[batch],
+            seed=seed,
+            source=source,
         )
         # The volumes have served: kept, they would fill the device.
         outcomes.append(replace(outcome, volumes=outcome.volumes[:0]))
@@ -129,6 +147,39 @@ def _attacked(
         certificate=attack.certificate(
             outcomes, severity=severity, num_classes=classifier.num_classes
         ),
+        undefined={"auc": attack.auc_undefined} if attack.auc_undefined else {},
+        facts=attack.facts(),
+    )
+
+
+def _still_standing(
+    cell: Cell,
+    classifier: Classifier,
+    split: Split,
+    attack: Attack,
+    batch_size: int,
+    before: Sequence[Predictions],
+    progress: Callable[[int], None],
+) -> Evaluated:
+    """Attack what was right in all of `before`; the rest keeps the answer that was wrong."""
+    logits = before[0].logits.copy()
+    standing = np.ones(len(split), dtype=np.bool_)
+    for earlier in before:
+        broken = standing & ~metrics.correct(earlier.labels, earlier.logits)
+        logits[broken] = earlier.logits[broken]
+        standing &= ~broken
+    progress(int((~standing).sum()))
+    found = None
+    if standing.any():
+        rest = split.select(np.flatnonzero(standing))
+        found = _attacked(cell, classifier, rest, attack, batch_size, None, progress)
+        logits[standing] = found.predictions.logits
+    extra = {"attacked": standing.astype(np.float32)}
+    return Evaluated(
+        predictions=_predictions(split, logits, extra),
+        certificate=() if found is None else found.certificate,
+        undefined={"auc": "only accuracy was asked for (--accuracy-only)"},
+        facts=attack.facts() | {"attacked_volumes": int(standing.sum())},
     )
 
 

@@ -5,25 +5,32 @@ Whatever a user can get wrong is found here, before anything is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, checkpoints, datasets, recipes, registry
+from benchharness.attacks import full_range
+from benchharness.attacks.norms import norm_named
 from benchharness.cells import (
+    ACCURACY_ONLY,
     CLEAN,
+    CONTROL_FAMILY,
+    TRANSFER_FAMILY,
     Cell,
     CheckpointKey,
     DatasetKey,
     ModelKey,
     PerturbationKey,
+    Source,
     digest,
+    pairs,
 )
 from benchharness.classifier import Preprocessing
 from benchharness.config import ModelOptions
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
@@ -31,6 +38,9 @@ if TYPE_CHECKING:
     from benchharness.config import RunConfig
     from benchharness.datasets import Dataset, Split
     from benchharness.recipes import Recipe
+
+CONTROL = full_range.FullRange()
+"""What every checkpoint that is attacked by its gradient is asked once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,11 +58,18 @@ class Work:
     seed: int | None
     """Training seed; None for weights that the user brought."""
     cells: tuple[Cell, ...]
+    source: Work | None = None
+    """Whose network the volumes are made on, where they are transferred from another."""
 
     @property
     def to_train(self) -> bool:
         """Whether the weights are yet to be trained."""
-        return self.cells[0].pending
+        return self.cells[0].checkpoint.sha256 is None
+
+    @property
+    def checkpoint(self) -> CheckpointKey:
+        """The weights as its cells know them."""
+        return self.cells[0].checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,16 +105,28 @@ def plan(config: RunConfig) -> Plan:
     work: list[Work] = []
     for dataset_name in registry.expand("datasets", config.datasets):
         dataset = datasets.load(dataset_name, config.data_root)
-        usable, skipped = _applicable(config, chosen_attacks, dataset)
+        usable, skipped = _applicable(config, chosen_attacks, dataset, len(models))
         notes += skipped
         perturbations = (
             CLEAN,
             *_attack_keys(config, usable, dataset),
             *_artefact_keys(config, chosen_artefacts),
         )
-        for model in models:
-            work += _work(config, model, dataset, perturbations)
-    perturbations_by_name: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
+        attacked_by_gradient = any(attack.access == "white box" for attack in usable.values())
+        networks = [
+            part for model in models for part in _work(config, model, dataset, perturbations)
+        ]
+        work += networks
+        if attacked_by_gradient:
+            work += [_control(network) for network in networks]
+        for attack in usable.values():
+            if attack.needs_source:
+                work += _transfers(config, attack, networks)
+    perturbations_by_name: dict[str, Attack | Artefact] = {
+        **chosen_attacks,
+        **chosen_artefacts,
+        CONTROL.name: CONTROL,
+    }
     return Plan(work=tuple(work), perturbations=perturbations_by_name, notes=tuple(notes))
 
 
@@ -146,13 +175,14 @@ def _refuse_shared_names(*chosen: Mapping[str, object]) -> None:
 
 
 def _applicable(
-    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset
+    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset, models: int
 ) -> tuple[dict[str, Attack], list[str]]:
     """Attacks that a dataset allows; one that a group brought in is left out with a note."""
     usable, notes = {}, []
     for name, attack in chosen.items():
         try:
             attack.check(dataset.num_classes)
+            _check_sources(attack, models)
         except BenchError as error:
             if name in config.attacks:
                 raise
@@ -162,20 +192,94 @@ def _applicable(
     return usable, notes
 
 
+def _check_sources(attack: Attack, models: int) -> None:
+    if attack.needs_source and models < 2:
+        raise BenchError(f"{attack.name} needs two models or more; add one to --models.")
+
+
 def _attack_keys(
     config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset
 ) -> Iterator[PerturbationKey]:
     for attack in chosen.values():
-        for severity in config.eps:
-            yield PerturbationKey(
-                kind="attack",
-                name=attack.name,
-                version=attack.version,
-                family=attack.norm,
-                parameters=attack.resolved(dataset.num_classes, severity),
-                severity=severity,
-                seed=config.perturbation_seed,
+        if attack.needs_source:
+            continue
+        grid = _grid(config, attack)
+        for place, severity in enumerate(grid):
+            key = _attack_key(config, attack, dataset, severity)
+            if config.accuracy_only:
+                # What is left out depends on the smaller severities, and so do the numbers.
+                settings = {**dict(key.parameters), ACCURACY_ONLY: grid[:place]}
+                key = replace(key, parameters=pairs(settings))
+            yield key
+
+
+def _grid(config: RunConfig, attack: Attack) -> tuple[float | int, ...]:
+    """Severities of an attack: intensities or counts, as its norm has it, ascending."""
+    return tuple(sorted(config.counts if norm_named(attack.norm).counts else config.eps))
+
+
+def _attack_key(
+    config: RunConfig, attack: Attack, dataset: Dataset, severity: float
+) -> PerturbationKey:
+    return PerturbationKey(
+        kind="attack",
+        name=attack.name,
+        version=attack.version,
+        family=attack.norm,
+        parameters=attack.resolved(dataset.num_classes, severity),
+        severity=severity,
+        seed=config.perturbation_seed,
+    )
+
+
+def _control(network: Work) -> Work:
+    """The cell that tells whether a network hides its gradient, on volumes of its own."""
+    split = network.dataset.test.subset(full_range.VOLUMES)
+    key = PerturbationKey(
+        kind="attack",
+        name=CONTROL.name,
+        version=CONTROL.version,
+        family=CONTROL_FAMILY,
+        parameters=CONTROL.resolved(network.dataset.num_classes, full_range.EPSILON),
+        severity=full_range.EPSILON,
+        seed=0,
+    )
+    cell = replace(network.cells[0], dataset=_dataset_key(network.dataset, split), perturbation=key)
+    return replace(network, split=split, cells=(cell,))
+
+
+def _transfers(config: RunConfig, attack: Attack, networks: Sequence[Work]) -> Iterator[Work]:
+    """Every network judged on what is made on every network, itself among them.
+
+    Trained networks meet those of their own training seed, brought ones all.
+    """
+    for target in networks:
+        for source in networks:
+            if None not in (source.seed, target.seed) and source.seed != target.seed:
+                continue
+            cell = target.cells[0]
+            made_on = Source(model=source.model, checkpoint=source.checkpoint)
+            keys = (
+                _attack_key(config, attack, target.dataset, severity)
+                for severity in _grid(config, attack)
             )
+            cells = (
+                replace(cell, perturbation=replace(key, family=TRANSFER_FAMILY, source=made_on))
+                for key in keys
+            )
+            yield replace(target, cells=tuple(cells), source=source)
+
+
+def _dataset_key(dataset: Dataset, split: Split) -> DatasetKey:
+    return DatasetKey(
+        name=dataset.name,
+        digest=dataset.digest,
+        split="test",
+        volumes=digest(split.ids),
+        count=len(split),
+        total=len(dataset.test),
+        modality=dataset.modality,
+    )
 
 
 def _artefact_keys(config: RunConfig, chosen: Mapping[str, Artefact]) -> Iterator[PerturbationKey]:
@@ -200,15 +304,7 @@ def _work(
 ) -> Iterator[Work]:
     key, options = model
     split = dataset.test.subset(config.limit)
-    dataset_key = DatasetKey(
-        name=dataset.name,
-        digest=dataset.digest,
-        split="test",
-        volumes=digest(split.ids),
-        count=len(split),
-        total=len(dataset.test),
-        modality=dataset.modality,
-    )
+    dataset_key = _dataset_key(dataset, split)
     for located in _weights(config, key, options, dataset):
         cells = tuple(
             Cell(

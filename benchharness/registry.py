@@ -65,6 +65,10 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
         "square3d_l2": f"{_ATTACKS}.square:Square3DL2",
         "cw": f"{_ATTACKS}.minimum_norm:CarliniWagner",
         "deepfool": f"{_ATTACKS}.minimum_norm:DeepFool",
+        "voxel_flip": f"{_ATTACKS}.sparse:VoxelFlip",
+        "slab": f"{_ATTACKS}.sparse:Slab",
+        "cube": f"{_ATTACKS}.sparse:Cube",
+        "transfer": f"{_ATTACKS}.transfer:Transfer",
     },
     "artefacts": {
         "motion": "benchharness.artefacts.mr:Motion",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import checkpoints, devices, evaluation, metrics, provenance, training
-from benchharness.cells import format_severity
+from benchharness.cells import ACCURACY_ONLY, CLEAN, format_severity
 from benchharness.errors import CellError
 from benchharness.planning import plan
 from benchharness.records import Record, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import Any
 
     from benchharness.cells import Cell
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from benchharness.config import RunConfig
     from benchharness.planning import Plan, Work
     from benchharness.progress import Display
+    from benchharness.records import Predictions
     from benchharness.training import EpochReport
 
 
@@ -67,8 +69,7 @@ def train(config: RunConfig, display: Display) -> Summary:
     with store.writing(), display:
         session = _Run(config=config, plan=planned, store=store, device=device, display=display)
         for work in planned.work:
-            if work.to_train:
-                session.train(work)
+            session.located(work)
     return session.summary(recorded=0)
 
 
@@ -81,26 +82,24 @@ class _Run:
         self.config, self.plan, self.store = config, plan, store
         self.device, self.display = device, display
         devices.keep_memory()
+        self.records = store.records()
+        self.digests: dict[Path, str | None] = {}
         self.failures: list[str] = []
         self.evaluated = self.trained = 0
 
     def go(self) -> Summary:
-        recorded = recorded_identities(self.store)
-        before = sum(cell.identity in recorded for cell in self.plan.cells)
+        before = sum(self._is_recorded(cell) for cell in self.plan.cells)
         self.display.start(total=len(self.plan.cells), done=before)
         for work in self.plan.work:
-            if all(cell.identity in recorded for cell in work.cells):
+            if all(self._is_recorded(cell) for cell in work.cells):
                 continue
-            cells = work.cells
-            if work.to_train:
-                card = self.train(work)
-                if card is None:
-                    self.display.advance(len(cells))
-                    continue
-                cells = tuple(cell.trained(card.sha256) for cell in cells)
-            pending = [cell for cell in cells if cell.identity not in recorded]
-            before += len(cells) - len(pending) if work.to_train else 0
-            self._evaluate(work, pending)
+            cells = self.located(work)
+            if cells is None:
+                self.display.advance(len(work.cells))
+                continue
+            pending = [cell for cell in cells if not self._is_recorded(cell)]
+            before += len(cells) - len(pending) if work.cells[0].pending else 0
+            self._evaluate(replace(work, cells=cells), pending)
         return self.summary(recorded=before)
 
     def summary(self, *, recorded: int) -> Summary:
@@ -111,7 +110,33 @@ class _Run:
             failures=tuple(self.failures),
         )
 
-    def train(self, work: Work) -> ModelCard | None:
+    def located(self, work: Work) -> tuple[Cell, ...] | None:
+        """Its cells with every checkpoint known; trains what is missing, None if that fails."""
+        cells = work.cells
+        if work.to_train:
+            digest = self._digest(work)
+            if digest is None:
+                return None
+            cells = tuple(cell.trained(digest) for cell in cells)
+        if work.source is not None and work.source.to_train:
+            digest = self._digest(work.source)
+            if digest is None:
+                return None
+            cells = tuple(cell.source_trained(digest) for cell in cells)
+        return cells
+
+    def _digest(self, work: Work) -> str | None:
+        """Digest of the weights, trained once; None when the training failed."""
+        if work.weights not in self.digests:
+            card = self._train(work)
+            self.digests[work.weights] = None if card is None else card.sha256
+        return self.digests[work.weights]
+
+    def _is_recorded(self, cell: Cell) -> bool:
+        record = self.records.get(cell.identity)
+        return record is not None and record.status == "ok"
+
+    def _train(self, work: Work) -> ModelCard | None:
         """Train one checkpoint; None when the training failed, which is then noted."""
         assert work.recipe is not None
         assert work.seed is not None
@@ -148,27 +173,53 @@ class _Run:
     def _evaluate(self, work: Work, pending: list[Cell]) -> None:
         if not pending:
             return
-        classifier = checkpoints.load_classifier(
+        classifier = self._load(work)
+        source = None if work.source is None else self._load(work.source)
+        for cell in pending:
+            with self.display.task(describe(cell), total=len(work.split)) as task:
+                record = self._record(cell, work, classifier, source, task.advance)
+            self.store.append(record)
+            self.records[cell.identity] = record
+            self.evaluated += 1
+            self.display.advance(1)
+            if record.error is not None:
+                self._failed(f"{describe(cell)}: {record.error}")
+
+    def _load(self, work: Work) -> Classifier:
+        return checkpoints.load_classifier(
             work.model,
             work.weights,
             num_classes=work.dataset.num_classes,
             in_channels=work.dataset.in_channels,
             device=self.device,
         )
-        for cell in pending:
-            with self.display.task(describe(cell), total=len(work.split)) as task:
-                record = self._record(cell, work, classifier, task.advance)
-            self.store.append(record)
-            self.evaluated += 1
-            self.display.advance(1)
-            if record.error is not None:
-                self._failed(f"{describe(cell)}: {record.error}")
+
+    def _before(self, cell: Cell, work: Work) -> tuple[Predictions, ...] | None:
+        """What tells which volumes `--accuracy-only` leaves out; None where none are."""
+        smaller = dict(cell.perturbation.parameters).get(ACCURACY_ONLY)
+        if smaller is None:
+            return None
+        needed = [
+            other
+            for other in work.cells
+            if other.perturbation == CLEAN
+            or (other.perturbation.name == cell.perturbation.name and _is_in(other, smaller))
+        ]
+        for other in needed:
+            if not self._is_recorded(other):
+                raise CellError(f"it rests on {describe(other)}, which failed")
+        return tuple(self.store.predictions(self.records[other.identity]) for other in needed)
 
     def _record(
-        self, cell: Cell, work: Work, classifier: Classifier, progress: Callable[[int], None]
+        self,
+        cell: Cell,
+        work: Work,
+        classifier: Classifier,
+        source: Classifier | None,
+        progress: Callable[[int], None],
     ) -> Record:
         batch_size = self.config.batch_size or devices.batch_size(self.device, work.dataset.grid)
-        source = provenance.collect(self.device) | {
+        made = provenance.collect(self.device) | {
             "started": provenance.now(),
             "batch_size": batch_size,
         }
@@ -185,7 +236,7 @@ class _Run:
                 "predictions": None,
                 "error": None,
             }
-            return Record(cell=cell, provenance=source | {"seconds": seconds}, **(empty | findings))
+            return Record(cell=cell, provenance=made | {"seconds": seconds}, **(empty | findings))
 
         try:
             found = evaluation.evaluate(
@@ -194,6 +245,8 @@ class _Run:
                 work.split,
                 self.plan.perturbations.get(cell.perturbation.name),
                 batch_size=batch_size,
+                source=source,
+                before=self._before(cell, work),
                 progress=progress,
             )
         except CellError as error:
@@ -204,8 +257,8 @@ class _Run:
         values, undefined = metrics.compute(found.predictions.labels, found.predictions.logits)
         return record(
             status="ok",
-            metrics=values,
-            undefined=undefined,
+            metrics=values | dict.fromkeys(found.undefined),
+            undefined=undefined | found.undefined,
             certificate=found.certificate,
             facts=found.facts,
             cost=found.cost,
@@ -215,6 +268,10 @@ class _Run:
     def _failed(self, line: str) -> None:
         self.failures.append(line)
         self.display.note(f"failed: {line}")
+
+
+def _is_in(cell: Cell, severities: object) -> bool:
+    return isinstance(severities, tuple) and cell.perturbation.severity in severities
 
 
 def _in_one_line(error: Exception) -> str:
@@ -232,5 +289,7 @@ def describe(cell: Cell) -> str:
     what = "clean" if perturbation.kind == "none" else perturbation.name
     severity = format_severity(perturbation)
     seed = "own weights" if cell.checkpoint.seed is None else f"seed {cell.checkpoint.seed}"
-    parts = (cell.model.name, cell.dataset.name, f"{what} {severity}".strip(), seed)
+    source = f"from {perturbation.source.model.name}" if perturbation.source else ""
+    doing = " ".join(part for part in (what, severity, source) if part)
+    parts = (cell.model.name, cell.dataset.name, doing, seed)
     return " · ".join(parts)

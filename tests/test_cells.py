@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -17,12 +17,15 @@ from benchharness.cells import (
     DatasetKey,
     ModelKey,
     PerturbationKey,
+    Source,
     canonical_json,
     digest,
     format_severity,
     pairs,
 )
-from tests.factories import cell
+from tests.factories import CHECKPOINT, MODEL, cell
+
+SOURCE = Source(model=MODEL, checkpoint=CHECKPOINT)
 
 CHANGES: dict[str, dict[str, Any]] = {
     "model.factory": {"model": {"factory": "own.module:factory"}},
@@ -38,6 +41,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "perturbation.parameters": {"perturbation": {"parameters": (("steps", 11),)}},
     "perturbation.severity": {"perturbation": {"severity": 2 / 255}},
     "perturbation.seed": {"perturbation": {"seed": 1}},
+    "perturbation.source": {"perturbation": {"source": SOURCE}},
 }
 
 FOR_PEOPLE: dict[str, dict[str, Any]] = {
@@ -83,6 +87,21 @@ def test_what_can_change_a_number_changes_the_identity(name: str) -> None:
 def test_no_two_changes_give_the_same_identity() -> None:
     identities = {cell(**change).identity for change in CHANGES.values()}
     assert len(identities) == len(CHANGES)
+
+
+def test_a_source_counts_by_its_weights_and_not_by_its_name() -> None:
+    def made_on(model: dict[str, Any], checkpoint: dict[str, Any]) -> Cell:
+        source = Source(model=replace(MODEL, **model), checkpoint=replace(CHECKPOINT, **checkpoint))
+        return cell(perturbation={"source": source})
+
+    one = made_on({}, {})
+    assert made_on({"name": "another"}, {"recipe": None}).identity == one.identity
+    assert made_on({}, {"sha256": "b" * 64}).identity != one.identity
+    pending = made_on({}, {"sha256": None})
+    assert (pending.pending, one.pending) == (True, False)
+    assert pending.source_trained("a" * 64) == one
+    assert Cell.from_json(json.loads(json.dumps(one.to_json()))) == one
+    assert "source" not in cell().to_json()["perturbation"]
 
 
 @pytest.mark.parametrize("name", FOR_PEOPLE)

@@ -60,9 +60,9 @@ def test_run_report_and_list(bench: Bench, data: Path, tmp_path: Path) -> None:
     run = (*SMALL, "--datasets", data, "--attacks", "fgsm", "--artifacts", "bias_field")
     code, said, _ = bench(*run, "--severities", "1-2", "--eps", "8/255")
     assert code == 0
-    assert "4 cells run, 0 were recorded already, 1 checkpoints trained" in said
+    assert "5 cells run, 0 were recorded already, 1 checkpoints trained" in said
     code, said, _ = bench(*run, "--severities", "1-2", "--eps", "8/255")
-    assert "0 cells run, 4 were recorded already, 0 checkpoints trained" in said
+    assert "0 cells run, 5 were recorded already, 0 checkpoints trained" in said
     code, said, _ = bench("report")
     assert code == 0
     assert "tiny" in said
@@ -79,10 +79,12 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     run = (*SMALL, "--datasets", data, "--attacks", "pgd", "--dry-run")
     code, said, _ = bench(*run)
     assert code == 0
-    assert said.count("to run once trained tiny · data") == 3
-    # Per volume: clean 1, and twice 10 steps with 2 comparing and 3 checking passes.
-    assert "3 cells to run, 1 checkpoints to train first" in said
-    assert f"{24 * (1 + 2 * 15)} forward and {24 * 20} backward passes" in said
+    assert said.count("to run once trained tiny · data") == 4
+    # Per volume: clean 1, and twice 10 steps with 2 comparing and 3 checking passes; and on 16 the
+    # control's 100 steps with 10 looks.
+    assert "4 cells to run, 1 checkpoints to train first" in said
+    forward, backward = 24 * (1 + 2 * 15) + 16 * 113, 24 * 20 + 16 * 100
+    assert f"{forward:,} forward and {backward:,} backward passes" in said
     assert not (tmp_path / "results").exists()
 
 

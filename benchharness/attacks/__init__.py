@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from benchharness.attacks.base import Attack, Batch, Cost, Outcome, build, parameter
+from benchharness.attacks.base import (
+    CHECKING,
+    Access,
+    Attack,
+    Batch,
+    Cost,
+    Outcome,
+    build,
+    parameter,
+)
 
-__all__ = ["Attack", "Batch", "Cost", "Outcome", "build", "parameter"]
+__all__ = ["CHECKING", "Access", "Attack", "Batch", "Cost", "Outcome", "build", "parameter"]

@@ -15,6 +15,7 @@ import torch
 from benchharness.attacks.base import Attack, Batch, Cost, parameter
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.objectives import (
+    NOT_CROSS_ENTROPY,
     Evaluation,
     Worst,
     cross_entropy,
@@ -215,6 +216,7 @@ class APGDDLR(AutoPGD):
         "Auto-PGD on the difference of logits ratio, which no scale of the logits can flatten."
     )
     ascends: ClassVar[bool] = False
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(dlr)
     budget: ClassVar[Budget] = LINF
 
@@ -232,6 +234,7 @@ class APGDMargin(AutoPGD):
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
     summary: ClassVar[str] = "Auto-PGD on the margin of the logits, for any number of classes."
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(margin)
     budget: ClassVar[Budget] = LINF
 
@@ -258,6 +261,7 @@ class APGDMarginL2(AutoPGD):
     norm: ClassVar[str] = "l2"
     source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
     summary: ClassVar[str] = "Auto-PGD on the margin of the logits in the L2 ball."
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(margin)
     budget: ClassVar[Budget] = L2_RMS
 
@@ -274,6 +278,7 @@ class APGDT(Attack):
         "Auto-PGD towards each of the likeliest wrong classes in turn, until a volume breaks."
     )
     ascends: ClassVar[bool] = False
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     traced: ClassVar[bool] = False
 
     targets: int = parameter(9, low=1)

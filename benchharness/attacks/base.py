@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, final
 
 import numpy as np
 import torch
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from benchharness.records import Check
 
 T = TypeVar("T")
+
+Access = Literal["white box", "black box", "both", "another network", "none"]
+"""What an attack sees of the network: gradients, logits alone, either in turn, those of another
+network, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +73,8 @@ class Batch:
     """The budget, above 0, in the unit of the attack's norm."""
     draws: Draws
     """Where every random number comes from."""
+    source: Observed | None
+    """The network to make the volumes on, where it is not the one that judges them."""
     findings: dict[str, Tensor]
     """The attack may put numbers (B,) here to be kept for each volume; a name that `__call__` also
     reports keeps the attack's value."""
@@ -88,6 +95,10 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{self.forward} forward, {self.backward} backward"
+
+
+CHECKING = Cost(forward=3, backward=0)
+"""What `Attack.__call__` adds: two passes of the clean volume, and one of the result."""
 
 
 def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
@@ -114,8 +125,16 @@ class Attack(ABC):
     """Citation, and whether it runs through torchattacks or is an own implementation."""
     summary: ClassVar[str]
     """One sentence on what it does."""
-    uses_gradient: ClassVar[bool] = True
-    """False for black-box attacks and noise, which must work where backward raises."""
+    access: ClassVar[Access] = "white box"
+    """Black-box attacks and noise must work where backward raises."""
+    iterative: ClassVar[bool] = True
+    """Whether more budget can only help, so that a weaker result at a larger one is suspect; False
+    for a single step, which may overshoot, and for noise."""
+    auc_undefined: ClassVar[str] = ""
+    """Why the AUC of what comes back would mislead; empty where every volume is attacked at full
+    length on the cross-entropy."""
+    needs_source: ClassVar[bool] = False
+    """Whether the volumes are made on another network than the one that judges them."""
     ascends: ClassVar[bool] = True
     """Whether the mean cross-entropy must not fall; False for a single step, which may overshoot,
     for objectives that need not agree with it, and for noise."""
@@ -142,6 +161,22 @@ class Attack(ABC):
         """Parameters with nothing left to the library, as they enter the cell's identity."""
         return pairs(self.parameters())
 
+    @property
+    def uses_gradient(self) -> bool:
+        """Whether a backward pass is asked for."""
+        return self.access not in ("black box", "none")
+
+    @final
+    def facts(self) -> dict[str, Any]:
+        """What readers of a record need to compare it with others, as JSON values."""
+        length = {} if self.auc_undefined else {"auc_from": _AUC_FROM}
+        return {
+            "access": self.access,
+            "iterative": self.iterative,
+            "settings": self.parameters(),
+            **length,
+        }
+
     @final
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
@@ -149,7 +184,7 @@ class Attack(ABC):
 
     @abstractmethod
     def cost(self, num_classes: int) -> Cost:
-        """Passes of `perturb` for one volume; `__call__` adds three forward passes."""
+        """Passes of `perturb` for one volume; `__call__` adds `CHECKING`."""
 
     def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
         """Iterations, restarts included, that every volume must get; None if it may stop early."""
@@ -178,6 +213,7 @@ class Attack(ABC):
         severity: float,
         ids: Sequence[str],
         seed: int,
+        source: Classifier | None = None,
     ) -> Outcome:
         """Attack one batch.
 
@@ -191,6 +227,7 @@ class Attack(ABC):
             severity: The budget in the unit of the norm.
             ids: B names; the draws for a volume depend on its name, not on its place.
             seed: Perturbation seed.
+            source: The network that the volumes are made on, for attacks that need one.
 
         Raises:
             BenchError: When an argument cannot be meant so, or the attack does not apply.
@@ -203,7 +240,11 @@ class Attack(ABC):
         targets = targets.to(classifier.device)
         if len(ids) != len(volumes):
             raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
-        with classifier.frozen(), randomness.isolated(self.name, severity, seed, *ids):
+        with (
+            classifier.frozen(),
+            nullcontext() if source is None else source.frozen(),
+            randomness.isolated(self.name, severity, seed, *ids),
+        ):
             clean, again, stochastic = _clean_passes(classifier, volumes)
             draws = Draws(ids, self.name, severity, seed, device=classifier.device)
             batch = Batch(
@@ -212,6 +253,7 @@ class Attack(ABC):
                 labels=targets,
                 severity=severity,
                 draws=draws,
+                source=None if source is None else Observed(source, targets, draws),
                 findings={},
             )
             if severity == 0:
@@ -314,6 +356,8 @@ def build(name: str, parameters: Mapping[str, object]) -> Attack:
             raise unknown_name(f"parameter of attack {name!r}:", given, known)
     return target(**parameters)
 
+
+_AUC_FROM = "all volumes, each attacked at full length on the cross-entropy"
 
 _KINDS: dict[Any, tuple[type, str]] = {
     "bool": (bool, "true or false"),

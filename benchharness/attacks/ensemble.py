@@ -24,6 +24,8 @@ from benchharness.cells import Pairs, pairs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchharness.attacks.base import Access
+
 _STANDARD_CLASSES = 4
 """From how many classes on the standard protocol is defined: its targeted loss needs four."""
 
@@ -43,6 +45,10 @@ class AutoAttack3D(Attack):
         "PGD, APGD-CE, APGD on the margin, FAB and Square."
     )
     traced: ClassVar[bool] = False
+    access: ClassVar[Access] = "both"
+    auc_undefined: ClassVar[str] = (
+        "a volume is attacked no further once broken; take AUC from apgd_ce or pgd"
+    )
 
     steps: int = parameter(100, low=1)
     """Iterations of APGD and FAB, for each target."""

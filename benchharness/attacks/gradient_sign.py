@@ -34,6 +34,7 @@ class FGSM(Attack):
     )
     summary: ClassVar[str] = "One step of length ε along the sign of the gradient."
     ascends: ClassVar[bool] = False
+    iterative: ClassVar[bool] = False
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
         """One pass each way."""

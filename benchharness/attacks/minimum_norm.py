@@ -69,6 +69,9 @@ class MinimumNorm(Attack):
 
     budget: ClassVar[Budget]
     traced: ClassVar[bool] = False
+    auc_undefined: ClassVar[str] = (
+        "the attack looks for the boundary and stops there; take AUC from apgd_ce or pgd"
+    )
 
     refinements: int = parameter(10, low=0)
     """Bisections of the segment from the clean volume to the one found; each halves the excess."""

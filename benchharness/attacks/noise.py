@@ -10,6 +10,8 @@ from benchharness.attacks.base import Attack, Batch, Cost
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchharness.attacks.base import Access
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSign(Attack):
@@ -20,7 +22,8 @@ class NoiseSign(Attack):
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = "own implementation"
     summary: ClassVar[str] = "Adds ε or −ε to every voxel by the toss of a coin: the control."
-    uses_gradient: ClassVar[bool] = False
+    access: ClassVar[Access] = "none"
+    iterative: ClassVar[bool] = False
     ascends: ClassVar[bool] = False
     traced: ClassVar[bool] = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -23,6 +23,9 @@ TOLERANCE = 1e-6
 
 class Norm(ABC):
     """A way to measure perturbations (B, C, D, H, W)."""
+
+    counts: ClassVar[bool] = False
+    """Whether a severity is a count of voxels or slices, and not an intensity."""
 
     @abstractmethod
     def check(self, severity: float) -> None:
@@ -109,6 +112,8 @@ class L2(Budget):
 class L0(Norm):
     """How many voxels change; a voxel counts once, in however many channels it changes."""
 
+    counts: ClassVar[bool] = True
+
     def check(self, severity: float) -> None:
         """Accept whole numbers from 0."""
         check_count(severity)
@@ -133,6 +138,8 @@ class Extent(Norm):
     A region is not a ball: where to cut it is the attack's choice, so nothing but the range is
     projected, and an attack that reaches too far fails verification.
     """
+
+    counts: ClassVar[bool] = True
 
     def check(self, severity: float) -> None:
         """Accept whole numbers from 0."""

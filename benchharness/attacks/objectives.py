@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Objective = Callable[[Tensor, Tensor], Tensor]
 
+NOT_CROSS_ENTROPY = "the attack does not raise the cross-entropy; take AUC from apgd_ce or pgd"
+"""Why other objectives say nothing of AUC."""
+
 _TINY = 1e-12
 """Keeps a denominator of the DLR losses from zero, as in AutoAttack's code."""
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from benchharness.attacks.apgd import zero_gradient
 from benchharness.attacks.base import Attack, Batch, Cost, parameter
-from benchharness.attacks.objectives import Evaluation, Worst, evaluate, margin
+from benchharness.attacks.objectives import NOT_CROSS_ENTROPY, Evaluation, Worst, evaluate, margin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,7 @@ class VoxelFlip(Attack):
         "Flips the k voxels of largest first-order gain of the margin, growing to k in rounds."
     )
     traced: ClassVar[bool] = False
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     steps: int = parameter(10, low=1)
     """Rounds; round t holds ⌈k·t / steps⌉ voxels, chosen anew by the gradient at the last round."""
@@ -96,6 +97,7 @@ class Region(Attack):
     """Fill one region of the volume with anything, at the places that promise most."""
 
     traced: ClassVar[bool] = False
+    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     candidates: int = parameter(3, low=1)
     """Places tried for each volume, those of largest first-order gain."""

@@ -21,6 +21,7 @@ from benchharness.attacks.sparse import box_mask
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchharness.attacks.base import Access
     from benchharness.attacks.draws import Draws
     from benchharness.attacks.norms import Budget
 
@@ -68,7 +69,10 @@ class Square(Attack):
     """What both norms share: a proposal is kept if it raises the margin."""
 
     budget: ClassVar[Budget]
-    uses_gradient: ClassVar[bool] = False
+    access: ClassVar[Access] = "black box"
+    auc_undefined: ClassVar[str] = (
+        "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
+    )
     traced: ClassVar[bool] = False
 
     queries: int = parameter(5000, low=1)

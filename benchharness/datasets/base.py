@@ -52,12 +52,15 @@ class Split:
             members = np.flatnonzero(self.labels == label).tolist()
             ranked = sorted(members, key=lambda index: randomness.seed_of("limit", self.ids[index]))
             chosen += ranked[: int(share)]
-        order = np.sort(np.asarray(chosen))
+        return self.select(np.sort(np.asarray(chosen)))
+
+    def select(self, places: NDArray[np.int64]) -> Split:
+        """Take the volumes at the given places, in their order."""
         return Split(
-            ids=tuple(self.ids[index] for index in order),
-            volumes=self.volumes[order],
-            labels=self.labels[order],
-            masks=None if self.masks is None else self.masks[order],
+            ids=tuple(self.ids[index] for index in places),
+            volumes=self.volumes[places],
+            labels=self.labels[places],
+            masks=None if self.masks is None else self.masks[places],
         )
 
 

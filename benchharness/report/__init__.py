@@ -11,9 +11,21 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchharness.cells import TRANSFER_FAMILY
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
-from benchharness.report import layout, origins, page, plots, ranking, scores, tables
+from benchharness.report import (
+    certificates,
+    layout,
+    needed,
+    origins,
+    page,
+    plots,
+    ranking,
+    scores,
+    tables,
+    transferred,
+)
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
 
@@ -168,6 +180,8 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
             )
         )
     sections += [_dataset(findings, dataset) for dataset in findings.datasets]
+    if checks := certificates.certificates(findings):
+        sections.append(Section(title="Certificates", tables=checks))
     sections.append(Section(title="Model cost", tables=(tables.cost(findings),)))
     if findings.failed:
         sections.append(Section(title="Failed cells", tables=(tables.failed(findings),)))
@@ -181,8 +195,12 @@ def _dataset(findings: Findings, dataset: str) -> Section:
         lead.append(ranking.ranking(findings, dataset))
     found = [tables.clean(findings, dataset)]
     for family in findings.families(dataset):
-        if any(condition.attack for condition in scores.conditions(findings, dataset, family)):
+        if family == TRANSFER_FAMILY:
+            found += transferred.matrices(findings, dataset)
+        elif any(condition.attack for condition in scores.conditions(findings, dataset, family)):
             found.append(tables.attacks(findings, dataset, family))
+        if needed.attacks(findings, dataset, family):
+            found.append(needed.table(findings, dataset, family))
         found.append(tables.by_severity(findings, dataset, family, "accuracy"))
         found.append(tables.by_severity(findings, dataset, family, "auc"))
     key = next(row.record.cell.dataset for row in findings.of(dataset))
@@ -208,6 +226,11 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
 
 
 def _latex(sections: tuple[Section, ...]) -> str:
-    found = [table for s in sections if s.title != "Provenance" for table in (*s.lead, *s.tables)]
+    found = [
+        table
+        for s in sections
+        if s.title not in ("Certificates", "Provenance")
+        for table in (*s.lead, *s.tables)
+    ]
     head = "% Needs \\usepackage{booktabs}; unicode in names needs an engine that reads it."
     return "\n\n".join([head, *(layout.latex(table) for table in found)]) + "\n"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from benchharness import metrics, statistics
-from benchharness.cells import format_severity
+from benchharness import matrix_checks, metrics, statistics
+from benchharness.cells import CONTROL_FAMILY, format_severity
 from benchharness.errors import BenchError
 from benchharness.records import Store
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from benchharness.matrix_checks import MatrixCheck
     from benchharness.records import ModelCost, Predictions, Record
 
 Metric = Literal["accuracy", "auc", "balanced_accuracy"]
@@ -64,6 +65,8 @@ class Row:
     perturbation: str
     predictions: Predictions | None
     """None when the cell failed."""
+    doubts: tuple[str, ...] = ()
+    """Failed matrix checks in words."""
 
     @property
     def seed(self) -> int | None:
@@ -90,13 +93,13 @@ class Row:
 
     @property
     def suspicion(self) -> str:
-        """The failed record checks in words; empty when none failed."""
+        """The failed record and matrix checks in words; empty when none failed."""
         failed = [check for check in self.record.certificate if check.verdict == "failed"]
         reasons = (
             f"{check.name}: {check.reason}" if check.reason else f"{check.name} failed"
             for check in failed
         )
-        return "; ".join(reasons)
+        return "; ".join((*reasons, *self.doubts))
 
     @property
     def correct(self) -> NDArray[np.bool_] | None:
@@ -112,6 +115,11 @@ class Findings:
 
     directory: Path
     rows: tuple[Row, ...]
+    """What tables and plots show: all cells but the controls."""
+    controls: tuple[Row, ...] = ()
+    """Cells that tell whether a checkpoint hides its gradient."""
+    checks: tuple[MatrixCheck, ...] = ()
+    """What the cells of a checkpoint say of each other."""
     _scores: dict[tuple[str, ...], Score] = field(default_factory=dict)
 
     def score(self, row: Row, metric: Metric) -> Score:
@@ -147,7 +155,8 @@ class Findings:
     @cached_property
     def failed(self) -> tuple[Row, ...]:
         """The cells that have an error instead of numbers."""
-        return tuple(row for row in self.rows if row.record.status == "error")
+        every = (*self.rows, *self.controls)
+        return tuple(row for row in every if row.record.status == "error")
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str, int | None, str], Row]:
@@ -215,7 +224,7 @@ class Findings:
             "parameters": cost.parameters if cost else None,
             "flops": cost.flops if cost else None,
             "latency_ms": cost.latency_ms if cost else None,
-            "suspect": row.record.suspect,
+            "suspect": bool(row.suspicion),
             "suspect_reason": row.suspicion or None,
             "status": row.record.status,
             "error": row.record.error,
@@ -249,17 +258,26 @@ def collect(directory: Path) -> Findings:
     models, datasets, perturbations = (
         label(records) for label in (_model_labels, _dataset_labels, _perturbation_labels)
     )
-    rows = (
+    predictions = {r.identity: store.predictions(r) for r in records if r.status == "ok"}
+    checks = matrix_checks.matrix_checks(records, predictions)
+    doubts = matrix_checks.suspicions(checks)
+    rows = [
         Row(
             record=record,
             model=models[record.identity],
             dataset=datasets[record.identity],
             perturbation=perturbations[record.identity],
-            predictions=store.predictions(record) if record.status == "ok" else None,
+            predictions=predictions.get(record.identity),
+            doubts=doubts.get(record.identity, ()),
         )
         for record in records
+    ]
+    return Findings(
+        directory,
+        rows=tuple(row for row in rows if row.family != CONTROL_FAMILY),
+        controls=tuple(row for row in rows if row.family == CONTROL_FAMILY),
+        checks=checks,
     )
-    return Findings(directory, tuple(rows))
 
 
 def _score(row: Row, metric: Metric) -> Score:
@@ -268,6 +286,9 @@ def _score(row: Row, metric: Metric) -> Score:
         return Score(gap=f"failed: {row.record.error}")
     labels, logits = row.predictions.labels, row.predictions.logits
     values, undefined = metrics.compute(labels, logits)
+    # A record may say that a metric would mislead although its predictions give one.
+    undefined |= row.record.undefined
+    values |= dict.fromkeys(row.record.undefined)
     if values[metric] is None:
         return Score(gap=undefined[metric], suspect=suspect)
     interval = statistics.interval(metric, labels, logits)
@@ -363,6 +384,8 @@ def _perturbation_labels(records: Sequence[Record]) -> Labels:
 
     def name(record: Record) -> str:
         key = record.cell.perturbation
+        if key.source is not None:
+            return f"{key.name} from {key.source.model.name}"
         return CLEAN if key.kind == "none" else key.name
 
     suffixes = _distinguish(

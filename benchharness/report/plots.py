@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from benchharness.report import scores
+from benchharness.report import needed, scores
 from benchharness.report.collect import CLEAN, METRICS, Metric, Score
 
 if TYPE_CHECKING:
@@ -180,6 +181,43 @@ def curves(findings: Findings, dataset: str, family: str, metric: Metric) -> Plo
     )
 
 
+def norms(findings: Findings, dataset: str, family: str) -> Plot:
+    """Accuracy over ε as attacks without a budget tell it: the share that needs more than ε."""
+    panels = needed.attacks(findings, dataset, family)
+    models = tuple(m for m in findings.models if findings.seeds(dataset, m))
+
+    def draw(axes: Axes, panel: str) -> None:
+        largest = 0.0
+        for model in models:
+            subject = scores.together(findings, dataset, model)
+            for found in needed.needed(findings, subject, panel):
+                reached = found.norms[np.isfinite(found.norms)]
+                limits = np.unique(np.concatenate([[0.0], reached]))
+                largest = max(largest, float(np.quantile(limits, 0.95)))
+                axes.step(
+                    limits * 255,
+                    found.standing(limits),
+                    where="post",
+                    color=look(findings, model)[0],
+                )
+        axes.set_title(panel)
+        axes.set_xlim(0, 1.02 * largest * 255 or 1)
+        axes.set_xlabel("ε × 255")
+
+    return _render(
+        f"norms_{slug(dataset)}_{slug(family)}",
+        f"Accuracy by the norm needed, {findings.title(family)}, {dataset}",
+        "The share of volumes that are classified rightly and that the attack could not change "
+        "within ε. The axis ends at the 95th percentile.",
+        findings,
+        models,
+        panels,
+        draw,
+        across=min(_ACROSS, len(panels)),
+        label=lambda _: "Accuracy",
+    )
+
+
 def plots(findings: Findings) -> Iterator[Plot]:
     """Every figure of a report."""
     if len(scores.averaged(findings)) > 1:
@@ -195,6 +233,8 @@ def of_dataset(findings: Findings, dataset: str) -> Iterator[Plot]:
         if any(c.severity for c in scores.conditions(findings, dataset, family)):
             yield curves(findings, dataset, family, "accuracy")
             yield curves(findings, dataset, family, "auc")
+        if needed.attacks(findings, dataset, family):
+            yield norms(findings, dataset, family)
 
 
 def look(findings: Findings, model: str) -> tuple[str, str]:

@@ -116,7 +116,11 @@ def single(findings: Findings, subject: Subject, condition: str, metric: Metric)
 def mean(
     findings: Findings, subject: Subject, wanted: Sequence[Condition], metric: Metric
 ) -> Score:
-    """The unweighted mean over conditions, its interval from volumes resampled once for all."""
+    """The unweighted mean over conditions, its interval from volumes resampled once for all.
+
+    Where an attack says that a metric would mislead, the mean is over the others.
+    """
+    wanted = _telling(findings, subject.dataset, wanted, metric)
 
     def of(seed: int | None) -> Score:
         rows = gather(findings, subject, seed, wanted)
@@ -125,6 +129,16 @@ def mean(
         return findings.score(rows[0], metric) if len(rows) == 1 else findings.mean(rows, metric)
 
     return _over_seeds(subject, of)
+
+
+def _telling(
+    findings: Findings, dataset: str, wanted: Sequence[Condition], metric: Metric
+) -> Sequence[Condition]:
+    """All conditions but those of which every record says that the metric is undefined."""
+    rows = [row for row in findings.of(dataset) if row.predictions is not None]
+    silent = {row.condition for row in rows if metric in row.record.undefined}
+    silent -= {row.condition for row in rows if metric not in row.record.undefined}
+    return [condition for condition in wanted if condition.label not in silent] or wanted
 
 
 def worst_case(

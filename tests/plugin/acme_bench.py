@@ -52,7 +52,7 @@ class Noise(Attack):
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = "acme"
     summary: ClassVar[str] = "Uniform noise in the ball."
-    uses_gradient: ClassVar[bool] = False
+    access: ClassVar[str] = "none"
     ascends: ClassVar[bool] = False
     traced: ClassVar[bool] = False
 

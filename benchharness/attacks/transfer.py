@@ -1,0 +1,57 @@
+"""Transfer: volumes made on one network, judged by another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from benchharness.attacks.ascent import MIFGSM
+from benchharness.attacks.base import Attack, Batch, Cost, parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchharness.attacks.base import Access
+    from benchharness.cells import Pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Attack):
+    """MI-FGSM on a source network; the network that is judged is never asked.
+
+    An attacker without access to a model trains one of their own. Momentum makes what it finds
+    there more likely to hold elsewhere (Dong et al., section 4.3).
+    """
+
+    name: ClassVar[str] = "transfer"
+    version: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = "Dong et al., CVPR 2018, arXiv 1710.06081; own implementation"
+    summary: ClassVar[str] = "Volumes made on every other model of the run by MI-FGSM, judged here."
+    access: ClassVar[Access] = "another network"
+    ascends: ClassVar[bool] = False
+    iterative: ClassVar[bool] = False
+    traced: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = True
+
+    steps: int = parameter(10, low=1)
+    """Gradient steps on the source."""
+    decay: float = parameter(1.0, low=0.0)
+    """Momentum µ of the source's gradients."""
+
+    @property
+    def _inner(self) -> MIFGSM:
+        return MIFGSM(steps=self.steps, decay=self.decay)
+
+    def resolved(self, num_classes: int, severity: float) -> Pairs:
+        """Those of the attack on the source, the length of a step among them."""
+        return self._inner.resolved(num_classes, severity)
+
+    def cost(self, num_classes: int) -> Cost:
+        """Passes through the source, which need not cost what the judged network's do."""
+        return self._inner.cost(num_classes)
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """Attack the source; whoever calls without one gets the white-box attack."""
+        source = batch.classifier if batch.source is None else batch.source
+        return self._inner.perturb(replace(batch, classifier=source))
