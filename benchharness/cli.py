@@ -117,6 +117,10 @@ def run_command(
     batch_size: Annotated[
         str | None, typer.Option(help="Volumes a forward pass, or auto. Default: auto.")
     ] = None,
+    compile_networks: Annotated[
+        bool,
+        typer.Option("--compile", help="Evaluate through torch.compile; CUDA graphs on a GPU."),
+    ] = False,
     out_dir: Annotated[
         Path | None,
         typer.Option(
@@ -155,6 +159,7 @@ def run_command(
             "recipe": recipe,
             "limit": limit,
             "device": device,
+            "compile": True if compile_networks else None,
             "batch_size": batch_size,
             "out": out_dir,
             "data_root": data_root,

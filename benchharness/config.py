@@ -60,6 +60,8 @@ class RunConfig:
     limit: int | None = None
     """Evaluate a stratified subset of so many volumes; None evaluates all."""
     device: str = "auto"
+    compile: bool = False
+    """Whether networks are evaluated through `torch.compile`."""
     batch_size: int | None = None
     """None chooses by device and volume size."""
     out: Path = DEFAULT_OUT
@@ -300,6 +302,7 @@ _PARSERS: dict[str, Any] = {
     "recipe": _text,
     "limit": _count,
     "device": _text,
+    "compile": _switch,
     "batch_size": _batch_size,
     "out": _path,
     "data_root": _path,

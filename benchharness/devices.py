@@ -37,6 +37,23 @@ def resolve(name: str) -> str:
     return f"cuda:{index}"
 
 
+def check_compiler(device: str) -> None:
+    """Compile something small.
+
+    Raises:
+        BenchError: When `torch.compile` does not work on this machine.
+    """
+    try:
+        torch.compile(torch.nn.Hardswish())(torch.ones(8, device=device))
+    except Exception as error:
+        # The compiler's own errors share no base class, and span many lines.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        raise BenchError(
+            f"torch.compile does not work here ({reason}). Leave out --compile, or install a C++ "
+            "compiler."
+        ) from error
+
+
 def keep_memory() -> None:
     """Let the C library keep what it frees, for the rest of this process.
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchharness import costs, metrics
+from benchharness import metrics
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
-from benchharness.records import Check, ModelCost, Predictions
+from benchharness.records import Check, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,6 @@ class Evaluated:
     undefined: dict[str, str] = field(default_factory=dict)
     """Metrics that the predictions would give but that would mislead, and why."""
     facts: dict[str, Any] = field(default_factory=dict)
-    cost: ModelCost | None = None
 
 
 def evaluate(
@@ -51,7 +50,7 @@ def evaluate(
 
     Args:
         cell: What is measured; its severity and perturbation seed are used here.
-        classifier: The trained network with its preprocessing.
+        classifier: The trained network with its preprocessing, as it is best run.
         split: The evaluated volumes.
         perturbation: None for a clean cell.
         batch_size: Volumes a forward pass; halved when memory runs out.
@@ -72,9 +71,7 @@ def evaluate(
     if isinstance(perturbation, Artefact):
         return _corrupted(cell, classifier, split, perturbation, batch_size, progress)
     logits = classifier.predict(split.volumes, batch_size, progress=progress)
-    depth, height, width = split.volumes.shape[2:]
-    shape = (split.volumes.shape[1], depth, height, width)
-    return Evaluated(predictions=_predictions(split, logits), cost=costs.measure(classifier, shape))
+    return Evaluated(predictions=_predictions(split, logits))
 
 
 def _corrupted(

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchharness import checkpoints, devices, evaluation, metrics, provenance, training
+from benchharness import checkpoints, costs, devices, evaluation, metrics, provenance, training
 from benchharness.cells import ACCURACY_ONLY, CLEAN, format_severity
 from benchharness.errors import CellError
 from benchharness.planning import plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchharness.config import RunConfig
     from benchharness.planning import Plan, Work
     from benchharness.progress import Display
-    from benchharness.records import Predictions
+    from benchharness.records import ModelCost, Predictions
     from benchharness.training import EpochReport
 
 
@@ -48,6 +48,8 @@ def run(config: RunConfig, display: Display) -> Summary:
         BenchError: For anything a user can get wrong; nothing has been written then.
     """
     device = devices.resolve(config.device)
+    if config.compile:
+        devices.check_compiler(device)
     planned = plan(config)
     store = Store(config.out)
     store.records()  # A store that cannot be read is refused before it is locked.
@@ -173,8 +175,9 @@ class _Run:
     def _evaluate(self, work: Work, pending: list[Cell]) -> None:
         if not pending:
             return
-        classifier = self._load(work)
-        source = None if work.source is None else self._load(work.source)
+        compiled = self.config.compile
+        classifier = self._load(work).swift(compiled=compiled)
+        source = None if work.source is None else self._load(work.source).swift(compiled=compiled)
         for cell in pending:
             with self.display.task(describe(cell), total=len(work.split)) as task:
                 record = self._record(cell, work, classifier, source, task.advance)
@@ -193,6 +196,13 @@ class _Run:
             in_channels=work.dataset.in_channels,
             device=self.device,
         )
+
+    def _cost(self, cell: Cell, work: Work) -> ModelCost | None:
+        """What the network costs as its author wrote it; known of clean cells."""
+        if cell.perturbation != CLEAN:
+            return None
+        channels, depth, height, width = work.split.volumes.shape[1:]
+        return costs.measure(self._load(work), (channels, depth, height, width))
 
     def _before(self, cell: Cell, work: Work) -> tuple[Predictions, ...] | None:
         """What tells which volumes `--accuracy-only` leaves out; None where none are."""
@@ -222,6 +232,7 @@ class _Run:
         made = provenance.collect(self.device) | {
             "started": provenance.now(),
             "batch_size": batch_size,
+            "compiled": self.config.compile,
         }
         began = time.perf_counter()
 
@@ -261,7 +272,7 @@ class _Run:
             undefined=undefined | found.undefined,
             certificate=found.certificate,
             facts=found.facts,
-            cost=found.cost,
+            cost=self._cost(cell, work),
             predictions=self.store.save_predictions(cell, found.predictions),
         )
 

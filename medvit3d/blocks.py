@@ -39,6 +39,8 @@ class PatchEmbedding(nn.Module):
     Where neither grid nor channels change it is the identity and has no parameters.
     """
 
+    folds = (("conv", "norm"),)
+
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
@@ -65,6 +67,8 @@ class ConvAttention(nn.Module):
         ValueError: If channels are no multiple of ``HEAD_CHANNELS``.
     """
 
+    folds = (("group_conv", "norm"),)
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % HEAD_CHANNELS:
@@ -89,6 +93,12 @@ class LocalFeedForward(nn.Module):
         channels: Channels in and out.
         expansion: Hidden channels per channel.
     """
+
+    folds = (
+        ("expand", "expand_norm"),
+        ("depthwise", "depthwise_norm"),
+        ("project", "project_norm"),
+    )
 
     def __init__(self, channels: int, *, expansion: int) -> None:
         super().__init__()

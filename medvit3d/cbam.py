@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from medvit3d.blocks import PatchEmbedding
 from medvit3d.convolution import PointwiseConv3d
+from medvit3d.folding import fold_batch_norms
 from medvit3d.layers import BatchNorm
 from medvit3d.network import check_size, check_volumes, make_stem
 
@@ -48,6 +49,8 @@ class ChannelAndSpatialAttention(nn.Module):
 
 class CBAMBlock(nn.Module):
     """Patch embedding, CBAM, then 1x1x1 convolution, batch normalisation and ReLU."""
+
+    folds = (("conv", "norm"),)
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -87,6 +90,10 @@ class MedViT3DCBAM(nn.Module):
             *(CBAMBlock(a, b) for a, b in zip(widths, BLOCK_CHANNELS, strict=False))
         )
         self.head = nn.Linear(BLOCK_CHANNELS[-1], num_classes)
+
+    def folded(self) -> MedViT3DCBAM:
+        """An equal network for evaluation, its normalisations folded into the convolutions."""
+        return fold_batch_norms(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.

@@ -32,7 +32,9 @@ LARGEST_KERNEL = 8
 
 
 class GroupedConv3d(nn.Conv3d):
-    """Grouped 3x3x3 convolution: stride 1, padding 1, no bias, as many channels out as in.
+    """Grouped 3x3x3 convolution: stride 1, padding 1, as many channels out as in.
+
+    It has no bias of its own; folding a normalisation into it gives it one.
 
     On a CPU it has its own backward pass, which can be differentiated once; elsewhere, and under
     autocast, torch's.
@@ -55,11 +57,14 @@ class GroupedConv3d(nn.Conv3d):
         for axis, size in enumerate(input.shape[2:], start=2):
             if size == 1:
                 kernel = kernel.narrow(axis, KERNEL // 2, 1)
-        return grouped_conv3d(input, kernel, self.groups)
+        return grouped_conv3d(input, kernel, self.groups, self.bias)
 
 
 class PointwiseConv3d(nn.Conv3d):
-    """1x1x1 convolution without bias; a matrix product on a CPU, with channels last."""
+    """1x1x1 convolution; a matrix product on a CPU, with channels last.
+
+    It has no bias of its own; folding a normalisation into it gives it one.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1, bias=False)
@@ -68,7 +73,7 @@ class PointwiseConv3d(nn.Conv3d):
         """Maps ``(B, in, D, H, W)`` to ``(B, out, D, H, W)``."""
         if input.device.type != "cpu":
             return super().forward(input)
-        return F.linear(input.movedim(1, -1), self.weight.flatten(1)).movedim(-1, 1)
+        return F.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def channels_last(features: Tensor) -> Tensor:
@@ -78,18 +83,21 @@ def channels_last(features: Tensor) -> Tensor:
     return features.contiguous(memory_format=torch.channels_last_3d)
 
 
-def grouped_conv3d(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+def grouped_conv3d(
+    features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None = None
+) -> Tensor:
     """Convolves with stride 1 and a padding that keeps the grid; differentiable once.
 
     Args:
         features: ``(B, C, D, H, W)``.
         kernel: ``(C, C / groups, k, k, k)``, each k odd.
         groups: Groups of channels.
+        bias: ``(C,)``, or None for zero.
 
     Returns:
         Features of the shape given.
     """
-    convolved: Tensor = _GroupedConv3d.apply(features, kernel, groups)  # type: ignore[no-untyped-call]
+    convolved: Tensor = _GroupedConv3d.apply(features, kernel, groups, bias)  # type: ignore[no-untyped-call]
     return convolved
 
 
@@ -97,28 +105,34 @@ class _GroupedConv3d(torch.autograd.Function):
     """The convolution and its two gradients, each computed only where it is needed."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None
+    ) -> Tensor:
         ctx.save_for_backward(features, kernel)
         ctx.groups = groups
-        return _convolve(features, kernel, groups)
+        return _convolve(features, kernel, groups, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
         features, kernel = ctx.saved_tensors
-        features_gradient = kernel_gradient = None
+        features_gradient = kernel_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             features_gradient = _convolve(gradient, _transposed(kernel, ctx.groups), ctx.groups)
         if ctx.needs_input_grad[1]:
             kernel_gradient = _correlate(features, gradient, kernel.shape, ctx.groups)
-        return features_gradient, kernel_gradient, None
+        if ctx.needs_input_grad[3]:
+            bias_gradient = gradient.sum(dim=(0, 2, 3, 4))
+        return features_gradient, kernel_gradient, None, bias_gradient
 
 
-def _convolve(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+def _convolve(features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None = None) -> Tensor:
     # Depthwise kernels are fast only with channels last, by a factor of ten and more.
     if kernel.shape[1] == 1:
         features = features.contiguous(memory_format=torch.channels_last_3d)
-    return F.conv3d(features, kernel, padding=_padding(kernel.shape), groups=groups)
+    return F.conv3d(features, kernel, bias, padding=_padding(kernel.shape), groups=groups)
 
 
 def _padding(shape: torch.Size) -> list[int]:

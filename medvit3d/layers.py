@@ -37,6 +37,8 @@ class BatchNorm(nn.BatchNorm3d):
 class ConvNormAct(nn.Module):
     """Bias-free 3x3x3 convolution, batch normalisation and ReLU; halves the grid at stride 2."""
 
+    folds = (("conv", "norm"),)
+
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1, bias=False)

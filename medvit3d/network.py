@@ -15,6 +15,7 @@ from typing import get_args
 from torch import Tensor, nn
 
 from medvit3d.blocks import ConvBlock, LocalFeedForward, SpatialReduction, TransformerBlock
+from medvit3d.folding import fold_batch_norms
 from medvit3d.layers import BatchNorm, ConvNormAct, PatchMomentumChanger
 
 STAGE_STRIDES = (1, 2, 2, 2)
@@ -113,6 +114,10 @@ class MedViT3D(nn.Module):
         self.norm = BatchNorm(features)
         self.head = nn.Linear(features, num_classes)
         initialise(self)
+
+    def folded(self) -> MedViT3D:
+        """An equal network for evaluation, its normalisations folded into the convolutions."""
+        return fold_batch_norms(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from benchharness import devices
+from benchharness import attacks, devices
+from benchharness.classifier import Classifier
 from benchharness.errors import BenchError
+from tests import samples
 
 
 @pytest.fixture
@@ -56,3 +59,31 @@ def test_batches_shrink_with_the_volume_and_are_powers_of_two() -> None:
     on_cuda = [devices.batch_size("cuda:0", grid) for grid in grids]
     assert on_cpu == [32, 32, 32, 16, 4, 2, 1, 1]
     assert on_cuda == [256, 256, 256, 128, 32, 16, 2, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_compiled_network_answers_as_it_did_and_can_be_attacked() -> None:
+    devices.check_compiler("cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        classifier = Classifier(samples.tiny(2), num_classes=2)
+    compiled = classifier.swift(compiled=True)
+    volumes, labels = torch.rand(3, 1, 8, 8, 8), torch.tensor([0, 1, 0])
+    answers = [one.predict(volumes, 3) for one in (compiled, classifier)]
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    attack, ids = attacks.build("pgd", {}), ["a", "b", "c"]
+    found = [
+        attack(one, volumes, labels, severity=8 / 255, ids=ids, seed=0).logits
+        for one in (compiled, classifier)
+    ]
+    np.testing.assert_allclose(*found, atol=1e-3)
+
+
+def test_a_machine_without_a_compiler_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(network: object) -> object:
+        raise RuntimeError("no\ncompiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(BenchError, match=r"RuntimeError: no compiler.*Leave out --compile"):
+        devices.check_compiler("cpu")
