@@ -86,8 +86,8 @@ def plan(config: RunConfig) -> Plan:
     _refuse_shared_names(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     work: list[Work] = []
-    for dataset_name in registry.expand("datasets", config.datasets):
-        dataset = datasets.load(dataset_name, config.data_root)
+    for dataset_name in _dataset_names(config):
+        dataset = datasets.load(dataset_name, config.data_root, config.preparation)
         usable, skipped = _applicable(config, chosen_attacks, dataset)
         notes += skipped
         perturbations = (
@@ -99,6 +99,16 @@ def plan(config: RunConfig) -> Plan:
             work += _work(config, model, dataset, perturbations)
     perturbations_by_name: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
     return Plan(work=tuple(work), perturbations=perturbations_by_name, notes=tuple(notes))
+
+
+def _dataset_names(config: RunConfig) -> tuple[str, ...]:
+    names = registry.expand("datasets", config.datasets)
+    if config.preparation is not None and not any(map(datasets.is_prepared, names)):
+        raise BenchError(
+            f"--size, --spacing and --window are for a folder or a CSV of volumes, got "
+            f"{', '.join(names)}, already on a grid. Take them out, or name such a folder."
+        )
+    return names
 
 
 def _models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:

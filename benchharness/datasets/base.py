@@ -13,7 +13,18 @@ from benchharness.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Modality = Literal["phantom", "ct", "shape", "electron microscopy", "unknown"]
+Modality = Literal[
+    "phantom",
+    "ct",
+    "shape",
+    "electron microscopy",
+    "x-ray",
+    "ultrasound",
+    "optical coherence tomography",
+    "microscopy",
+    "photograph",
+    "unknown",
+]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -29,6 +40,10 @@ class Split:
     """Shape (N,), 0..K−1."""
     masks: NDArray[np.bool_] | None = None
     """Shape (N, D, H, W): where the structure that decides the class is, if that is known."""
+    patients: tuple[str, ...] | None = None
+    """Whom each volume shows, if that is known: volumes of one patient are not independent."""
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres between voxels, (D, H, W), the same for every volume; None where unknown."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +73,10 @@ class Split:
             volumes=self.volumes[order],
             labels=self.labels[order],
             masks=None if self.masks is None else self.masks[order],
+            patients=None
+            if self.patients is None
+            else tuple(self.patients[index] for index in order),
+            spacing=self.spacing,
         )
 
 
