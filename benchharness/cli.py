@@ -47,7 +47,8 @@ Datasets = Annotated[
     typer.Option(help="Names, groups, or paths of an .npz, a folder or a CSV. Default: phantom3d."),
 ]
 Recipe = Annotated[
-    str | None, typer.Option(help="How to train: quick or medmnist. Default: the dataset's own.")
+    str | None,
+    typer.Option(help="How to train: quick, medmnist, medmnist2d. Default: the dataset's."),
 ]
 Seeds = Annotated[str | None, typer.Option(help="Training seeds, such as 0,1,2. Default: 0.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1. Default: auto.")]

@@ -42,6 +42,15 @@ def is_prepared(name: str) -> bool:
     return is_path(name) and not name.endswith(".npz")
 
 
+def _refuse_multi_label(name: str) -> None:
+    flag, _, size = name.partition("_")
+    if flag == "chestmnist" and size in ("", "64", "128", "224"):
+        raise BenchError(
+            f"{name} is multi-label, 14 findings an image; robust accuracy needs one class an "
+            "image. Take pneumoniamnist for chest radiographs, or the group medmnist2d."
+        )
+
+
 def load(name: str, root: Path | None = None, preparation: Preparation | None = None) -> Dataset:
     """Load a dataset.
 
@@ -62,6 +71,7 @@ def load(name: str, root: Path | None = None, preparation: Preparation | None = 
         return files.load(Path(name).expanduser(), preparation or Preparation())
     if is_path(name):
         return archive.load(Path(name).expanduser())
+    _refuse_multi_label(name)
     factory: Callable[[Path | None], Dataset] = registry.load("datasets", name)
     if not callable(factory):
         raise BenchError(

@@ -152,7 +152,8 @@ def _recalled(index: Path, found: Listing) -> _Prepared | None:
 
 def _stored(path: Path, found: Listing) -> dict[SplitName, NDArray[np.uint8]] | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged archive, `np.load` would leave its own stream open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             volumes = {split: archive[split] for split in SPLITS}
     except _DAMAGE:
         return None
