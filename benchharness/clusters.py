@@ -167,9 +167,9 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare the means over cells of two models, patients resampled once for all.
 
-    As in `statistics.paired_bootstrap` two imagined patients join the sample for accuracy, of one
-    volume each, one that each model alone gets right. Where no resample differs from another, the
-    patients tell nothing: p is 1.
+    As in `statistics.paired_bootstrap` two imagined ones join the sample for accuracy: patients of
+    as many volumes as others have on average, one that each model alone gets right. Where no
+    resample differs from another, the patients tell nothing: p is 1.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -185,11 +185,8 @@ def paired_bootstrap(
     if patients is None or _all_different(patients):
         return by_volume
     if metric == "accuracy":
-        gaps = np.mean([_right(*one) for one in first], axis=0)
-        gaps = np.concatenate([gaps - np.mean([_right(*one) for one in second], axis=0), [1, -1]])
-        named = np.concatenate([patients, _imagined(patients)])
-        weights = _weights(named, np.zeros(len(gaps), dtype=np.int64))
-        resampled: Floats = gaps @ weights / weights.sum(axis=0)
+        right = [np.mean([_right(*cell) for cell in cells], axis=0) for cells in (first, second)]
+        resampled = _resampled_gaps(right[0] - right[1], patients)
     else:
         resampled = _mean_resampled(metric, first, patients)
         resampled = resampled - _mean_resampled(metric, second, patients)
@@ -258,10 +255,14 @@ def _all_different(patients: NDArray[np.str_]) -> bool:
     return len(np.unique(patients)) == len(patients)
 
 
-def _imagined(patients: NDArray[np.str_]) -> list[str]:
-    """Two names that no patient has."""
-    longest = max(map(len, patients.tolist()))
-    return ["+" * (longest + 1), "-" * (longest + 1)]
+def _resampled_gaps(gaps: Floats, patients: NDArray[np.str_]) -> Floats:
+    """The mean of (N,) gaps on every resample of the patients and two imagined ones."""
+    _, owner, sizes = np.unique(patients, return_inverse=True, return_counts=True)
+    size = sizes.mean()
+    summed = np.concatenate([np.bincount(owner, weights=gaps), [size, -size]])
+    counts = _weights(np.arange(len(summed)).astype(str), np.zeros(len(summed), dtype=np.int64))
+    resampled: Floats = summed @ counts / (np.concatenate([sizes, [size, size]]) @ counts)
+    return resampled
 
 
 def _fewest(metric: str, labels: Labels, patients: NDArray[np.str_]) -> int:
