@@ -210,3 +210,30 @@ def test_intervals_cover_the_truth_where_those_over_volumes_do_not(metric: str) 
             covered[how] += found.low <= truth <= found.high
     assert covered["patients"] >= 135  # nominal 142.5
     assert covered["volumes"] <= 120
+
+
+@pytest.mark.slow
+def test_coverage_over_patients_and_over_volumes() -> None:
+    """Print the table of docs/statistics.md; 400 samples a row, five volumes a patient."""
+    print("\n| metric | patients | likeness | over patients | over volumes |")  # noqa: T201
+    print("|---|---|---|---|---|")  # noqa: T201
+    for metric in ("accuracy", "auc", "balanced_accuracy"):
+        for likeness in (1.0, 2.0):
+            large = sample(patients=60_000, each=3, seed=99, likeness=likeness)
+            truth = metrics.compute(*large[:2])[0][metric]
+            assert truth is not None
+            for count in (10, 20, 40, 80):
+                covered = [0, 0]
+                for seed in range(400):
+                    labels, logits, patients = sample(
+                        patients=count, each=5, seed=10_000 + seed, likeness=likeness
+                    )
+                    for place, names in enumerate((patients, None)):
+                        found = clusters.interval(metric, labels, logits, names)
+                        assert found is not None
+                        covered[place] += found.low <= truth <= found.high
+                shares = [f"{hits / 4:.1f}" for hits in covered]
+                what = f"{metric} {truth:.3f}"
+                print(f"| {what} | {count} | {likeness:g} | {' | '.join(shares)} |", flush=True)  # noqa: T201
+                assert covered[0] >= 0.92 * 400
+                assert covered[1] <= 0.9 * 400
