@@ -75,6 +75,9 @@ Window = Annotated[
         "Default: percentiles:0.5,99.5."
     ),
 ]
+ModalityName = Annotated[
+    str | None, typer.Option("--modality", help="What they show: mri, ct, … Default: unknown.")
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the same keys; flags win.")
 ]
@@ -134,6 +137,7 @@ def run_command(
     size: Size = None,
     spacing: Spacing = None,
     window: Window = None,
+    modality: ModalityName = None,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
@@ -169,6 +173,7 @@ def run_command(
             "size": size,
             "spacing": spacing,
             "window": window,
+            "modality": modality,
             "checkpoints": checkpoint or None,
             "train": False if no_train else None,
         },
@@ -197,6 +202,7 @@ def train_command(
     size: Size = None,
     spacing: Spacing = None,
     window: Window = None,
+    modality: ModalityName = None,
     config: Config = None,
 ) -> None:
     """Train checkpoints that are missing, and write each with its model card."""
@@ -217,6 +223,7 @@ def train_command(
             "size": size,
             "spacing": spacing,
             "window": window,
+            "modality": modality,
         },
     )
     summary = runner.train(settings, Display(out))

@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.cells import Pairs, pairs
-from benchharness.datasets.preparation import Preparation, Window, parse_size, parse_spacing
+from benchharness.datasets.preparation import (
+    Preparation,
+    Window,
+    parse_modality,
+    parse_size,
+    parse_spacing,
+)
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from benchharness.datasets.base import Modality
 
 DEFAULT_OUT = Path("results/local")
 DEFAULT_DATASETS = ("phantom3d",)
@@ -66,6 +74,8 @@ class RunConfig:
     """Theirs, (D, H, W) in mm; None fits the training volumes into the grid."""
     window: Window | None = None
     """Theirs; None leaves it to `Preparation`."""
+    modality: Modality | None = None
+    """Theirs; None leaves it to `Preparation`."""
     checkpoints: tuple[tuple[str, Path], ...] = ()
     """(`model` or `model@dataset`, file) for weights that the user brings."""
     train: bool = True
@@ -76,8 +86,9 @@ class RunConfig:
     @property
     def preparation(self) -> Preparation | None:
         """How volumes from a folder or a CSV are prepared; None when nothing was said of it."""
-        given = {"size": self.size, "spacing": self.spacing, "window": self.window}
-        said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        names = ("size", "spacing", "window", "modality")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        said = {name: value for name, value in given.items() if value is not None}
         return Preparation(**said) if said else None
 
 
@@ -300,6 +311,10 @@ def _window(_: str, value: object) -> Window:
     return Window.parse(value)
 
 
+def _modality(_: str, value: object) -> Modality:
+    return parse_modality(value)
+
+
 _LEVELS = ("1", "2", "3", "4", "5")
 
 _DIGITS = 18
@@ -325,6 +340,7 @@ _PARSERS: dict[str, Any] = {
     "size": _size,
     "spacing": _spacing,
     "window": _window,
+    "modality": _modality,
     "checkpoints": _checkpoints,
     "train": _switch,
 }

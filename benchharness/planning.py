@@ -105,8 +105,8 @@ def _dataset_names(config: RunConfig) -> tuple[str, ...]:
     names = registry.expand("datasets", config.datasets)
     if config.preparation is not None and not any(map(datasets.is_prepared, names)):
         raise BenchError(
-            f"--size, --spacing and --window are for a folder or a CSV of volumes, got "
-            f"{', '.join(names)}, already on a grid. Take them out, or name such a folder."
+            "--size, --spacing, --window and --modality are for a folder or a CSV of volumes, got "
+            f"{', '.join(names)}. Take them out, or name such a folder."
         )
     return names
 

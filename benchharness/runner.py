@@ -172,6 +172,8 @@ class _Run:
             "started": provenance.now(),
             "batch_size": batch_size,
         }
+        if work.dataset.preparation:
+            source["preparation"] = dict(work.dataset.preparation)
         began = time.perf_counter()
 
         def record(**findings: Any) -> Record:

@@ -75,6 +75,12 @@ def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path:
     found = store.predictions(records[0])
     assert found.ids[0] == "lesions/test/bright/00.nii.gz"
     assert found.patients is None
+    assert records[0].provenance["preparation"] == {
+        "size": [12, 12, 12],
+        "spacing": [2.0, 2.0, 2.0],  # 24 mm on 12 voxels
+        "version": 1,
+        "window": "percentiles:0.5,99.5",
+    }
 
     code, said, _ = bench("report", "out")
     assert code == 0
@@ -91,7 +97,7 @@ def test_other_options_are_other_data(bench: Bench, tmp_path: Path) -> None:
     assert "1 cells run, 0 were" in bench(*run, "--window", "ct:250,400")[1]
     assert "1 cells run, 0 were" in bench(*run, "--spacing", "2.5")[1]
     (tmp_path / "bench.toml").write_text('size = 8\nspacing = 2.5\ndatasets = ["own"]\n')
-    assert "0 cells run, 1 were" in bench(*RUN, "--config", "bench.toml")[1]
+    assert "0 cells run, 1 were" in bench(*RUN, "--config", "bench.toml", "--modality", "mri")[1]
     digests = {r.cell.dataset.digest for r in Store(tmp_path / "out").records().values()}
     assert len(digests) == 3
     assert {r.cell.dataset.modality for r in Store(tmp_path / "out").records().values()} == {
@@ -191,7 +197,8 @@ def test_a_mistake_in_a_csv_is_one_line(
         (("--size", "0"), "--size must lie in 1 to 1024 voxels, got '0'"),
         (("--spacing", "-1"), "--spacing must be above 0 mm, got '-1'"),
         (("--window", "ct:40"), "--window cannot be 'ct:40'. Type percentiles:0.5,99.5"),
-        (("--size", "28"), "--size, --spacing and --window are for a folder or a CSV"),
+        (("--size", "28"), "--size, --spacing, --window and --modality are for a folder or a CSV"),
+        (("--modality", "mir"), "unknown modality 'mir'. Did you mean 'mri'"),
         (("--datasets", "nowhere/own"), "cannot read nowhere/own: No such file"),
         (("--datasets", "nowhere.csv"), "cannot read nowhere.csv: No such file"),
         (("--datasets", "chestmnist"), "chestmnist is multi-label"),

@@ -13,8 +13,11 @@ from benchharness.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from benchharness.cells import Pairs
+
 Modality = Literal[
     "phantom",
+    "mri",
     "ct",
     "shape",
     "electron microscopy",
@@ -108,6 +111,8 @@ class Dataset:
     train: Split
     val: Split
     test: Split
+    preparation: Pairs = ()
+    """How volumes from files were put on their grid, for people; the digest covers it."""
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test"):

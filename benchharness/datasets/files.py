@@ -28,10 +28,11 @@ from rich.console import Console
 from rich.progress import track
 
 from benchharness import randomness
-from benchharness.cells import canonical_json, digest
+from benchharness.cells import canonical_json, digest, pairs
 from benchharness.datasets import listing, reading
 from benchharness.datasets.archive import SPLITS
 from benchharness.datasets.base import Dataset, Split
+from benchharness.datasets.preparation import VERSION
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
 
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from benchharness.cells import Pairs
     from benchharness.datasets.base import SplitName
     from benchharness.datasets.listing import Item, Listing
     from benchharness.datasets.preparation import Preparation, Triple
 
     T = TypeVar("T")
+
+_WORKERS = 8
+"""More would not fit: a CT volume of 512 × 512 × 400 takes about 2 GB while it is prepared."""
 
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -95,12 +100,24 @@ def load(source: Path, preparation: Preparation) -> Dataset:
     return Dataset(
         name=found.name,
         classes=found.classes,
-        modality="ct" if preparation.window.kind == "ct" else "unknown",
+        modality=preparation.modality or ("ct" if preparation.window.kind == "ct" else "unknown"),
         digest=f"sha256:{made.digest}",
         default_recipe="quick",
+        preparation=_description(made, preparation),
         train=split("train"),
         val=split("val"),
         test=split("test"),
+    )
+
+
+def _description(made: _Prepared, preparation: Preparation) -> Pairs:
+    return pairs(
+        {
+            "size": preparation.size,
+            "spacing": made.spacing,
+            "window": str(preparation.window),
+            "version": VERSION,
+        }
     )
 
 
@@ -263,7 +280,7 @@ def _volumes(
 def _each(items: tuple[Item, ...], work: Callable[[Item], T], what: str) -> list[T]:
     """Apply `work` to every item in threads, in order, with a bar where somebody watches."""
     console = Console(stderr=True)
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as threads:
         try:
             return list(
                 track(

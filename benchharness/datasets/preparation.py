@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from benchharness.errors import BenchError
+from benchharness.datasets.base import Modality
+from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,9 +76,12 @@ class Preparation:
     spacing: Triple | None = None
     """Millimetres between voxels, (D, H, W); None fits the training volumes into the grid."""
     window: Window = Window(kind="percentiles", low=0.5, high=99.5)
+    modality: Modality | None = None
+    """What the volumes are, which decides what artefacts are plausible; None takes a CT window for
+    CT. No voxel depends on it."""
 
     def resolved(self, spacing: Triple) -> dict[str, Value]:
-        """What enters the digest: every option, with the spacing that was found or stated."""
+        """What enters the digest: all that voxels depend on, the spacing as found or stated."""
         return {
             "version": VERSION,
             "size": self.size,
@@ -116,6 +120,18 @@ def parse_spacing(value: object) -> Triple | None:
         raise BenchError(f"--spacing must be above 0 mm, got {value!r}. {_ASK_SPACING}.")
     depth, height, width = numbers * 3 if len(numbers) == 1 else numbers
     return depth, height, width
+
+
+def parse_modality(value: object) -> Modality:
+    """Read the name of a modality, such as `mri`.
+
+    Raises:
+        BenchError: For an unknown one; it lists close matches, then all.
+    """
+    for known in get_args(Modality):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown_name("modality", str(value), get_args(Modality))
 
 
 def _parts(value: object) -> Sequence[object]:

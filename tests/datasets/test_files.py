@@ -89,6 +89,16 @@ def test_a_stated_spacing_is_kept_and_a_ct_window_says_that_it_is_ct(folder):
     assert found.test.subset(2).spacing == (4, 2, 2)
     assert found.grid == (6, 8, 8)
     assert found.modality == "ct"
+    said = dict(found.preparation)
+    assert (said["window"], said["spacing"]) == ("ct:250,400", (4, 2, 2))
+
+
+def test_a_stated_modality_wins_and_changes_no_voxel(folder):
+    window = Window.parse("ct:250,400")
+    plain = load(folder, Preparation(size=(8, 8, 8), window=window))
+    stated = load(folder, Preparation(size=(8, 8, 8), window=window, modality="mri"))
+    assert stated.modality == "mri"
+    assert stated.digest == plain.digest
 
 
 def test_a_csv_keeps_patients_in_ids_and_split(table):
