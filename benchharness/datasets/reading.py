@@ -176,6 +176,7 @@ def _nifti(path: Path, *, voxels: bool) -> tuple[Header, Floats | None]:
 def _nrrd(path: Path, *, voxels: bool) -> tuple[Header, Floats | None]:
     import SimpleITK
 
+    _refuse_detached(path)
     reader: Any = SimpleITK.ImageFileReader()  # type: ignore[no-untyped-call]
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -193,6 +194,19 @@ def _nrrd(path: Path, *, voxels: bool) -> tuple[Header, Floats | None]:
         return found, None
     values = SimpleITK.GetArrayFromImage(reader.Execute()).transpose(2, 1, 0)
     return found, values.astype(np.float32)
+
+
+def _refuse_detached(path: Path) -> None:
+    """Refuse an NRRD whose voxels lie in another file, which no digest would cover."""
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.strip():
+                return
+            if line.lower().startswith((b"data file:", b"datafile:")):
+                raise BenchError(
+                    f"{path} keeps its voxels in another file. Save it as one .nrrd with its "
+                    "header attached."
+                )
 
 
 def _numpy(path: Path, *, voxels: bool) -> tuple[Header, Floats | None]:

@@ -154,6 +154,13 @@ def test_channels_and_time_points_are_refused(tmp_path):
     assert "has shape (6, 5, 4, 3)" in refusal(tmp_path / "a.nrrd")
 
 
+def test_an_nrrd_whose_voxels_lie_elsewhere_is_refused(tmp_path):
+    image = SimpleITK.GetImageFromArray(scene((1, 1, 1))[0])
+    SimpleITK.WriteImage(image, str(tmp_path / "a.nhdr"))
+    (tmp_path / "a.nhdr").rename(tmp_path / "a.nrrd")
+    assert "keeps its voxels in another file" in refusal(tmp_path / "a.nrrd")
+
+
 def test_lone_trailing_axes_are_dropped(tmp_path):
     values, affine = scene((1, 1, 1))
     nibabel.Nifti1Image(values[..., None], affine).to_filename(tmp_path / "a.nii")
