@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from benchharness.registry import Entry, Registry
 
 
+_SIZES = ("_64", "_128", "_224")
+"""Suffixes of datasets that stand in their smallest copy's row."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """A table of one registry."""
@@ -30,7 +34,7 @@ def catalogue(name: Registry) -> Catalogue:
     """List a registry: every built-in and every plug-in, with sizes, parameters and sources."""
     columns, row = {
         "models": (("model", "parameters", "what it is", "from"), _model),
-        "datasets": (("dataset", "what it is", "from"), _dataset),
+        "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
         "attacks": (
             ("attack", "norm", "what it does", "parameters", "passes a volume", "source"),
             _attack,
@@ -40,9 +44,14 @@ def catalogue(name: Registry) -> Catalogue:
             _artefact,
         ),
     }[name]
+    entries = [
+        entry
+        for entry in registry.entries(name).values()
+        if name != "datasets" or not _is_larger_copy(entry.name)
+    ]
     return Catalogue(
         columns=columns,
-        rows=tuple(row(entry) for entry in registry.entries(name).values()),
+        rows=tuple(row(entry) for entry in entries),
         groups=tuple(registry.GROUPS[name].items()),
     )
 
@@ -57,7 +66,14 @@ def _model(entry: Entry) -> tuple[str, ...]:
 
 def _dataset(entry: Entry) -> tuple[str, ...]:
     factory = registry.import_target(entry.target)
-    return entry.name, _first_line(factory), entry.source
+    larger = [size for size in _SIZES if entry.name + size in registry.entries("datasets")]
+    return entry.name, ", ".join(larger) or "–", _first_line(factory), entry.source
+
+
+def _is_larger_copy(name: str) -> bool:
+    """Whether a dataset stands in another's row, as `organmnist3d_64` in `organmnist3d`'s."""
+    known = registry.entries("datasets")
+    return any(name.removesuffix(size) in known for size in _SIZES if name.endswith(size))
 
 
 def _attack(entry: Entry) -> tuple[str, ...]:

@@ -43,10 +43,12 @@ class Kind(StrEnum):
 
 Models = Annotated[str | None, typer.Option(help="Names or module:factory, separated by commas.")]
 Datasets = Annotated[
-    str | None, typer.Option(help="Names, groups or .npz paths. Default: phantom3d.")
+    str | None,
+    typer.Option(help="Names, groups, or paths of an .npz, a folder or a CSV. Default: phantom3d."),
 ]
 Recipe = Annotated[
-    str | None, typer.Option(help="How to train: quick or medmnist. Default: the dataset's own.")
+    str | None,
+    typer.Option(help="How to train: quick, medmnist, medmnist2d. Default: the dataset's."),
 ]
 Seeds = Annotated[str | None, typer.Option(help="Training seeds, such as 0,1,2. Default: 0.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1. Default: auto.")]
@@ -57,6 +59,24 @@ Out = Annotated[
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="Where MedMNIST archives are. Default: $BENCH_DATA_ROOT, else ~/.medmnist."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(help="Grid of a folder's or CSV's volumes: 28, or 16,64,64. Default: 28."),
+]
+Spacing = Annotated[
+    str | None,
+    typer.Option(help="Their spacing in mm: 1.5, or 3,1,1, or fit. Default: fit."),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        help="Their intensities: percentiles:LOW,HIGH or ct:LEVEL,WIDTH. "
+        "Default: percentiles:0.5,99.5."
+    ),
+]
+ModalityName = Annotated[
+    str | None, typer.Option("--modality", help="What they show: mri, ct, … Default: unknown.")
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the same keys; flags win.")
@@ -128,6 +148,10 @@ def run_command(
         ),
     ] = None,
     data_root: DataRoot = None,
+    size: Size = None,
+    spacing: Spacing = None,
+    window: Window = None,
+    modality: ModalityName = None,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
@@ -163,6 +187,10 @@ def run_command(
             "batch_size": batch_size,
             "out": out_dir,
             "data_root": data_root,
+            "size": size,
+            "spacing": spacing,
+            "window": window,
+            "modality": modality,
             "checkpoints": checkpoint or None,
             "train": False if no_train else None,
         },
@@ -188,6 +216,10 @@ def train_command(
         Path | None, typer.Option("--out", help="Folder to keep them in. Default: results/local.")
     ] = None,
     data_root: DataRoot = None,
+    size: Size = None,
+    spacing: Spacing = None,
+    window: Window = None,
+    modality: ModalityName = None,
     config: Config = None,
 ) -> None:
     """Train checkpoints that are missing, and write each with its model card."""
@@ -205,6 +237,10 @@ def train_command(
             "device": device,
             "out": out_dir,
             "data_root": data_root,
+            "size": size,
+            "spacing": spacing,
+            "window": window,
+            "modality": modality,
         },
     )
     summary = runner.train(settings, Display(out))

@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.cells import Pairs, pairs
+from benchharness.datasets.preparation import (
+    Preparation,
+    Window,
+    parse_modality,
+    parse_size,
+    parse_spacing,
+)
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from benchharness.datasets.base import Modality
 
 DEFAULT_OUT = Path("results/local")
 DEFAULT_DATASETS = ("phantom3d",)
@@ -66,12 +75,28 @@ class RunConfig:
     """None chooses by device and volume size."""
     out: Path = DEFAULT_OUT
     data_root: Path | None = None
+    size: tuple[int, int, int] | None = None
+    """Grid of volumes from a folder or a CSV, (D, H, W); None leaves it to `Preparation`."""
+    spacing: tuple[float, float, float] | None = None
+    """Theirs, (D, H, W) in mm; None fits the training volumes into the grid."""
+    window: Window | None = None
+    """Theirs; None leaves it to `Preparation`."""
+    modality: Modality | None = None
+    """Theirs; None leaves it to `Preparation`."""
     checkpoints: tuple[tuple[str, Path], ...] = ()
     """(`model` or `model@dataset`, file) for weights that the user brings."""
     train: bool = True
     """Whether missing checkpoints are trained or refused."""
     attack_parameters: tuple[tuple[str, Pairs], ...] = ()
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How volumes from a folder or a CSV are prepared; None when nothing was said of it."""
+        names = ("size", "spacing", "window", "modality")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        said = {name: value for name, value in given.items() if value is not None}
+        return Preparation(**said) if said else None
 
 
 def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -281,6 +306,22 @@ def _flag(key: str) -> str:
     return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
 
 
+def _size(_: str, value: object) -> tuple[int, int, int]:
+    return parse_size(value)
+
+
+def _spacing(_: str, value: object) -> tuple[float, float, float] | None:
+    return parse_spacing(value)
+
+
+def _window(_: str, value: object) -> Window:
+    return Window.parse(value)
+
+
+def _modality(_: str, value: object) -> Modality:
+    return parse_modality(value)
+
+
 _LEVELS = ("1", "2", "3", "4", "5")
 
 _DIGITS = 18
@@ -306,6 +347,10 @@ _PARSERS: dict[str, Any] = {
     "batch_size": _batch_size,
     "out": _path,
     "data_root": _path,
+    "size": _size,
+    "spacing": _spacing,
+    "window": _window,
+    "modality": _modality,
     "checkpoints": _checkpoints,
     "train": _switch,
 }

@@ -184,5 +184,9 @@ def _predictions(
     split: Split, logits: NDArray[np.float32], extra: dict[str, NDArray[np.float32]] | None = None
 ) -> Predictions:
     return Predictions(
-        ids=np.asarray(split.ids), labels=split.labels, logits=logits, extra=extra or {}
+        ids=np.asarray(split.ids),
+        labels=split.labels,
+        logits=logits,
+        extra=extra or {},
+        patients=None if split.patients is None else np.asarray(split.patients),
     )

@@ -103,8 +103,8 @@ def plan(config: RunConfig) -> Plan:
     _refuse_shared_names(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     work: list[Work] = []
-    for dataset_name in registry.expand("datasets", config.datasets):
-        dataset = datasets.load(dataset_name, config.data_root)
+    for dataset_name in _dataset_names(config):
+        dataset = datasets.load(dataset_name, config.data_root, config.preparation)
         usable, skipped = _applicable(config, chosen_attacks, dataset, len(models))
         notes += skipped
         perturbations = (
@@ -128,6 +128,16 @@ def plan(config: RunConfig) -> Plan:
         CONTROL.name: CONTROL,
     }
     return Plan(work=tuple(work), perturbations=perturbations_by_name, notes=tuple(notes))
+
+
+def _dataset_names(config: RunConfig) -> tuple[str, ...]:
+    names = registry.expand("datasets", config.datasets)
+    if config.preparation is not None and not any(map(datasets.is_prepared, names)):
+        raise BenchError(
+            "--size, --spacing, --window and --modality are for a folder or a CSV of volumes, got "
+            f"{', '.join(names)}. Take them out, or name such a folder."
+        )
+    return names
 
 
 def _models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:

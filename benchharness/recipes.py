@@ -79,6 +79,18 @@ RECIPES: dict[str, Recipe] = {
             schedule="steps",
             shape_scaling=True,
         ),
+        Recipe(
+            name="medmnist2d",
+            version=1,
+            source="MedMNIST2D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
+            summary="the official MedMNIST2D protocol: 100 epochs in batches of 128, best val AUC",
+            epochs=100,
+            batch_size=128,
+            optimiser="adam",
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            schedule="steps",
+        ),
     )
 }
 

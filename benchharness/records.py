@@ -90,12 +90,17 @@ class Predictions:
     """Shape (N, K), finite."""
     extra: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Per-volume findings of an attack, each of shape (N,): `norm`, `loss_start`, `loss_end`."""
+    patients: NDArray[np.str_] | None = None
+    """Shape (N,): whom each volume shows, where the dataset says so; volumes of one patient are not
+    independent."""
 
     def to_bytes(self) -> bytes:
         """The .npz archive as bytes; the same predictions give the same bytes."""
         buffer = io.BytesIO()
-        extra = {f"extra_{name}": values for name, values in sorted(self.extra.items())}
-        np.savez_compressed(buffer, ids=self.ids, labels=self.labels, logits=self.logits, **extra)  # type: ignore[arg-type]
+        extra: dict[str, Any] = {f"extra_{name}": self.extra[name] for name in sorted(self.extra)}
+        if self.patients is not None:
+            extra["patients"] = self.patients
+        np.savez_compressed(buffer, ids=self.ids, labels=self.labels, logits=self.logits, **extra)
         return buffer.getvalue()
 
     @classmethod
@@ -109,9 +114,11 @@ class Predictions:
             with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
+            patients = arrays.pop("patients", None)
             fitting = (
                 ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
                 ids.dtype.kind == "U" and labels.dtype == np.int64 and logits.dtype == np.float32,
+                patients is None or (patients.shape == ids.shape and patients.dtype.kind == "U"),
             )
         except (*_DAMAGE, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -120,10 +127,10 @@ class Predictions:
             raise BenchError(
                 f"{source} holds ids {ids.shape}, labels {labels.shape} and logits {logits.shape} "
                 f"of {ids.dtype}, {labels.dtype} and {logits.dtype}; expected (N,), (N,) and "
-                "(N, K) of text, int64 and float32."
+                "(N, K) of text, int64 and float32, and one patient a volume if any."
             )
         extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
-        return cls(ids=ids, labels=labels, logits=logits, extra=extra)
+        return cls(ids=ids, labels=labels, logits=logits, extra=extra, patients=patients)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,12 @@ Registry = Literal["models", "datasets", "attacks", "artefacts"]
 _MNIST = "benchharness.datasets.medmnist3d"
 _ATTACKS = "benchharness.attacks"
 _MEDMNIST3D = ("organ", "nodule", "fracture", "adrenal", "vessel", "synapse")
+_FLAT = "benchharness.datasets.medmnist2d"
+_MEDMNIST2D = (
+    *("path", "derma", "oct", "pneumonia", "retina", "breast", "blood", "tissue"),
+    *("organa", "organc", "organs"),
+)
+_FLAT_SIZES = ("", "_64", "_128", "_224")
 
 BUILT_IN: dict[Registry, dict[str, str]] = {
     "models": {
@@ -44,6 +50,11 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
             f"{organ}mnist3d{size}": f"{_MNIST}:{organ}mnist3d{size}"
             for organ in _MEDMNIST3D
             for size in ("", "_64")
+        },
+        **{
+            f"{what}mnist{size}": f"{_FLAT}:{what}mnist{size}"
+            for what in _MEDMNIST2D
+            for size in _FLAT_SIZES
         },
     },
     "attacks": {
@@ -86,6 +97,10 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
     "datasets": {
         "medmnist3d": tuple(f"{organ}mnist3d" for organ in _MEDMNIST3D),
         "medmnist3d_64": tuple(f"{organ}mnist3d_64" for organ in _MEDMNIST3D),
+        **{
+            f"medmnist2d{size}": tuple(f"{what}mnist{size}" for what in _MEDMNIST2D)
+            for size in _FLAT_SIZES
+        },
     },
     "attacks": {"all": tuple(BUILT_IN["attacks"])},
     "artefacts": {

@@ -234,6 +234,8 @@ class _Run:
             "batch_size": batch_size,
             "compiled": self.config.compile,
         }
+        if work.dataset.preparation:
+            made["preparation"] = dict(work.dataset.preparation)
         began = time.perf_counter()
 
         def record(**findings: Any) -> Record:

@@ -255,6 +255,9 @@ def _finish(job: Job, state: _State, classifier: Classifier, device: str) -> Mod
     sha256 = checkpoints.save(job.directory, state.network.state_dict())
     batch_size = job.recipe.batch_size
     settings: dict[str, Any] = asdict(job.recipe)
+    source = provenance.collect(device) | {"finished": provenance.now()}
+    if job.dataset.preparation:
+        source["preparation"] = dict(job.dataset.preparation)
     card = ModelCard(
         model=job.model.name,
         factory=job.model.factory,
@@ -271,7 +274,7 @@ def _finish(job: Job, state: _State, classifier: Classifier, device: str) -> Mod
         val_metrics=_evaluate(classifier, job.dataset.val, batch_size),
         test_metrics=_evaluate(classifier, job.dataset.test, batch_size),
         sha256=sha256,
-        provenance=provenance.collect(device) | {"finished": provenance.now()},
+        provenance=source,
     )
     checkpoints.save_card(job.directory, card)
     return card

@@ -16,6 +16,7 @@ import medvit3d
 
 LIGHT = (
     "benchharness.cli",
+    "benchharness.clusters",
     "benchharness.config",
     "benchharness.metrics",
     "benchharness.records",

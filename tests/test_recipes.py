@@ -17,7 +17,8 @@ def test_an_unknown_recipe_lists_what_there_is() -> None:
     with pytest.raises(BenchError) as caught:
         recipes.find("medmist")
     assert str(caught.value) == (
-        "unknown recipe 'medmist'. Did you mean 'medmnist'? Known: medmnist, quick."
+        "unknown recipe 'medmist'. Did you mean 'medmnist' or 'medmnist2d'? "
+        "Known: medmnist, medmnist2d, quick."
     )
 
 

@@ -408,6 +408,22 @@ def test_the_same_predictions_are_the_same_bytes(monkeypatch: pytest.MonkeyPatch
     assert replace(original, logits=original.logits + 1).to_bytes() != original.to_bytes()
 
 
+def test_patients_are_kept_where_they_are_known_and_leave_no_trace_where_not() -> None:
+    plain = predictions()
+    with np.load(io.BytesIO(plain.to_bytes())) as archive:
+        assert "patients" not in archive.files
+    assert Predictions.from_bytes(plain.to_bytes(), source="p.npz").patients is None
+    names = np.asarray([f"patient {i // 2}" for i in range(6)])
+    content = replace(plain, patients=names).to_bytes()
+    read = Predictions.from_bytes(content, source="p.npz")
+    assert read.patients is not None
+    assert read.patients.tolist() == names.tolist()
+    assert set(read.extra) == set(plain.extra)
+    for wrong in (names[:3], np.arange(6)):
+        with pytest.raises(BenchError, match="one patient a volume if any"):
+            Predictions.from_bytes(replace(plain, patients=wrong).to_bytes(), source="p.npz")
+
+
 def test_predictions_that_changed_are_refused(store: Store) -> None:
     of = stored(store)
     path = store.directory / f"predictions/{of.identity}.npz"

@@ -1,4 +1,4 @@
-"""Datasets: MedMNIST3D, the embedded phantom, archives in MedMNIST's layout, and plug-ins."""
+"""Datasets: MedMNIST, the embedded phantom, archives in its layout, own volumes, and plug-ins."""
 
 from __future__ import annotations
 
@@ -9,33 +9,69 @@ from typing import TYPE_CHECKING
 from benchharness import registry
 from benchharness.datasets import archive
 from benchharness.datasets.base import Dataset, Modality, Split, SplitName
+from benchharness.datasets.preparation import Preparation
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Dataset", "Modality", "Split", "SplitName", "is_path", "load"]
+__all__ = [
+    "Dataset",
+    "Modality",
+    "Preparation",
+    "Split",
+    "SplitName",
+    "is_path",
+    "is_prepared",
+    "load",
+]
 
 
 def is_path(name: str) -> bool:
-    """Whether a dataset's name is a path to an archive rather than a registered name."""
-    return name.endswith(".npz") or "/" in name or os.sep in name
+    """Whether a dataset's name is a path rather than a registered name, which wins over folders."""
+    if name.endswith((".npz", ".csv")) or "/" in name or os.sep in name:
+        return True
+    return ":" not in name and name not in registry.entries("datasets") and Path(name).is_dir()
 
 
-def load(name: str, root: Path | None = None) -> Dataset:
+def is_prepared(name: str) -> bool:
+    """Whether a dataset consists of a person's own volumes, which a `Preparation` puts on a grid.
+
+    Everything else is on its grid already.
+    """
+    return is_path(name) and not name.endswith(".npz")
+
+
+def _refuse_multi_label(name: str) -> None:
+    flag, _, size = name.partition("_")
+    if flag == "chestmnist" and size in ("", "64", "128", "224"):
+        raise BenchError(
+            f"{name} is multi-label, 14 findings an image; robust accuracy needs one class an "
+            "image. Take pneumoniamnist for chest radiographs, or the group medmnist2d."
+        )
+
+
+def load(name: str, root: Path | None = None, preparation: Preparation | None = None) -> Dataset:
     """Load a dataset.
 
     Args:
-        name: A registered name (`adrenalmnist3d`), `module:factory`, or a path to an `.npz` in
-            MedMNIST's layout. A factory is called as `factory(root)` and returns a `Dataset`.
+        name: A registered name (`adrenalmnist3d`), `module:factory`, or a path: to an `.npz` in
+            MedMNIST's layout, to a folder `train|val|test/<class>/*` of volumes, or to a CSV that
+            lists some. A factory is called as `factory(root)` and returns a `Dataset`.
         root: Folder of the MedMNIST archives; None leaves it to `BENCH_DATA_ROOT`, else
             `~/.medmnist`.
+        preparation: How a folder's or a CSV's volumes become a grid; None for the defaults.
 
     Raises:
         BenchError: When the name is unknown, or its data is absent, damaged or not what it says.
     """
+    if is_prepared(name):
+        from benchharness.datasets import files
+
+        return files.load(Path(name).expanduser(), preparation or Preparation())
     if is_path(name):
         return archive.load(Path(name).expanduser())
+    _refuse_multi_label(name)
     factory: Callable[[Path | None], Dataset] = registry.load("datasets", name)
     if not callable(factory):
         raise BenchError(

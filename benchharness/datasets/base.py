@@ -13,7 +13,21 @@ from benchharness.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Modality = Literal["phantom", "ct", "shape", "electron microscopy", "unknown"]
+    from benchharness.cells import Pairs
+
+Modality = Literal[
+    "phantom",
+    "mri",
+    "ct",
+    "shape",
+    "electron microscopy",
+    "x-ray",
+    "ultrasound",
+    "optical coherence tomography",
+    "microscopy",
+    "photograph",
+    "unknown",
+]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -29,6 +43,10 @@ class Split:
     """Shape (N,), 0..K−1."""
     masks: NDArray[np.bool_] | None = None
     """Shape (N, D, H, W): where the structure that decides the class is, if that is known."""
+    patients: tuple[str, ...] | None = None
+    """Whom each volume shows, if that is known: volumes of one patient are not independent."""
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres between voxels, (D, H, W), the same for every volume; None where unknown."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +79,10 @@ class Split:
             volumes=self.volumes[places],
             labels=self.labels[places],
             masks=None if self.masks is None else self.masks[places],
+            patients=None
+            if self.patients is None
+            else tuple(self.patients[index] for index in places),
+            spacing=self.spacing,
         )
 
 
@@ -92,6 +114,8 @@ class Dataset:
     train: Split
     val: Split
     test: Split
+    preparation: Pairs = ()
+    """How volumes from files were put on their grid, for people; the digest covers it."""
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test"):

@@ -1,4 +1,4 @@
-"""The six sets of MedMNIST3D at 28³ and 64³.
+"""The six sets of MedMNIST3D at 28³ and 64³, and how any set of MedMNIST is fetched and loaded.
 
 Yang et al., "MedMNIST v2: A large-scale lightweight benchmark for 2D and 3D biomedical image
 classification", Scientific Data 10, 41 (2023). Addresses, checksums and class names come from the
@@ -38,12 +38,17 @@ def data_root(root: Path | None = None) -> Path:
     return Path(os.environ.get("BENCH_DATA_ROOT") or "~/.medmnist").expanduser()
 
 
-def _factory(flag: str, suffix: str) -> Callable[[Path | None], Dataset]:
-    """Make the factory of one set at one size.
+def factory(
+    flag: str, suffix: str, *, modality: Modality, recipe: str, summary: str
+) -> Callable[[Path | None], Dataset]:
+    """Make the factory of one published set at one size.
 
     Args:
         flag: Name of the set in `medmnist.INFO`.
-        suffix: "" for 28³, "_64" for 64³.
+        suffix: "" for 28 voxels a side, "_64" and so on for more.
+        modality: What the volumes are.
+        recipe: What to train with unless told otherwise.
+        summary: First line of the factory's documentation.
     """
 
     def load(root: Path | None = None) -> Dataset:
@@ -58,18 +63,28 @@ def _factory(flag: str, suffix: str) -> Callable[[Path | None], Dataset]:
         return Dataset(
             name=name,
             classes=tuple(str(labels[str(index)]) for index in range(len(labels))),
-            modality=MODALITIES[flag],
+            modality=modality,
             digest=f"md5:{found.md5}",
-            default_recipe="medmnist",
+            default_recipe=recipe,
             train=found.train,
             val=found.val,
             test=found.test,
         )
 
-    size = "64³" if suffix else "28³"
     load.__name__ = load.__qualname__ = f"{flag}{suffix}"
-    load.__doc__ = f"Load {flag} at {size} from `root`, downloading it when absent."
+    load.__doc__ = summary
     return load
+
+
+def _factory(flag: str, suffix: str) -> Callable[[Path | None], Dataset]:
+    size = "64³" if suffix else "28³"
+    return factory(
+        flag,
+        suffix,
+        modality=MODALITIES[flag],
+        recipe="medmnist",
+        summary=f"Load {flag} at {size} from `root`, downloading it when absent.",
+    )
 
 
 def _information(flag: str) -> dict[str, Any]:

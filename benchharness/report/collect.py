@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from benchharness import matrix_checks, metrics, statistics
+from benchharness import clusters, matrix_checks, metrics
 from benchharness.cells import CONTROL_FAMILY, format_severity
 from benchharness.errors import BenchError
 from benchharness.records import Store
@@ -291,14 +291,14 @@ def _score(row: Row, metric: Metric) -> Score:
     values |= dict.fromkeys(row.record.undefined)
     if values[metric] is None:
         return Score(gap=undefined[metric], suspect=suspect)
-    interval = statistics.interval(metric, labels, logits)
+    interval = clusters.interval(metric, labels, logits, row.predictions.patients)
     if interval is None:
         return Score(value=values[metric], suspect=suspect)
     return Score(value=values[metric], low=interval.low, high=interval.high, suspect=suspect)
 
 
 def _over_seeds(rows: Sequence[Row], metric: Metric) -> Score:
-    found = statistics.over_seeds(metric, pairs(rows))
+    found = clusters.over_seeds(metric, pairs(rows), patients(rows))
     if found.interval is None:
         return Score(value=found.mean)
     return Score(value=found.mean, low=found.interval.low, high=found.interval.high)
@@ -309,7 +309,7 @@ def _mean(rows: Sequence[Row], metric: Metric) -> Score:
     undefined = next((f"{where}: {score.gap}" for where, score in cells if score.gap), "")
     if undefined:
         return Score(gap=undefined)
-    value, interval = statistics.mean_over_cells(metric, pairs(rows))
+    value, interval = clusters.mean_over_cells(metric, pairs(rows), patients(rows))
     suspect = "; ".join(score.suspect for _, score in cells if score.suspect)
     return Score(value=value, low=interval.low, high=interval.high, suspect=suspect)
 
@@ -317,6 +317,11 @@ def _mean(rows: Sequence[Row], metric: Metric) -> Score:
 def pairs(rows: Sequence[Row]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Labels (N,) and logits (N, K) of every cell that has any."""
     return [(p.labels, p.logits) for row in rows if (p := row.predictions) is not None]
+
+
+def patients(rows: Sequence[Row]) -> NDArray[np.str_] | None:
+    """Whom each volume of these cells shows, (N,); None where the dataset does not say."""
+    return next((row.predictions.patients for row in rows if row.predictions is not None), None)
 
 
 Labels = dict[str, str]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness import statistics
+from benchharness import clusters, statistics
 from benchharness.report import scores
-from benchharness.report.collect import CLEAN, pairs
+from benchharness.report.collect import CLEAN, pairs, patients
 from benchharness.report.layout import Table, text_table
 
 if TYPE_CHECKING:
@@ -35,8 +35,15 @@ def ranking(findings: Findings, dataset: str) -> Table:
         caption="By mean accuracy over a family. Models of one number are in one group: the "
         "volumes do not tell its members from its best. Exact McNemar tests on clean volumes, "
         f"paired bootstraps on means, Holm's adjustment over all pairs, α = {_ALPHA}. A dash: a "
-        "cell is missing, failed or suspect. Training seeds are ranked one by one.",
+        "cell is missing, failed or suspect. Training seeds are ranked one by one."
+        + _on_patients(findings, dataset),
     )
+
+
+def _on_patients(findings: Findings, dataset: str) -> str:
+    if patients(findings.of(dataset)) is None:
+        return ""
+    return " All tests are bootstraps that resample patients with all their volumes."
 
 
 def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
@@ -56,7 +63,7 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
             ranked[subject.label] = rows
     if not ranked:
         return {}
-    if len(wanted) == 1:
+    if len(wanted) == 1 and patients(next(iter(ranked.values()))) is None:
         correct = [rows[0].correct for rows in ranked.values()]
         found = statistics.indistinguishable_groups(
             np.stack([verdicts for verdicts in correct if verdicts is not None]), _ALPHA
@@ -69,7 +76,8 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
 def _of_means(findings: Findings, models: Sequence[Sequence[Row]]) -> tuple[int, ...]:
     cells = [pairs(rows) for rows in models]
     places = list(combinations(range(len(models)), 2))
-    tests = [statistics.paired_bootstrap("accuracy", cells[i], cells[j]) for i, j in places]
+    whom = patients(models[0])
+    tests = [clusters.paired_bootstrap("accuracy", cells[i], cells[j], whom) for i, j in places]
     different = np.zeros((len(models), len(models)), dtype=np.bool_)
     for (i, j), p_value in zip(places, statistics.holm([t.p_value for t in tests]), strict=True):
         different[i, j] = different[j, i] = p_value < _ALPHA

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness import statistics
+from benchharness import clusters
 from benchharness.cells import format_severity
-from benchharness.report.collect import CLEAN, Score
+from benchharness.report.collect import CLEAN, Score, patients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -162,7 +162,7 @@ def worst_case(
         if isinstance(rows, Score):
             return rows
         survived = np.logical_and.reduce([row.correct for row in rows if row.correct is not None])
-        interval = statistics.wilson(int(survived.sum()), len(survived))
+        interval = clusters.share(survived, patients(rows))
         return Score(
             value=float(survived.mean()),
             low=interval.low,

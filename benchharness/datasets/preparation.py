@@ -1,0 +1,153 @@
+"""How volumes from a person's own files become grids of uint8: size, spacing and window.
+
+What a person types is parsed here, for flags and config files alike; `files` carries it out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from benchharness.datasets.base import Modality
+from benchharness.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchharness.cells import Value
+
+VERSION = 1
+"""Raised when the same files and options start to give other voxels."""
+
+Triple = tuple[float, float, float]
+
+_LARGEST = 1024
+_ASK_SIZE = "Type one side, such as 28, or depth, height and width, such as 16,64,64"
+_ASK_SPACING = "Type fit, one number in mm, such as 1.5, or three (depth, height, width)"
+_ASK_WINDOW = "Type percentiles:0.5,99.5 or ct:LEVEL,WIDTH, such as ct:40,400"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which intensities become 0 and 1; what lies outside is clipped."""
+
+    kind: Literal["percentiles", "ct"]
+    low: float
+    """A percentile of the volume's own voxels, 0..100, or an intensity in Hounsfield units."""
+    high: float
+
+    @classmethod
+    def parse(cls, text: object) -> Window:
+        """Read `percentiles:LOW,HIGH` or `ct:LEVEL,WIDTH`.
+
+        Raises:
+            BenchError: For another text, percentiles out of order, or a width that is not positive.
+        """
+        kind, _, rest = str(text).partition(":")
+        numbers = _numbers(rest.split(","))
+        if kind not in ("percentiles", "ct") or numbers is None or len(numbers) != 2:
+            raise BenchError(f"--window cannot be {text!r}. {_ASK_WINDOW}.")
+        first, second = numbers
+        if kind == "ct":
+            if second <= 0:
+                raise BenchError(
+                    f"--window ct needs a width above 0, got {second:g} in {text!r}. {_ASK_WINDOW}."
+                )
+            return cls(kind="ct", low=first - second / 2, high=first + second / 2)
+        if not 0 <= first < second <= 100:
+            raise BenchError(
+                f"--window percentiles must rise within 0 to 100, got {text!r}. {_ASK_WINDOW}."
+            )
+        return cls(kind="percentiles", low=first, high=second)
+
+    def __str__(self) -> str:
+        if self.kind == "ct":
+            return f"ct:{(self.low + self.high) / 2:g},{self.high - self.low:g}"
+        return f"percentiles:{self.low:g},{self.high:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What is done to volumes from files before anything else sees them."""
+
+    size: tuple[int, int, int] = (28, 28, 28)
+    """Voxels of the grid, (D, H, W)."""
+    spacing: Triple | None = None
+    """Millimetres between voxels, (D, H, W); None fits the training volumes into the grid."""
+    window: Window = Window(kind="percentiles", low=0.5, high=99.5)
+    modality: Modality | None = None
+    """What the volumes are, which decides what artefacts are plausible; None takes a CT window for
+    CT. No voxel depends on it."""
+
+    def resolved(self, spacing: Triple) -> dict[str, Value]:
+        """What enters the digest: all that voxels depend on, the spacing as found or stated."""
+        return {
+            "version": VERSION,
+            "size": self.size,
+            "spacing": spacing,
+            "window": (self.window.kind, self.window.low, self.window.high),
+        }
+
+
+def parse_size(value: object) -> tuple[int, int, int]:
+    """Read `28`, `16,64,64` or a list of such whole numbers as (D, H, W).
+
+    Raises:
+        BenchError: For anything else, or a side below 1 or above 1024.
+    """
+    numbers = _numbers(_parts(value))
+    if numbers is None or len(numbers) not in (1, 3) or any(n != int(n) for n in numbers):
+        raise BenchError(f"--size cannot be {value!r}. {_ASK_SIZE}.")
+    if not all(1 <= n <= _LARGEST for n in numbers):
+        raise BenchError(f"--size must lie in 1 to {_LARGEST} voxels, got {value!r}. {_ASK_SIZE}.")
+    depth, height, width = (int(n) for n in (numbers * 3 if len(numbers) == 1 else numbers))
+    return depth, height, width
+
+
+def parse_spacing(value: object) -> Triple | None:
+    """Read `fit` as None, and `1.5`, `3,1,1` or a list of such numbers as (D, H, W) in mm.
+
+    Raises:
+        BenchError: For anything else, or a spacing that is not positive.
+    """
+    if value == "fit":
+        return None
+    numbers = _numbers(_parts(value))
+    if numbers is None or len(numbers) not in (1, 3):
+        raise BenchError(f"--spacing cannot be {value!r}. {_ASK_SPACING}.")
+    if not all(n > 0 for n in numbers):
+        raise BenchError(f"--spacing must be above 0 mm, got {value!r}. {_ASK_SPACING}.")
+    depth, height, width = numbers * 3 if len(numbers) == 1 else numbers
+    return depth, height, width
+
+
+def parse_modality(value: object) -> Modality:
+    """Read the name of a modality, such as `mri`.
+
+    Raises:
+        BenchError: For an unknown one; it lists close matches, then all.
+    """
+    for known in get_args(Modality):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown_name("modality", str(value), get_args(Modality))
+
+
+def _parts(value: object) -> Sequence[object]:
+    if isinstance(value, str):
+        return value.split(",")
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _numbers(parts: Sequence[object]) -> list[float] | None:
+    """Finite numbers, or None when a part is none."""
+    found = []
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, str | int | float):
+            return None
+        try:
+            found.append(float(part))
+        except (ValueError, OverflowError):
+            return None
+    return found if all(map(math.isfinite, found)) else None

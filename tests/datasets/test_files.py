@@ -1,0 +1,256 @@
+"""Own volumes as a dataset: splits, patients, spacing, digest, and the cache."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchharness import datasets
+from benchharness.datasets import Preparation, files, reading
+from benchharness.datasets.preparation import Window
+from benchharness.errors import BenchError
+from tests.own_data import scene, write_folder, write_nifti, write_table
+
+SMALL = Preparation(size=(8, 8, 8))
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "prepared"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "own", {"train": 2, "val": 1, "test": 2})
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV of .npy volumes, two a patient."""
+    draws = np.random.default_rng(0)
+    rows = []
+    for split in SPLITS:
+        for number in range(4):
+            name = f"{split}{number}.npy"
+            np.save(tmp_path / name, draws.integers(0, 4000, (8, 8, 8)).astype(np.int16))
+            rows.append((name, number % 2, split, f"{split}-{number // 2}"))
+    return write_table(tmp_path, rows)
+
+
+def load(path, preparation=SMALL):
+    return datasets.load(str(path), preparation=preparation)
+
+
+def refusal(path, preparation=SMALL) -> str:
+    with pytest.raises(BenchError) as caught:
+        load(path, preparation)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_folder_becomes_a_dataset(folder):
+    found = load(folder)
+    assert (found.name, found.classes) == ("own", ("bright", "faint"))
+    assert (found.grid, found.in_channels, found.modality) == ((8, 8, 8), 1, "unknown")
+    assert [len(getattr(found, split)) for split in SPLITS] == [4, 2, 4]
+    assert found.test.ids[:2] == ("own/test/bright/00.nii.gz", "own/test/bright/01.nii.gz")
+    np.testing.assert_array_equal(found.test.labels, [0, 0, 1, 1])
+    assert found.test.volumes.dtype == np.uint8
+    assert found.test.patients is None
+    path = folder / "test" / "bright" / "00.nii.gz"
+    spacing = found.test.spacing
+    wanted = reading.grid(path, size=(8, 8, 8), spacing=spacing, window=SMALL.window)
+    np.testing.assert_array_equal(found.test.volumes[0, 0], wanted)
+
+
+def test_fit_is_the_finest_spacing_at_which_no_training_volume_is_cut(tmp_path, folder):
+    assert load(folder).train.spacing == (3.0, 3.0, 3.0)  # 24 mm on 8 voxels
+    assert load(folder, Preparation(size=(8, 12, 24))).test.spacing == (3.0, 3.0, 3.0)
+    values, affine = scene((1, 1, 1))
+    wider = affine @ np.diag([1.0, 1.5, 1.0, 1.0])
+    write_nifti(folder / "val" / "bright" / "wide.nii", values, wider)
+    assert load(folder).train.spacing == (3.0, 3.0, 3.0)
+    write_nifti(folder / "train" / "bright" / "wide.nii", values + 1, wider)
+    assert load(folder).train.spacing == (4.5, 4.5, 4.5)
+
+
+def test_a_stated_spacing_is_kept_and_a_ct_window_says_that_it_is_ct(folder):
+    window = Window.parse("ct:250,400")
+    found = load(folder, Preparation(size=(6, 8, 8), spacing=(4, 2, 2), window=window))
+    assert found.test.spacing == (4, 2, 2)
+    assert found.test.subset(2).spacing == (4, 2, 2)
+    assert found.grid == (6, 8, 8)
+    assert found.modality == "ct"
+    said = dict(found.preparation)
+    assert (said["window"], said["spacing"]) == ("ct:250,400", (4, 2, 2))
+
+
+def test_a_stated_modality_wins_and_changes_no_voxel(folder):
+    window = Window.parse("ct:250,400")
+    plain = load(folder, Preparation(size=(8, 8, 8), window=window))
+    stated = load(folder, Preparation(size=(8, 8, 8), window=window, modality="mri"))
+    assert stated.modality == "mri"
+    assert stated.digest == plain.digest
+
+
+def test_a_csv_keeps_patients_in_ids_and_split(table):
+    found = load(table)
+    assert found.classes == ("class 0", "class 1")
+    assert found.test.patients == ("test-0", "test-0", "test-1", "test-1")
+    assert found.test.ids[2] == "own/test/test-1/test2.npy"
+    part = found.test.subset(2)
+    assert part.patients == tuple(name.split("/")[2] for name in part.ids)
+    assert found.test.spacing is None  # .npy files have none
+
+
+def test_numpy_volumes_of_the_wanted_size_are_not_resampled(table):
+    found = load(table, Preparation(size=(8, 8, 8), window=Window.parse("ct:2000,4000")))
+    stored = np.load(table.parent / "train3.npy")
+    np.testing.assert_array_equal(found.train.volumes[3, 0], np.rint(stored / 4000 * 255))
+
+
+def test_files_with_and_without_spacing_do_not_mix(table):
+    assert "train0.npy has no spacing, so that --spacing means nothing" in refusal(
+        table, Preparation(spacing=(1, 1, 1))
+    )
+    write_nifti(table.parent / "test3.nii", *scene((1, 1, 1)))
+    table.write_text(table.read_text().replace("test3.npy", "test3.nii"))
+    assert "mixes .npy, which have no spacing (train0.npy), with files" in refusal(table)
+
+
+def test_one_file_in_two_splits_under_two_names_is_refused(table):
+    (table.parent / "test2.npy").write_bytes((table.parent / "train1.npy").read_bytes())
+    said = refusal(table)
+    assert "train train1.npy and test test2.npy are the same file under two names" in said
+
+
+def test_an_absent_or_damaged_volume_is_one_line_and_leaves_no_data_behind(table, cache):
+    (table.parent / "val1.npy").unlink()
+    assert "val1.npy: No such file or directory. Mend its path" in refusal(table)
+    assert not cache.exists()
+    (table.parent / "val1.npy").write_bytes(b"damaged")
+    assert "cannot read volume" in refusal(table)
+    assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
+
+
+def test_the_second_start_reads_no_volume(folder, monkeypatch):
+    first = load(folder)
+
+    def forbidden(*_, **__):
+        raise AssertionError("a volume was read again")
+
+    monkeypatch.setattr(files.reading, "grid", forbidden)
+    monkeypatch.setattr(files.reading, "header", forbidden)
+    monkeypatch.setattr(files, "_sha256", forbidden)
+    second = load(folder)
+    assert second.digest == first.digest
+    assert second.test.spacing == first.test.spacing
+    for split in SPLITS:
+        np.testing.assert_array_equal(getattr(first, split).volumes, getattr(second, split).volumes)
+
+
+def test_moved_files_have_the_same_digest_and_are_not_prepared_again(folder, monkeypatch):
+    first = load(folder)
+    monkeypatch.setattr(files, "_volumes", None)
+    moved = folder.rename(folder.with_name("moved"))
+    assert load(moved).digest == first.digest
+    assert load(moved).test.ids[0] == "moved/test/bright/00.nii.gz"
+
+
+def test_the_digest_sees_content_options_labels_and_patients(table):
+    seen = {load(table).digest, load(table, Preparation(size=(8, 8, 9))).digest}
+    seen.add(load(table, Preparation(size=(8, 8, 8), window=Window.parse("ct:1,8000"))).digest)
+    text = table.read_text()
+    table.write_text(text.replace("test-1", "test-9"))
+    seen.add(load(table).digest)
+    table.write_text(text.replace("test3.npy,1", "test3.npy,0"))
+    seen.add(load(table).digest)
+    table.write_text(text)
+    path = table.parent / "test3.npy"
+    stored, times = np.load(path), path.stat()
+    np.save(path, stored + 1)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    seen.add(load(table).digest)
+    assert len(seen) == 6
+    lines = text.splitlines()
+    table.write_text("\n".join([lines[0], *lines[:0:-1]]))
+    np.save(path, stored)
+    assert load(table).digest in seen  # the order of lines does not matter
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_damaged_cache_is_made_anew(folder, cache, suffix):
+    first = load(folder)
+    for path in cache.glob(f"*{suffix}"):
+        path.write_bytes(path.read_bytes()[:100])
+    second = load(folder)
+    np.testing.assert_array_equal(first.test.volumes, second.test.volumes)
+    assert second.digest == first.digest
+
+
+def test_the_cache_holds_whole_files_only(folder, cache):
+    found = load(folder)
+    names = {path.suffix: path for path in cache.iterdir()}
+    assert set(names) == {".npz", ".json", ".lock"}
+    assert found.digest == f"sha256:{names['.npz'].stem}"
+    assert json.loads(names[".json"].read_text())["digest"] == names[".npz"].stem
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(folder, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "file"))
+    assert "Name a folder that can be written in BENCH_CACHE_ROOT" in refusal(folder)
+
+
+def test_without_the_variable_the_cache_is_the_systems(monkeypatch, tmp_path):
+    monkeypatch.delenv("BENCH_CACHE_ROOT")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.cache_root().name == "prepared"
+    assert "benchharness" in str(files.cache_root())
+
+
+def test_torchs_global_generator_is_left_as_it_was(folder):
+    before = torch.random.get_rng_state()
+    load(folder)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_processes_that_start_together_agree(folder, cache):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchharness.datasets import files, Preparation\n"
+        "made = []\n"
+        "prepare = files._prepare\n"
+        "files._prepare = lambda *given: made.append(1) or prepare(*given)\n"
+        "found = files.load(Path(sys.argv[1]), Preparation(size=(8, 8, 8)))\n"
+        "print(found.digest, int(found.test.volumes.sum()), len(made))\n"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0].decode().split() for process in running]
+    assert said[0][:2] == said[1][:2]
+    assert sorted(line[2] for line in said) == ["0", "1"]
+    assert len(list(cache.glob("*.npz"))) == 1
+
+
+def test_a_registered_name_wins_over_a_folder_and_a_plain_folder_is_found(
+    folder, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "phantom3d").mkdir()
+    assert not datasets.is_path("phantom3d")
+    assert datasets.is_path("own")
+    assert datasets.is_prepared("own")
+    assert datasets.is_prepared("own.csv")
+    assert not datasets.is_prepared("own/own.npz")
+    assert load("own").name == "own"
