@@ -22,6 +22,11 @@ LIGHT = (
     "benchharness.registry",
     "benchharness.statistics",
     "benchharness.report",
+    "benchharness.baseline",
+    "benchharness.comparison",
+    "benchharness.comparison.render",
+    "benchharness.frames",
+    "benchharness.stores",
 )
 """What must not import torch; one after the other, so that the first guilty one is named."""
 

@@ -13,6 +13,7 @@ from benchharness.statistics.clinical import (
     rate,
     sensitivity_and_specificity,
 )
+from benchharness.statistics.endpoints import ENDPOINT_RESAMPLES, Judgement, Outcome, judge
 from benchharness.statistics.intervals import (
     delong,
     interval,
@@ -34,11 +35,14 @@ from benchharness.statistics.seeds import OverSeeds, over_seeds
 
 __all__ = [
     "BY_CLASS",
+    "ENDPOINT_RESAMPLES",
     "LEVEL",
     "RESAMPLES",
     "SHARES",
     "Comparison",
     "Interval",
+    "Judgement",
+    "Outcome",
     "OverSeeds",
     "Rate",
     "confident_and_wrong",
@@ -48,6 +52,7 @@ __all__ = [
     "holm",
     "indistinguishable_groups",
     "interval",
+    "judge",
     "mcnemar_exact",
     "mean_over_cells",
     "minimum_detectable_difference",
