@@ -271,6 +271,7 @@ def _exit_with_failures(summary: Summary) -> None:
 
 
 app.command("compare")(cli_evidence.compare_command)
+app.command("ci")(cli_evidence.ci_command)
 app.add_typer(cli_evidence.baseline_app, name="baseline")
 app.add_typer(cli_evidence.records_app, name="records")
 

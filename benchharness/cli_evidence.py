@@ -1,4 +1,4 @@
-"""The commands that read what was measured: compare, baseline, records. `cli` adds them."""
+"""The commands that judge what was measured: compare, ci, baseline, records; `cli` adds them."""
 
 from __future__ import annotations
 
@@ -189,3 +189,64 @@ def records_merge(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def ci_command(
+    config: Annotated[Path, typer.Option("--config", help="TOML file: what to run.")],
+    baseline: Annotated[Path, typer.Option(help="The reference: a baseline or a run's folder.")],
+    tolerance: Tolerance = 0.02,
+    alpha: Alpha = 0.05,
+    strict: Strict = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Budget: a stratified subset of so many test volumes.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Budget: start no training or cell after so many minutes.")
+    ] = None,
+    style: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TABLE,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder of records and reports, without records.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run of the same code.")
+    ] = False,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where MedMNIST archives are.")] = None,
+) -> None:
+    """Run, compare with a baseline and report: exit code 0 no regression, 1 regression, 2 else."""
+    from benchharness import ci, comparison
+    from benchharness.config import load
+    from benchharness.progress import Display
+
+    settings = load(
+        config,
+        {
+            "limit": limit,
+            "out": out_dir,
+            "checkpoints": checkpoint or None,
+            "device": device,
+            "data_root": data_root,
+        },
+    )
+    found = ci.run(
+        settings,
+        baseline,
+        comparison.Settings(tolerance=tolerance, alpha=alpha, strict=strict),
+        # What is compared is the output; how it went is told beside it.
+        Display(Console(stderr=True)),
+        max_minutes=max_minutes,
+        resume=resume,
+    )
+    show(found.comparison, style)
+    err = Console(stderr=True)
+    for line in (
+        *(f"failed: {failure}" for failure in found.summary.failures),
+        *(f"budget: {line}" for line in found.price),
+        f"Gate: {found.files}. Report: {settings.out / 'report' / 'report.html'}.",
+    ):
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(found.exit_code)

@@ -37,10 +37,19 @@ class Summary:
     """Checkpoints trained now."""
     failures: tuple[str, ...]
     """One line for each cell or training that failed."""
+    skipped: int = 0
+    """Cells that were not started because `stop` said so."""
 
 
-def run(config: RunConfig, display: Display) -> Summary:
+def run(
+    config: RunConfig, display: Display, *, stop: Callable[[], bool] = lambda: False
+) -> Summary:
     """Run every cell of a config that is not recorded yet.
+
+    Args:
+        config: What to run.
+        display: Where progress is shown.
+        stop: Asked before every training and every cell; once it says so, no other is started.
 
     Raises:
         BenchError: For anything a user can get wrong; nothing has been written then.
@@ -52,7 +61,8 @@ def run(config: RunConfig, display: Display) -> Summary:
     for note in planned.notes:
         display.note(note)
     with store.writing(), display:
-        return _Run(config=config, plan=planned, store=store, device=device, display=display).go()
+        session = _Run(config=config, plan=planned, store=store, device=device, display=display)
+        return session.go(stop)
 
 
 def train(config: RunConfig, display: Display) -> Summary:
@@ -82,9 +92,9 @@ class _Run:
         self.device, self.display = device, display
         devices.keep_memory()
         self.failures: list[str] = []
-        self.evaluated = self.trained = 0
+        self.evaluated = self.trained = self.skipped = 0
 
-    def go(self) -> Summary:
+    def go(self, stop: Callable[[], bool]) -> Summary:
         recorded = recorded_identities(self.store)
         before = sum(cell.identity in recorded for cell in self.plan.cells)
         self.display.start(total=len(self.plan.cells), done=before)
@@ -92,6 +102,9 @@ class _Run:
             if all(cell.identity in recorded for cell in work.cells):
                 continue
             cells = work.cells
+            if work.to_train and stop():
+                self.skipped += len(cells)
+                continue
             if work.to_train:
                 card = self.train(work)
                 if card is None:
@@ -100,7 +113,7 @@ class _Run:
                 cells = tuple(cell.trained(card.sha256) for cell in cells)
             pending = [cell for cell in cells if cell.identity not in recorded]
             before += len(cells) - len(pending) if work.to_train else 0
-            self._evaluate(work, pending)
+            self._evaluate(work, pending, stop)
         return self.summary(recorded=before)
 
     def summary(self, *, recorded: int) -> Summary:
@@ -109,6 +122,7 @@ class _Run:
             recorded=recorded,
             trained=self.trained,
             failures=tuple(self.failures),
+            skipped=self.skipped,
         )
 
     def train(self, work: Work) -> ModelCard | None:
@@ -145,7 +159,7 @@ class _Run:
         self.trained += 1
         return card
 
-    def _evaluate(self, work: Work, pending: list[Cell]) -> None:
+    def _evaluate(self, work: Work, pending: list[Cell], stop: Callable[[], bool]) -> None:
         if not pending:
             return
         classifier = checkpoints.load_classifier(
@@ -155,7 +169,10 @@ class _Run:
             in_channels=work.dataset.in_channels,
             device=self.device,
         )
-        for cell in pending:
+        for index, cell in enumerate(pending):
+            if stop():
+                self.skipped += len(pending) - index
+                return
             with self.display.task(describe(cell), total=len(work.split)) as task:
                 record = self._record(cell, work, classifier, task.advance)
             self.store.append(record)
