@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from benchharness import baseline, comparison, report, runner
@@ -70,9 +70,9 @@ def run(
             "this code. Remove records.jsonl and predictions/ there, pass another --out, or add "
             "--resume to go on with an interrupted run of the same code."
         )
-    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     summary = runner.run(
-        config, display, stop=lambda: deadline is not None and time.monotonic() >= deadline
+        config, display, stop=lambda: deadline is not None and monotonic() >= deadline
     )
     if not store.records():
         raise BenchError(
