@@ -272,6 +272,7 @@ def _exit_with_failures(summary: Summary) -> None:
 
 app.command("compare")(cli_evidence.compare_command)
 app.command("ci")(cli_evidence.ci_command)
+app.command("leaderboard")(cli_evidence.leaderboard_command)
 app.add_typer(cli_evidence.baseline_app, name="baseline")
 app.add_typer(cli_evidence.records_app, name="records")
 

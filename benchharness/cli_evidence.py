@@ -1,4 +1,4 @@
-"""The commands that judge what was measured: compare, ci, baseline, records; `cli` adds them."""
+"""The commands that judge what was measured: compare, ci, leaderboard and more; `cli` adds them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
     JSON = "json"
     JUNIT = "junit"
+
+
+class TableFormat(StrEnum):
+    """How a leaderboard is shown."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
 
 
 Tolerance = Annotated[
@@ -250,3 +257,29 @@ def ci_command(
     ):
         err.print(line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(found.exit_code)
+
+
+def leaderboard_command(
+    directories: Annotated[list[Path], typer.Argument(help="Folders of runs, or baselines.")],
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for leaderboard.md and leaderboard.csv."),
+    ] = None,
+    style: Annotated[
+        TableFormat, typer.Option("--format", help="What to print.")
+    ] = TableFormat.MARKDOWN,
+) -> None:
+    """Collect the stores of many people into one table; what is not the same is refused."""
+    from benchharness.records import write_atomically
+    from benchharness.report.leaderboard import leaderboard
+
+    found = leaderboard(directories)
+    typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)
+    if out_dir is None:
+        return
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(out_dir / "leaderboard.md", found.markdown.encode())
+        write_atomically(out_dir / "leaderboard.csv", found.csv.encode())
+    except OSError as error:
+        raise BenchError(f"cannot write to {out_dir}: {error.strerror}.") from error

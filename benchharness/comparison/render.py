@@ -174,9 +174,14 @@ def _by_kind(result: StoreComparison) -> list[tuple[str, tuple[Gap, ...]]]:
 
 
 def _gap_lines(gaps: Iterable[Gap]) -> list[str]:
+    """A line for all gaps of one model on one dataset that have one reason."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for gap in gaps:
+        key = (gap.place.model, gap.place.dataset, gap.reason)
+        together.setdefault(key, []).append(gap.place.condition)
     return [
-        f"{gap.place.model} · {gap.place.dataset} · {gap.place.condition}: {gap.reason}"
-        for gap in gaps
+        f"{model} · {dataset} · {', '.join(conditions)}: {reason}"
+        for (model, dataset, reason), conditions in together.items()
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from benchharness import metrics, statistics
+from benchharness.baseline import open_source
 from benchharness.cells import format_severity
 from benchharness.errors import BenchError
 from benchharness.records import Store
@@ -228,12 +229,12 @@ def collect(directory: Path) -> Findings:
     """Read a store and label its cells.
 
     Args:
-        directory: The store's folder.
+        directory: The store's folder, or a baseline's file.
 
     Raises:
         BenchError: When there is no store, or nothing in it that could be reported.
     """
-    store = Store(directory)
+    store = open_source(directory) if directory.is_file() else Store(directory)
     records = tuple(store.records().values())
     if not records:
         raise BenchError(
