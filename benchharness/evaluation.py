@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchharness import costs
+from benchharness import costs, metrics, statistics
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
@@ -42,6 +42,7 @@ def evaluate(
     *,
     batch_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    val: Split | None = None,
 ) -> Evaluated:
     """Measure one cell.
 
@@ -52,6 +53,7 @@ def evaluate(
         perturbation: None for a clean cell.
         batch_size: Volumes a forward pass; halved when memory runs out.
         progress: Called with the number of volumes finished since the last call.
+        val: The validation volumes; a clean cell freezes its thresholds on them.
 
     Raises:
         CellError: When the network or the perturbation gave something that is not a result.
@@ -63,7 +65,25 @@ def evaluate(
     logits = classifier.predict(split.volumes, batch_size, progress=progress)
     depth, height, width = split.volumes.shape[2:]
     shape = (split.volumes.shape[1], depth, height, width)
-    return Evaluated(predictions=_predictions(split, logits), cost=costs.measure(classifier, shape))
+    return Evaluated(
+        predictions=_predictions(split, logits),
+        facts={} if val is None else {"thresholds": _thresholds(classifier, val, batch_size)},
+        cost=costs.measure(classifier, shape),
+    )
+
+
+def _thresholds(classifier: Classifier, val: Split, batch_size: int) -> dict[str, Any]:
+    """What `statistics.frozen_threshold` gives for each class on clean validation volumes."""
+    probabilities = metrics.softmax(classifier.predict(val.volumes, batch_size))
+    classes = range(classifier.num_classes)
+    return {
+        "split": "val",
+        "rule": "largest Youden index",
+        "positives": [int((val.labels == k).sum()) for k in classes],
+        "by_class": [
+            statistics.frozen_threshold(val.labels == k, probabilities[:, k]) for k in classes
+        ],
+    }
 
 
 def _corrupted(

@@ -212,6 +212,7 @@ class _Run:
                 self.plan.perturbations.get(cell.perturbation.name),
                 batch_size=batch_size,
                 progress=progress,
+                val=work.dataset.val,
             )
         except CellError as error:
             return record(status="error", error=str(error))

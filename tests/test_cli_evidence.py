@@ -154,11 +154,39 @@ def test_ci_runs_compares_and_reports(gate: Bench, tmp_path: Path) -> None:
     }
     assert (gated / "comparison.md").read_text() == said
     assert (tmp_path / "ci" / "report" / "report.html").exists()
-    assert len(Store(tmp_path / "ci").records()) == 5
+    records = Store(tmp_path / "ci").records().values()
+    assert len(records) == 5
+    clean = next(record for record in records if record.cell.perturbation.kind == "none")
+    assert clean.facts["thresholds"] == frozen_on_val(tmp_path)
     code, _, error = gate("--out", "ci")
     assert (code, "holds records of an earlier run" in error) == (2, True)
     code, _, error = gate("--out", "ci", "--resume")
     assert code == 0, error
+
+
+def frozen_on_val(folder: Path) -> dict[str, object]:
+    """What the clean cell has to say of its thresholds, from the weights and the val volumes."""
+    from benchharness import checkpoints, datasets, metrics, statistics
+    from benchharness.cells import ModelKey
+
+    classifier = checkpoints.load_classifier(
+        ModelKey(name="tiny", factory="tests.samples:tiny"),
+        next(folder.glob("ci/checkpoints/*/*/model.safetensors")),
+        num_classes=2,
+        in_channels=1,
+        device="cpu",
+    )
+    val = datasets.load(str(folder / "data.npz"), None).val
+    scores = metrics.softmax(classifier.predict(val.volumes, 32))
+    return {
+        "split": "val",
+        "rule": "largest Youden index",
+        "positives": [12, 12],
+        "by_class": [
+            pytest.approx(statistics.frozen_threshold(val.labels == k, scores[:, k]))
+            for k in range(2)
+        ],
+    }
 
 
 @pytest.fixture

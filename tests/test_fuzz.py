@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickle
@@ -95,7 +96,7 @@ def _value(draws: random.Random) -> str:
             if draws.random() < 0.2:
                 del here[key]
             else:
-                here[key] = draws.choice(SCRAPS)
+                here[key] = copy.deepcopy(draws.choice(SCRAPS))
             break
     return json.dumps(payload)
 
