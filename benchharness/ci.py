@@ -30,6 +30,8 @@ class Outcome:
     """What the budget cost, an endpoint a line; empty when everything was measured."""
     files: Path
     """Folder of `comparison.md`, `comparison.json` and `junit.xml`."""
+    report: Path | None
+    """The page of the report; None where every cell failed."""
 
     @property
     def exit_code(self) -> int:
@@ -81,11 +83,12 @@ def run(
         )
     result = comparison.compare(base, store, settings, names=(str(reference), str(config.out)))
     price = price_of_budget(result, skipped=summary.skipped)
+    page = None
     if any(record.status == "ok" for record in store.records().values()):
-        report.write(config.out)
+        page = report.write(config.out).html
     files = config.out / "gate"
     _write(files, result, price)
-    return Outcome(summary=summary, comparison=result, price=price, files=files)
+    return Outcome(summary=summary, comparison=result, price=price, files=files, report=page)
 
 
 def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, ...]:

@@ -253,7 +253,7 @@ def ci_command(
     for line in (
         *(f"failed: {failure}" for failure in found.summary.failures),
         *(f"budget: {line}" for line in found.price),
-        f"Gate: {found.files}. Report: {settings.out / 'report' / 'report.html'}.",
+        f"Gate: {found.files}. Report: {found.report or 'none, every cell failed'}.",
     ):
         err.print(line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(found.exit_code)

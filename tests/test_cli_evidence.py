@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -192,7 +193,8 @@ def frozen_on_val(folder: Path) -> dict[str, object]:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its plots take seconds, and one test makes them."""
-    monkeypatch.setattr("benchharness.ci.report.write", lambda _: None)
+    page = SimpleNamespace(html=Path("report.html"))
+    monkeypatch.setattr("benchharness.ci.report.write", lambda _: page)
 
 
 @pytest.mark.usefixtures("no_report")
