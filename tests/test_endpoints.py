@@ -61,6 +61,18 @@ def test_the_interval_is_about_that_of_bonett_and_price() -> None:
     assert found.interval.high == pytest.approx(exact.high, abs=0.004)
 
 
+def test_many_volumes_are_resampled_by_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = np.random.default_rng(1).integers(-1, 2, (3, 400)).astype(float).mean(axis=0)
+    (found,) = judge([cells])
+    monkeypatch.setattr("benchharness.statistics.endpoints._MANY", 100)
+    (counted,) = judge([cells])
+    assert counted.difference == found.difference
+    assert counted.interval.low == pytest.approx(found.interval.low, abs=0.004)
+    assert counted.interval.high == pytest.approx(found.interval.high, abs=0.004)
+    assert counted.detectable == pytest.approx(found.detectable, rel=0.03)
+    assert judge([np.tile(cells, 20)])[0].n == 8000
+
+
 def test_levels_are_those_of_holm() -> None:
     found = judge([gaps(30, 28), gaps(90, 5), gaps(35, 12), gaps(28, 14)], alpha=0.04)
     assert [one.interval.level for one in found] == pytest.approx([0.98, 0.99, 1 - 0.04 / 3, 0.98])

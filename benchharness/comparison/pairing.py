@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -295,7 +296,14 @@ def _at(
     matches = [(variant, variant) for variant in of_base if variant in of_new]
     left = [variant for variant in of_base if variant not in of_new]
     right = [variant for variant in of_new if variant not in of_base]
-    matches += zip(left, right, strict=False)
+    while left and right:
+        # What is most alike is held against each other, so that a refusal names what differs.
+        first, second = min(
+            product(left, right), key=lambda both: len(both[0].differences(both[1]))
+        )
+        matches.append((first, second))
+        left.remove(first)
+        right.remove(second)
     for first, second in matches:
         pairs = (of_base[first], of_new[second])
         found = _paired(place, base, new, (first, second), pairs, suspects)
@@ -303,12 +311,10 @@ def _at(
             gaps.append(found)
         else:
             cells.append(found)
-    for variant in left[len(right) :]:
+    for variant in left:
         reason = "; ".join(filter(None, [_lacking(base, place, of_base[variant]), "not in NEW"]))
         gaps.append(Gap(place=place, kind="missing", reason=reason))
-    gaps += [
-        Gap(place=place, kind="unreferenced", reason="not in BASE") for _ in right[len(left) :]
-    ]
+    gaps += [Gap(place=place, kind="unreferenced", reason="not in BASE") for _ in right]
     return cells, gaps
 
 

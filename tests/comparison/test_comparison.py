@@ -141,6 +141,19 @@ def test_another_measurement_is_refused_and_says_what_differs(
     assert (result.verdict, result.exit_code) == ("not comparable", 2)
 
 
+def test_of_several_ways_to_measure_the_nearest_are_held_against_each_other(
+    against: Compare,
+) -> None:
+    cell = Measured(name="pgd", severity=0.1)
+    far = replace(cell, version=2, parameters={"steps": 50})
+    near, alike = replace(cell, parameters={"steps": 20}), replace(far, digest="md5:other")
+    result = against([cell, far], [alike, near])
+    assert sorted(gap.reason for gap in result.gaps) == [
+        "dataset digest md5:data → md5:other",
+        "steps 10 → 20",
+    ]
+
+
 def test_a_regression_counts_even_where_other_cells_are_refused(against: Compare) -> None:
     result = against(matrix(), swap(matrix(right=0.4, weights="b"), "motion", version=2))
     assert (result.verdict, result.exit_code) == ("worse", 1)
