@@ -146,6 +146,10 @@ def alarms(replicates: int, endpoints: int, cells: int, shared: float, tolerance
     return told / replicates
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 @pytest.mark.parametrize("shared", [0.5, 0.98])
 def test_the_gate_seldom_cries_wolf(shared: float) -> None:
     # 250 replicates have a standard error of 0.014 at 0.05.
@@ -169,8 +173,8 @@ def test_coverage_of_the_gate_over_2000_null_pairs(
 ) -> None:
     share = alarms(2000, endpoints, cells, shared, tolerance)
     setting = (
-        f"false alarms, n 300, {endpoints} endpoints of {cells} cells, models share {shared:.0%} "
-        f"of their noise, tolerance {tolerance:g}"
+        f"false alarms, n 300, {_count(endpoints, 'endpoint')} of {_count(cells, 'cell')}, "
+        f"models share {shared:.0%} of their noise, tolerance {tolerance:g}"
     )
     print(f"\n| gate | {setting} | {100 * share:.1f} |")  # noqa: T201
     assert share <= 0.05
