@@ -134,3 +134,19 @@ def test_a_damaged_baseline_is_an_error_and_nothing_else(
             refusals.append(str(error))
     assert len(refusals) > 150
     assert all("b.zip" in refusal and "\n" not in refusal for refusal in refusals)
+
+
+def test_a_baseline_of_the_first_schema_is_read_for_good() -> None:
+    """The file was written by version 0.1.0 and must never be written anew."""
+    found = baseline.read(Path(__file__).parent / "data" / "baseline_schema1.zip")
+    assert found.written_by == "0.1.0"
+    records = list(found.records().values())
+    assert [(r.cell.perturbation.name, r.status, r.suspect) for r in records] == [
+        ("none", "ok", False),
+        ("pgd", "ok", True),
+        ("motion", "error", False),
+    ]
+    for record in records[:2]:
+        predictions = found.predictions(record)
+        values, _ = metrics.compute(predictions.labels, predictions.logits)
+        assert values == pytest.approx(record.metrics)
