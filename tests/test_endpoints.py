@@ -152,9 +152,9 @@ def _count(number: int, what: str) -> str:
 
 @pytest.mark.parametrize("shared", [0.5, 0.98])
 def test_the_gate_seldom_cries_wolf(shared: float) -> None:
-    # 250 replicates have a standard error of 0.014 at 0.05.
-    assert alarms(250, 3, 4, shared, tolerance=0.0) <= 0.07
-    assert alarms(50, 3, 4, shared, tolerance=0.02) == 0
+    # 150 replicates have a standard error of 0.018 at 0.05.
+    assert alarms(150, 3, 4, shared, tolerance=0.0) <= 0.08
+    assert alarms(30, 3, 4, shared, tolerance=0.02) == 0
 
 
 @pytest.mark.slow
