@@ -80,9 +80,10 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     code, said, _ = bench(*run)
     assert code == 0
     assert said.count("to run once trained tiny · data") == 3
-    # Per volume: clean 1, and twice 10 steps with 2 comparing and 3 checking passes.
+    # Per volume: clean 1, and twice 10 steps with 2 comparing and 3 checking passes; and once every
+    # val volume, for the thresholds.
     assert "3 cells to run, 1 checkpoints to train first" in said
-    assert f"{24 * (1 + 2 * 15)} forward and {24 * 20} backward passes" in said
+    assert f"{24 * (1 + 2 * 15) + 24} forward and {24 * 20} backward passes" in said
     assert not (tmp_path / "results").exists()
 
 
