@@ -85,74 +85,95 @@ class ComparedCell:
 
 
 def endpoints(pairing: Pairing, *, tolerance: float, alpha: float) -> tuple[Endpoint, ...]:
-    """Judge every model × dataset × family; together they are Holm's family of hypotheses."""
-    cells: dict[tuple[str, str, str], list[PairedCell]] = {}
-    gaps: dict[tuple[str, str, str], list[Gap]] = {}
-    orders = {}
-    for cell in pairing.cells:
-        cells.setdefault(_group(cell.place), []).append(cell)
-        orders[_group(cell.place)] = cell.place.order[:4]
-    for gap in pairing.gaps:
-        if gap.kind != "unreferenced":
-            gaps.setdefault(_group(gap.place), []).append(gap)
-            orders[_group(gap.place)] = gap.place.order[:4]
-    matrices = {
-        key: np.stack([_gaps(cell) for cell in own])
-        for key, own in cells.items()
-        if not any(gap.kind == "refused" for gap in gaps.get(key, ()))
-        and len({cell.ids for cell in own}) == 1
-    }
-    means = [matrix.mean(axis=0) for matrix in matrices.values()]
-    judged = statistics.judge(means, tolerance=tolerance, alpha=alpha)
-    judgements = dict(zip(matrices, judged, strict=True))
+    """Judge every model × dataset × family; together they are Holm's family of hypotheses.
+
+    Where a store holds cells of one family on several sets of volumes, each set is an endpoint.
+    """
+    groups = _groups(pairing)
+    judged = [group for group in groups if group.cells and not group.refused]
+    matrices = [np.stack([_gaps(cell) for cell in group.cells]) for group in judged]
+    found = statistics.judge(
+        [matrix.mean(axis=0) for matrix in matrices], tolerance=tolerance, alpha=alpha
+    )
+    judgements = iter(zip(found, matrices, strict=True))
     return tuple(
-        _endpoint(
-            key,
-            cells.get(key, []),
-            gaps.get(key, []),
-            judgements.get(key),
-            matrices.get(key),
-            tolerance,
-        )
-        for key in sorted(orders, key=orders.__getitem__)
+        _endpoint(group, None if group not in judged else next(judgements), tolerance)
+        for group in groups
     )
 
 
-def _group(place: Place) -> tuple[str, str, str]:
-    return (place.model, place.dataset, place.family_title)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Group:
+    """The cells of one endpoint, and what it lacks."""
+
+    place: Place
+    """Of any of them."""
+    dataset: str
+    cells: tuple[PairedCell, ...]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def refused(self) -> bool:
+        return any(gap.kind == "refused" for gap in self.gaps)
+
+
+def _groups(pairing: Pairing) -> list[_Group]:
+    cells: dict[tuple[str, str, str], dict[tuple[str, ...], list[PairedCell]]] = {}
+    gaps: dict[tuple[str, str, str], list[Gap]] = {}
+    places = {}
+    for cell in pairing.cells:
+        key = (cell.place.model, cell.place.dataset, cell.place.family_title)
+        cells.setdefault(key, {}).setdefault(cell.ids, []).append(cell)
+        places[key] = cell.place
+    for gap in pairing.gaps:
+        if gap.kind != "unreferenced":
+            key = (gap.place.model, gap.place.dataset, gap.place.family_title)
+            gaps.setdefault(key, []).append(gap)
+            places.setdefault(key, gap.place)
+    found = []
+    for key in sorted(places, key=lambda key: places[key].order[:4]):
+        # What is missing is counted once, where most volumes are.
+        lacking = tuple(gaps.get(key, ()))
+        sets = sorted(cells.get(key, {}).items(), key=lambda item: -len(item[0])) or [((), [])]
+        for ids, own in sets:
+            subset = f" ({len(ids)} of {own[0].total})" if len(sets) > 1 else ""
+            group = _Group(
+                place=places[key], dataset=key[1] + subset, cells=tuple(own), gaps=lacking
+            )
+            found.append(group)
+            lacking = tuple(gap for gap in lacking if gap.kind == "refused")
+    return found
 
 
 def _endpoint(
-    key: tuple[str, str, str],
-    cells: Sequence[PairedCell],
-    gaps: Sequence[Gap],
-    judgement: statistics.Judgement | None,
-    matrix: Floats | None,
-    tolerance: float,
+    group: _Group, judged: tuple[statistics.Judgement, Floats] | None, tolerance: float
 ) -> Endpoint:
-    reason = ""
-    if judgement is None:
+    cells, gaps = group.cells, group.gaps
+    total, of = cells[0].total if cells else 0, len(cells) + len(gaps)
+    reason, judgement, complete = "", None, None
+    if judged is None:
         named = [f"{gap.place.condition}: {gap.reason}" for gap in gaps]
-        if not named:
-            named = ["its cells are on different volumes"]
-        more = f" and {len(named) - 2} more" if len(named) > 2 else ""
-        reason = "; ".join(named[:2]) + more
-    total = cells[0].total if cells else 0
+        reason = "; ".join(named[:2]) + (f" and {len(named) - 2} more" if len(named) > 2 else "")
+    else:
+        judgement, matrix = judged
+        complete = _complete(judgement, matrix, of, total, tolerance)
+    means = [
+        [float(_right(cell.labels, own).mean()) for own in (cell.base, cell.new)] for cell in cells
+    ]
+    base, new = (float(value) for value in np.mean(means, axis=0)) if cells else (None, None)
     return Endpoint(
-        model=key[0],
-        dataset=key[1],
-        family=key[2],
+        model=group.place.model,
+        dataset=group.dataset,
+        family=group.place.family_title,
         cells=len(cells),
-        of=len(cells) + len(gaps),
+        of=of,
         n=len(cells[0].ids) if cells else 0,
         total=total,
-        base=float(np.mean([_right(c.labels, c.base).mean() for c in cells])) if cells else None,
-        new=float(np.mean([_right(c.labels, c.new).mean() for c in cells])) if cells else None,
+        base=base,
+        new=new,
         judgement=judgement,
         reason=reason,
-        complete=None
-        if judgement is None or matrix is None
-        else _complete(judgement, matrix, len(cells) + len(gaps), total, tolerance),
+        complete=complete,
     )
 
 

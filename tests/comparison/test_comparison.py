@@ -172,6 +172,18 @@ def test_a_subset_is_compared_on_the_common_volumes(against: Compare) -> None:
     assert result.endpoints[0].base == pytest.approx(right.mean())
 
 
+def test_two_sets_of_volumes_in_one_store_are_two_endpoints(against: Compare) -> None:
+    base = [Measured(), Measured(n=100), Measured(name="pgd", severity=0.1)]
+    new = [Measured(weights="b", noise=0.02), Measured(n=100, weights="b", right=0.3)]
+    result = against(base, new)
+    assert [(e.name, e.n, e.cells, e.of, e.verdict) for e in result.endpoints] == [
+        ("tiny · sample (300 of 300) · clean", 300, 1, 1, "indistinguishable"),
+        ("tiny · sample (100 of 300) · clean", 100, 1, 1, "worse"),
+        ("tiny · sample · linf attacks", 0, 0, 1, "not comparable"),
+    ]
+    assert result.exit_code == 1
+
+
 def test_volumes_that_overlap_in_part_are_refused(against: Compare) -> None:
     result = against([Measured(n=100)], [Measured(n=100, first=40)])
     reason = "volumes: of 100 and 100 only 60 are the same"
