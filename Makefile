@@ -36,6 +36,12 @@ test: $(STAMP) ## run the tests: offline, on the CPU, some minutes
 test-slow: $(STAMP) ## run the long tests too
 	$(BIN)/python -m pytest -q -m 'slow or not slow'
 
+.PHONY: gate
+gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed baseline
+	rm -rf results/ci/records.jsonl results/ci/predictions
+	$(BIN)/bench ci --config docs/ci/bench.toml --baseline results/baseline/phantom3d.zip \
+		--out results/ci
+
 .PHONY: check
 check: $(STAMP) ## lint, format, types and import contracts
 	$(BIN)/ruff check .

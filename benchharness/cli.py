@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchharness import __version__
+from benchharness import __version__, cli_evidence
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -321,6 +321,13 @@ def _exit_with_failures(summary: Summary) -> None:
     for failure in summary.failures:
         err.print(f"  {failure}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+app.command("compare")(cli_evidence.compare_command)
+app.command("ci")(cli_evidence.ci_command)
+app.command("leaderboard")(cli_evidence.leaderboard_command)
+app.add_typer(cli_evidence.baseline_app, name="baseline")
+app.add_typer(cli_evidence.records_app, name="records")
 
 
 def main() -> None:

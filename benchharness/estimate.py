@@ -56,6 +56,9 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
             forward += ahead * len(work.split)
             backward += back * len(work.split)
             flops += (ahead + back) * len(work.split) * one_pass
+            if cell.perturbation.kind == "none":  # Its thresholds are frozen on the val volumes.
+                forward += len(work.dataset.val)
+                flops += len(work.dataset.val) * one_pass
     return Estimate(
         cells=cells, trainings=len(trainings), forward=forward, backward=backward, flops=flops
     )

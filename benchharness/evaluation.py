@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchharness import metrics
+from benchharness import metrics, statistics
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
@@ -45,6 +45,7 @@ def evaluate(
     source: Classifier | None = None,
     before: Sequence[Predictions] | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    val: Split | None = None,
 ) -> Evaluated:
     """Measure one cell.
 
@@ -58,6 +59,7 @@ def evaluate(
         before: Predictions on the same volumes, clean and at smaller severities; what is wrong in
             one of them is left out and keeps that answer. None leaves out nothing.
         progress: Called with the number of volumes finished since the last call.
+        val: The validation volumes; a clean cell freezes its thresholds on them.
 
     Raises:
         CellError: When the network or the perturbation gave something that is not a result.
@@ -71,7 +73,24 @@ def evaluate(
     if isinstance(perturbation, Artefact):
         return _corrupted(cell, classifier, split, perturbation, batch_size, progress)
     logits = classifier.predict(split.volumes, batch_size, progress=progress)
-    return Evaluated(predictions=_predictions(split, logits))
+    return Evaluated(
+        predictions=_predictions(split, logits),
+        facts={} if val is None else {"thresholds": _thresholds(classifier, val, batch_size)},
+    )
+
+
+def _thresholds(classifier: Classifier, val: Split, batch_size: int) -> dict[str, Any]:
+    """What `statistics.frozen_threshold` gives for each class on clean validation volumes."""
+    probabilities = metrics.softmax(classifier.predict(val.volumes, batch_size))
+    classes = range(classifier.num_classes)
+    return {
+        "split": "val",
+        "rule": "largest Youden index",
+        "positives": [int((val.labels == k).sum()) for k in classes],
+        "by_class": [
+            statistics.frozen_threshold(val.labels == k, probabilities[:, k]) for k in classes
+        ],
+    }
 
 
 def _corrupted(

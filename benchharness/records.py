@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import math
 import os
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -40,25 +42,34 @@ from benchharness.cells import Cell, canonical_json
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from numpy.typing import NDArray
 
 SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
 
-_DAMAGE = (
+DAMAGE = (
     OSError,
     ValueError,
     TypeError,
     EOFError,
     RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    SyntaxError,
+    lzma.LZMAError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
     tokenize.TokenError,
 )
 """What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
+
+UNPACKED_LIMIT = 1 << 28
+"""Bytes that an archive may hold unpacked: a million volumes of sixty classes, and no bomb."""
 
 Verdict = Literal["passed", "failed", "not applicable"]
 
@@ -111,16 +122,19 @@ class Predictions:
             BenchError: When the archive is not one of ours; the message names `source`.
         """
         try:
-            with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = {
+                name.removesuffix(".npy"): read_array(member)
+                for name, member in unpack(content).items()
+            }
             ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
             patients = arrays.pop("patients", None)
+            ids.tolist()  # Raises where the bytes are no text.
             fitting = (
                 ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
                 ids.dtype.kind == "U" and labels.dtype == np.int64 and logits.dtype == np.float32,
                 patients is None or (patients.shape == ids.shape and patients.dtype.kind == "U"),
             )
-        except (*_DAMAGE, AttributeError, KeyError) as error:
+        except DAMAGE as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BenchError(f"cannot read predictions {source}: {reason}.") from error
         if not all(fitting):
@@ -129,8 +143,64 @@ class Predictions:
                 f"of {ids.dtype}, {labels.dtype} and {logits.dtype}; expected (N,), (N,) and "
                 "(N, K) of text, int64 and float32, and one patient a volume if any."
             )
+        if not np.isfinite(logits).all():
+            raise BenchError(
+                f"{source} holds logits that are not finite. Remove it and its record, then run "
+                "again."
+            )
+        if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+            raise BenchError(
+                f"{source} holds labels {labels.min()}..{labels.max()}, expected "
+                f"0..{logits.shape[1] - 1}. Remove it and its record, then run again."
+            )
+        for name, values in arrays.items():
+            if values.dtype.kind not in "biuf" or values.shape[:1] != ids.shape:
+                raise BenchError(
+                    f"{source} holds {name} {values.shape} of {values.dtype}, expected one number "
+                    "a volume. Remove it and its record, then run again."
+                )
         extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
         return cls(ids=ids, labels=labels, logits=logits, extra=extra, patients=patients)
+
+
+def unpack(content: bytes) -> dict[str, bytes]:
+    """The members of a zip archive by name.
+
+    Raises:
+        ValueError: When a name stands twice or the members are larger than `UNPACKED_LIMIT`; other
+            damage raises one of `DAMAGE`.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("a name stands twice in the archive")
+        size = sum(member.file_size for member in members)
+        if size > UNPACKED_LIMIT:
+            raise ValueError(f"{size} bytes unpacked, expected at most {UNPACKED_LIMIT}")
+        return {member.filename: archive.read(member) for member in members}
+
+
+def read_array(content: bytes) -> NDArray[Any]:
+    """Read an .npy file; nothing is allocated that is not there, no pickle is opened.
+
+    Raises:
+        ValueError: When its shape does not follow from its size or it holds objects; other damage
+            raises one of `DAMAGE`.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be read, they could run code")
+    body = content[stream.tell() :]
+    count = math.prod(shape)
+    if dtype.itemsize == 0 or min(shape, default=0) < 0 or count * dtype.itemsize != len(body):
+        raise ValueError(f"{len(body)} bytes do not hold {shape} of {dtype}")
+    values: NDArray[Any] = np.frombuffer(body, dtype=dtype)
+    return values.reshape(shape, order="F" if fortran else "C")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +295,7 @@ class Record:
                 "Upgrade with 'pip install --upgrade benchharness'."
             )
         try:
+            payload = _migrated(payload)
             identity = payload.pop("identity")
             payload["cell"] = Cell.from_json(payload["cell"])
             payload["certificate"] = tuple(Check(**check) for check in payload["certificate"])
@@ -250,6 +321,20 @@ class Record:
                 "line was edited. Remove it and run again."
             )
         return record
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By schema, what makes a line's JSON of it one of the next schema.
+
+Whoever raises `SCHEMA` adds the step from the one before. A step that changes what an identity
+follows from also writes the new `identity`. Lines are migrated when read, never rewritten.
+"""
+
+
+def _migrated(payload: dict[str, Any]) -> dict[str, Any]:
+    for schema in range(payload["schema"], SCHEMA):
+        payload = MIGRATIONS[schema](payload) | {"schema": schema + 1}
+    return payload
 
 
 def _refuse_constant(name: str) -> float:
@@ -288,8 +373,10 @@ def _check_types(value: Any, where: str = "record") -> None:
 
 
 def _fits(value: Any, annotation: Any, where: str) -> bool:
+    if annotation is float and type(value) is int:
+        return abs(value) <= sys.float_info.max
     if annotation in _SCALARS:
-        return type(value) is annotation or (annotation is float and type(value) is int)
+        return type(value) is annotation
     if annotation is Any or isinstance(annotation, ForwardRef):
         return True
     if is_dataclass(annotation):
@@ -360,6 +447,11 @@ class Store:
         if record.predictions is None:
             raise BenchError(f"record {record.identity[:12]} failed and has no predictions.")
         path = self.directory / record.predictions.path
+        if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.directory)):
+            raise BenchError(
+                f"record {record.identity[:12]} names predictions outside its store: {path}. "
+                "Remove the record and run again."
+            )
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -39,10 +39,19 @@ class Summary:
     """Checkpoints trained now."""
     failures: tuple[str, ...]
     """One line for each cell or training that failed."""
+    skipped: int = 0
+    """Cells that were not started because `stop` said so."""
 
 
-def run(config: RunConfig, display: Display) -> Summary:
+def run(
+    config: RunConfig, display: Display, *, stop: Callable[[], bool] = lambda: False
+) -> Summary:
     """Run every cell of a config that is not recorded yet.
+
+    Args:
+        config: What to run.
+        display: Where progress is shown.
+        stop: Asked before every training and every cell; once it says so, no other is started.
 
     Raises:
         BenchError: For anything a user can get wrong; nothing has been written then.
@@ -56,7 +65,8 @@ def run(config: RunConfig, display: Display) -> Summary:
     for note in planned.notes:
         display.note(note)
     with store.writing(), display:
-        return _Run(config=config, plan=planned, store=store, device=device, display=display).go()
+        session = _Run(config=config, plan=planned, store=store, device=device, display=display)
+        return session.go(stop)
 
 
 def train(config: RunConfig, display: Display) -> Summary:
@@ -87,13 +97,16 @@ class _Run:
         self.records = store.records()
         self.digests: dict[Path, str | None] = {}
         self.failures: list[str] = []
-        self.evaluated = self.trained = 0
+        self.evaluated = self.trained = self.skipped = 0
 
-    def go(self) -> Summary:
+    def go(self, stop: Callable[[], bool]) -> Summary:
         before = sum(self._is_recorded(cell) for cell in self.plan.cells)
         self.display.start(total=len(self.plan.cells), done=before)
         for work in self.plan.work:
             if all(self._is_recorded(cell) for cell in work.cells):
+                continue
+            if work.to_train and stop():
+                self.skipped += len(work.cells)
                 continue
             cells = self.located(work)
             if cells is None:
@@ -101,7 +114,7 @@ class _Run:
                 continue
             pending = [cell for cell in cells if not self._is_recorded(cell)]
             before += len(cells) - len(pending) if work.cells[0].pending else 0
-            self._evaluate(replace(work, cells=cells), pending)
+            self._evaluate(replace(work, cells=cells), pending, stop)
         return self.summary(recorded=before)
 
     def summary(self, *, recorded: int) -> Summary:
@@ -110,6 +123,7 @@ class _Run:
             recorded=recorded,
             trained=self.trained,
             failures=tuple(self.failures),
+            skipped=self.skipped,
         )
 
     def located(self, work: Work) -> tuple[Cell, ...] | None:
@@ -172,13 +186,16 @@ class _Run:
         self.trained += 1
         return card
 
-    def _evaluate(self, work: Work, pending: list[Cell]) -> None:
+    def _evaluate(self, work: Work, pending: list[Cell], stop: Callable[[], bool]) -> None:
         if not pending:
             return
         compiled = self.config.compile
         classifier = self._load(work).swift(compiled=compiled)
         source = None if work.source is None else self._load(work.source).swift(compiled=compiled)
-        for cell in pending:
+        for index, cell in enumerate(pending):
+            if stop():
+                self.skipped += len(pending) - index
+                return
             with self.display.task(describe(cell), total=len(work.split)) as task:
                 record = self._record(cell, work, classifier, source, task.advance)
             self.store.append(record)
@@ -261,6 +278,7 @@ class _Run:
                 source=source,
                 before=self._before(cell, work),
                 progress=progress,
+                val=work.dataset.val,
             )
         except CellError as error:
             return record(status="error", error=str(error))

@@ -23,6 +23,11 @@ LIGHT = (
     "benchharness.registry",
     "benchharness.statistics",
     "benchharness.report",
+    "benchharness.baseline",
+    "benchharness.comparison",
+    "benchharness.comparison.render",
+    "benchharness.frames",
+    "benchharness.stores",
 )
 """What must not import torch; one after the other, so that the first guilty one is named."""
 
@@ -78,7 +83,8 @@ def test_help_answers_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for word in ("run", "train", "report", "list"):
+    commands = ("run", "train", "report", "list", "compare", "ci", "baseline", "leaderboard")
+    for word in (*commands, "records"):
         assert word in done.stdout
 
 

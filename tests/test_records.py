@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from benchharness import records
 from benchharness.errors import BenchError
 from benchharness.records import SCHEMA, Check, Predictions, Record, Store, Stored
 from tests.factories import cell, predictions, record
@@ -505,3 +506,31 @@ def test_damaged_archives_are_an_error_and_nothing_else() -> None:
     assert len(refusals) > 300
     known = ("cannot read predictions p.npz: ", "p.npz holds")
     assert all(refusal.startswith(known) and "\n" not in refusal for refusal in refusals)
+
+
+# Migrations.
+
+
+def test_every_older_schema_has_its_step() -> None:
+    assert set(records.MIGRATIONS) == set(range(1, SCHEMA))
+
+
+def test_an_older_line_is_read_through_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload | {"facts": payload.pop("findings")}
+
+    def add(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload | {"error": None}
+
+    monkeypatch.setattr(records, "SCHEMA", 3)
+    monkeypatch.setattr(records, "MIGRATIONS", {1: rename, 2: add})
+    old = json.loads(record().to_line())
+    old["findings"] = old.pop("facts")
+    del old["error"]
+    assert Record.from_line(json.dumps(old)) == record(schema=3)
+    middle = old | {"schema": 2, "facts": old["findings"]}
+    del middle["findings"]
+    assert Record.from_line(json.dumps(middle)) == record(schema=3)
+    broken = dict(old)
+    del broken["findings"]
+    assert refusal(json.dumps(broken)) == "not a record of schema 1: KeyError: 'findings'."

@@ -19,6 +19,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from benchharness import metrics, statistics
 from benchharness.errors import BenchError
+from benchharness.statistics import resampling
 
 
 def _draw(num_classes=2, n=200, *, signal=1.0, seed=0, decimals=None, labels=None):
@@ -122,9 +123,9 @@ class TestResampling:
     @pytest.mark.parametrize("metric", metrics.NAMES)
     def test_resamples_equal_the_metric_of_repeated_volumes(self, metric, num_classes, decimals):
         labels, logits = _draw(num_classes, 60, decimals=decimals)
-        found = statistics._resample(metric, labels, logits)
+        found = resampling.resample(metric, labels, logits)
         by_class = metric in statistics.BY_CLASS
-        weights = statistics._weights(labels if by_class else np.zeros_like(labels))
+        weights = resampling.draw_weights(labels if by_class else np.zeros_like(labels))
         assert found.shape == (statistics.RESAMPLES,)
         for index in range(5):
             chosen = np.repeat(np.arange(60), weights[:, index].astype(int))
@@ -134,7 +135,7 @@ class TestResampling:
 
     def test_each_class_keeps_its_size_and_draws_differ(self):
         labels = np.array([0] * 5 + [1] * 20 + [2])
-        weights = statistics._weights(labels)
+        weights = resampling.draw_weights(labels)
         for label, size in ((0, 5), (1, 20), (2, 1)):
             assert (weights[labels == label].sum(axis=0) == size).all()
         assert weights[labels == 1].var() == pytest.approx(19 / 20, rel=0.05)
@@ -145,14 +146,14 @@ class TestResampling:
     def test_contributions_average_to_the_metric(self, metric, num_classes):
         labels, logits = _draw(num_classes, 90)
         values, _ = metrics.compute(labels, logits)
-        mean = statistics._contributions(metric, labels, logits).mean()
+        mean = resampling.contributions(metric, labels, logits).mean()
         assert mean == pytest.approx(values[metric])
 
     @pytest.mark.parametrize("metric", statistics.BY_CLASS)
     def test_contributions_vary_as_resamples_do(self, metric):
         labels, logits = _draw(4, 400)
-        contributions = statistics._contributions(metric, labels, logits)
-        expected = statistics._resample(metric, labels, logits).std()
+        contributions = resampling.contributions(metric, labels, logits)
+        expected = resampling.resample(metric, labels, logits).std()
         assert contributions.std() / math.sqrt(400) == pytest.approx(expected, rel=0.06)
 
 
@@ -164,7 +165,7 @@ class TestInterval:
         value = metrics.compute(labels, logits)[0][metric]
         found = statistics.interval(metric, labels, logits)
         assert found.low < value < found.high
-        statistics._drawn.cache_clear()
+        resampling._drawn.cache_clear()
         assert statistics.interval(metric, labels, logits) == found
         wider = statistics.interval(metric, labels, logits, level=0.99)
         assert wider.low <= found.low < found.high < wider.high

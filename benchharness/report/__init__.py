@@ -16,6 +16,7 @@ from benchharness.errors import BenchError
 from benchharness.records import write_atomically
 from benchharness.report import (
     certificates,
+    clinical,
     layout,
     needed,
     origins,
@@ -99,7 +100,7 @@ def _files(findings: Findings) -> dict[str, bytes]:
     files = {
         "report.html": page.render(title, introduction, sections).encode(),
         "summary.md": _markdown(title, introduction, sections).encode(),
-        "summary.csv": findings.frame().to_csv(index=False).encode(),
+        "summary.csv": clinical.with_columns(findings).to_csv(index=False).encode(),
         "summary.tex": _latex(sections).encode(),
     }
     for plot in (plot for section in sections for plot in section.plots):
@@ -203,6 +204,7 @@ def _dataset(findings: Findings, dataset: str) -> Section:
             found.append(needed.table(findings, dataset, family))
         found.append(tables.by_severity(findings, dataset, family, "accuracy"))
         found.append(tables.by_severity(findings, dataset, family, "auc"))
+    found += [clinical.calibration(findings, dataset), clinical.sensitivity(findings, dataset)]
     key = next(row.record.cell.dataset for row in findings.of(dataset))
     subset = "a subset: every number below is of these alone" if key.count < key.total else "all"
     return Section(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from benchharness import clusters, matrix_checks, metrics
+from benchharness.baseline import open_source
 from benchharness.cells import CONTROL_FAMILY, format_severity
 from benchharness.errors import BenchError
 from benchharness.records import Store
@@ -237,12 +238,12 @@ def collect(directory: Path) -> Findings:
     """Read a store and label its cells.
 
     Args:
-        directory: The store's folder.
+        directory: The store's folder, or a baseline's file.
 
     Raises:
         BenchError: When there is no store, or nothing in it that could be reported.
     """
-    store = Store(directory)
+    store = open_source(directory) if directory.is_file() else Store(directory)
     records = tuple(store.records().values())
     if not records:
         raise BenchError(

@@ -1,0 +1,129 @@
+"""Run, compare and report in one step, within a budget whose price is stated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from benchharness import baseline, comparison, report, runner
+from benchharness.comparison import render
+from benchharness.errors import BenchError
+from benchharness.records import Store, write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.comparison import Settings, StoreComparison
+    from benchharness.config import RunConfig
+    from benchharness.progress import Display
+    from benchharness.runner import Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one step of CI found."""
+
+    summary: Summary
+    comparison: StoreComparison
+    price: tuple[str, ...]
+    """What the budget cost, an endpoint a line; empty when everything was measured."""
+    files: Path
+    """Folder of `comparison.md`, `comparison.json` and `junit.xml`."""
+    report: Path | None
+    """The page of the report; None where every cell failed."""
+
+    @property
+    def exit_code(self) -> int:
+        """That of the comparison; a cell that failed fails the step, too."""
+        return self.comparison.exit_code or int(bool(self.summary.failures))
+
+
+def run(
+    config: RunConfig,
+    reference: Path,
+    settings: Settings,
+    display: Display,
+    *,
+    max_minutes: float | None = None,
+    resume: bool = False,
+) -> Outcome:
+    """Run a config, hold the records against a baseline and write both reports.
+
+    Args:
+        config: What to run; `limit` is the budget of volumes.
+        reference: A baseline's file or a store's folder.
+        settings: How to compare.
+        display: Where progress is shown.
+        max_minutes: After so many no training and no cell is started; None sets no limit.
+        resume: Whether records that `config.out` holds already may take part.
+
+    Raises:
+        BenchError: For anything that `runner.run`, `comparison.compare` or `report.write` refuse,
+            and when `config.out` holds records that this code did not make.
+    """
+    if max_minutes is not None and not max_minutes > 0:
+        raise BenchError(f"--max-minutes must be more than 0, got {max_minutes:g}. Try 20.")
+    base = baseline.open_source(reference)
+    store = Store(config.out)
+    if store.records() and not resume:
+        raise BenchError(
+            f"{config.out} holds records of an earlier run, and they would be compared instead of "
+            "this code. Remove records.jsonl and predictions/ there, pass another --out, or add "
+            "--resume to go on with an interrupted run of the same code."
+        )
+    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
+    summary = runner.run(
+        config, display, stop=lambda: deadline is not None and monotonic() >= deadline
+    )
+    if not store.records():
+        raise BenchError(
+            f"no cell was measured: {summary.skipped} were not started within --max-minutes "
+            f"{max_minutes}, {len(summary.failures)} failed. Allow more minutes."
+        )
+    result = comparison.compare(base, store, settings, names=(str(reference), str(config.out)))
+    price = price_of_budget(result, skipped=summary.skipped)
+    page = None
+    if any(record.status == "ok" for record in store.records().values()):
+        page = report.write(config.out).html
+    files = config.out / "gate"
+    _write(files, result, price)
+    return Outcome(summary=summary, comparison=result, price=price, files=files, report=page)
+
+
+def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, ...]:
+    """What a part of the volumes or cells could detect, and what the whole would have."""
+    lines = [f"{skipped} cells were not started within the time given."] if skipped else []
+    for endpoint in result.endpoints:
+        if endpoint.judgement is None or (
+            endpoint.n == endpoint.total and endpoint.cells == endpoint.of
+        ):
+            continue
+        whole = (
+            "what all of them would detect, one cell alone cannot tell"
+            if endpoint.complete is None
+            else f"all of them would detect {endpoint.complete:.3f}"
+        )
+        lines.append(
+            f"{endpoint.name}: {endpoint.n} of {endpoint.total} volumes and {endpoint.cells} of "
+            f"{endpoint.of} cells detect a difference of {endpoint.judgement.detectable:.3f} with "
+            f"80 % power; {whole}."
+        )
+    return tuple(lines)
+
+
+def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> None:
+    budget = "".join(f"- {line}\n" for line in price)
+    markdown = render.markdown(result) + (f"\n**Budget**\n\n{budget}" if price else "")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in (
+            ("comparison.md", markdown),
+            ("comparison.json", render.as_json(result)),
+            ("junit.xml", render.junit(result)),
+        ):
+            write_atomically(folder / name, content.encode())
+    except OSError as error:
+        raise BenchError(f"cannot write to {folder}: {error.strerror}. Pass another --out.") from (
+            error
+        )

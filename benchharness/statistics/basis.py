@@ -1,0 +1,75 @@
+"""What every method shares: the interval, the levels, and the checks of what comes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from benchharness import metrics
+from benchharness.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from benchharness.metrics import Labels, Logits
+
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+    Predicted = tuple[Labels, Logits]
+    """Labels (N,) and logits (N, K) of one cell."""
+
+LEVEL = 0.95
+"""Confidence of an interval unless told otherwise."""
+
+SHARES = ("accuracy", "auc", "balanced_accuracy")
+"""Metrics in [0, 1] for which more is better."""
+
+BY_CLASS = ("auc", "balanced_accuracy")
+"""Metrics that need every class, and whose resamples therefore keep the number of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+    level: float
+    """Nominal coverage, in (0, 1)."""
+    method: str
+    """How it was found, in words."""
+
+
+def quantile(level: float) -> float:
+    """Z such that a standard normal lies within ±z with probability `level`."""
+    return float(special.ndtri((1 + level) / 2))
+
+
+def check_shares(metric: str, cells: Sequence[Predicted]) -> None:
+    """Refuse cells that do not share their volumes, or on which the metric is undefined."""
+    if metric not in SHARES:
+        raise unknown_name("metric", metric, SHARES)
+    if not cells or len(cells[0][0]) == 0:
+        raise BenchError(f"{metric} needs at least one cell with volumes, got none.")
+    labels, logits = cells[0]
+    if any(not np.array_equal(labels, other) for other, _ in cells[1:]):
+        raise BenchError(
+            "cells can be combined only on the same volumes in the same order, got labels that "
+            "differ. Combine cells of one dataset and one --limit."
+        )
+    if metric in BY_CLASS and (reason := metrics.absent_classes(labels, logits.shape[1])):
+        raise BenchError(f"{metric} is undefined: {reason}. Raise or leave out --limit.")
+
+
+def check_paired(first: NDArray[np.generic], second: NDArray[np.generic]) -> None:
+    """Refuse two models that were not measured on the same volumes."""
+    if len(first) != len(second) or len(first) == 0:
+        raise BenchError(
+            f"a paired test needs the same volumes of both models, got {len(first)} and "
+            f"{len(second)}. Leave out the volumes that only one of them has."
+        )

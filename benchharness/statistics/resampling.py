@@ -1,0 +1,133 @@
+"""Bootstrap draws, what a volume contributes to a metric, and the metric on every resample."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from benchharness import metrics
+from benchharness.randomness import numpy_generator
+from benchharness.statistics.basis import BY_CLASS
+
+if TYPE_CHECKING:
+    from benchharness.metrics import Labels, Logits
+    from benchharness.statistics.basis import Booleans, Floats
+
+RESAMPLES = 2000
+"""Bootstrap resamples: the ends of a 95 % interval then rest on 50 resamples each."""
+
+
+def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
+    """What each volume contributes, (N,), so that the mean is the metric.
+
+    For AUC and balanced accuracy the deviations from their class's mean, scaled to the whole: the
+    first-order expansion, whose variance over volumes is the metric's.
+    """
+    if metric == "brier":
+        return metrics.brier_scores(labels, logits)
+    if metric == "nll":
+        return metrics.log_losses(labels, logits)
+    right = metrics.correct(labels, logits).astype(np.float64)
+    if metric == "accuracy":
+        return right
+    n, classes = len(labels), logits.shape[1]
+    if metric == "balanced_accuracy":
+        shares, counts = metrics.recalls(labels, logits), np.bincount(labels, minlength=classes)
+        centred = (right - shares[labels]) * n / (classes * counts[labels])
+        contributions: Floats = shares.mean() + centred
+        return contributions
+    targets = (1,) if classes == 2 else range(classes)
+    found = np.zeros(n)
+    for k in targets:
+        positive = labels == k
+        of_positives, of_negatives = placements(positive, one_against_rest(logits, k))
+        area = of_positives.mean()
+        found[positive] += area + (of_positives - area) * n / len(of_positives)
+        found[~positive] += area + (of_negatives - area) * n / len(of_negatives)
+    return found / len(targets)
+
+
+def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
+    """The metric on every resample, (RESAMPLES,)."""
+    weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
+    if metric == "ece":
+        gaps = metrics.calibration_gaps(labels, logits).T @ weights / len(labels)
+        errors: Floats = np.abs(gaps).sum(axis=0)
+        return errors
+    if metric != "auc":
+        means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
+        return means
+    targets = (1,) if logits.shape[1] == 2 else range(logits.shape[1])
+    areas: list[Floats] = [
+        _resampled_auc(labels == k, one_against_rest(logits, k), weights) for k in targets
+    ]
+    mean: Floats = np.mean(areas, axis=0)
+    return mean
+
+
+def _resampled_auc(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
+    """Mann–Whitney's statistic of every resample, (R,), from one sort of the sample."""
+    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
+    below = np.zeros((len(order) + 1, weights.shape[1]))
+    np.cumsum(weights[order], axis=0, out=below[1:])
+    own, negatives = scores[positive], scores[order]
+    wins = below[np.searchsorted(negatives, own, "left")]
+    wins += below[np.searchsorted(negatives, own, "right")]
+    wins *= weights[positive]
+    areas: Floats = wins.sum(axis=0) / (2 * len(own) * len(order))
+    return areas
+
+
+def draw_weights(strata: Labels, resamples: int = RESAMPLES) -> Floats:
+    """How often each volume is in each resample, (N, R); each stratum keeps its size.
+
+    They follow from the strata alone, so that all models and cells on the same volumes meet the
+    same resamples.
+    """
+    return _drawn(strata.astype(np.int64).tobytes(), resamples)
+
+
+@lru_cache(maxsize=4)
+def _drawn(strata_bytes: bytes, resamples: int) -> Floats:
+    strata = np.frombuffer(strata_bytes, dtype=np.int64)
+    generator = numpy_generator("statistics", "bootstrap")
+    weights = np.empty((len(strata), resamples))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = generator.integers(len(members), size=(len(members), resamples))
+        places = (drawn * resamples + np.arange(resamples)).ravel()
+        counts = np.bincount(places, minlength=drawn.size)
+        weights[members] = counts.reshape(drawn.shape)
+    weights.setflags(write=False)
+    return weights
+
+
+def placements(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
+    """Share of negatives below each positive, and of positives above each negative.
+
+    DeLong's structural components by ranks: Sun & Xu, IEEE Signal Processing Letters 21, 2014. The
+    mean of either is the AUC; ties count one half.
+    """
+    ranks = stats.rankdata(scores)
+    of_positives = ranks[positive] - stats.rankdata(scores[positive])
+    of_negatives = ranks[~positive] - stats.rankdata(scores[~positive])
+    return of_positives / (~positive).sum(), 1 - of_negatives / positive.sum()
+
+
+def one_against_rest(logits: Logits, k: int) -> Floats:
+    """Scores (N,) of class k: its probability."""
+    return metrics.softmax(logits)[:, k]
+
+
+def variance_of_mean(values: Floats) -> float:
+    """Squared standard error of the mean of (N,) values; 0 for a single one."""
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+
+def percentiles(resampled: Floats, level: float) -> tuple[float, float]:
+    """The ends of the middle `level` of resampled values."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

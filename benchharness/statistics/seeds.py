@@ -1,0 +1,75 @@
+"""A metric of one model over its training seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from benchharness.statistics.basis import LEVEL, Interval, check_shares
+from benchharness.statistics.resampling import contributions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchharness.statistics.basis import Predicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverSeeds:
+    """A metric of one model over its training seeds."""
+
+    mean: float
+    deviation: float | None
+    """Standard deviation over seeds of the metric; None for a single seed."""
+    interval: Interval | None
+    """Of the mean over all seeds and all volumes; None below three seeds."""
+    missing: str
+    """What an interval would need; empty when there is one."""
+
+
+def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> OverSeeds:
+    """The mean over training seeds, and how sure it is of other seeds and other volumes.
+
+    Seeds and volumes are crossed random effects. With x the contribution of a volume under a seed,
+    the variance of the grand mean is (MS_seeds + MS_volumes − MS_rest) / (S·N), and never less than
+    (MS_seeds)/(S·N) or (MS_volumes)/(S·N); Student's t with S − 1 degrees of freedom, since the
+    seeds are the scarcer (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4).
+
+    Args:
+        metric: `accuracy`, `auc` or `balanced_accuracy`.
+        runs: Labels (N,) and logits (N, K) of each seed, of the same volumes in the same order.
+        level: Nominal coverage, in (0, 1).
+
+    Raises:
+        BenchError: When the runs' labels differ, or the metric is undefined on them.
+    """
+    check_shares(metric, runs)
+    values = np.stack([contributions(metric, *run) for run in runs])
+    seeds, volumes = values.shape
+    grand, by_seed, by_volume = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    deviation = float(by_seed.std(ddof=1)) if seeds > 1 else None
+    if seeds < 3 or volumes < 2:
+        lacking = (
+            f"{seeds} training seed{'s' if seeds > 1 else ''}: an interval over seeds needs at "
+            "least 3, so train with --seeds 0,1,2"
+            if seeds < 3
+            else "1 volume: an interval needs at least 2"
+        )
+        return OverSeeds(mean=float(grand), deviation=deviation, interval=None, missing=lacking)
+    of_seeds = volumes * by_seed.var(ddof=1)
+    of_volumes = seeds * by_volume.var(ddof=1)
+    rest = np.square(values - by_seed[:, None] - by_volume + grand).sum()
+    rest /= (seeds - 1) * (volumes - 1)
+    variance = max(of_seeds + of_volumes - rest, of_seeds, of_volumes) / (seeds * volumes)
+    spread = float(stats.t.ppf((1 + level) / 2, seeds - 1) * math.sqrt(variance))
+    found = Interval(
+        low=max(0.0, float(grand) - spread),
+        high=min(1.0, float(grand) + spread),
+        level=level,
+        method=f"seeds × volumes, t with {seeds - 1} degrees of freedom",
+    )
+    return OverSeeds(mean=float(grand), deviation=deviation, interval=found, missing="")
