@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -25,12 +27,34 @@ def transformed(transform: Any, volume: Tensor) -> Tensor:
     Returns:
         Shape (C, D, H, W).
     """
+    return torch.as_tensor(transform(_image(volume)).data)
+
+
+def _image(volume: Tensor) -> Any:
     import torchio
 
     affine = np.eye(4)
     affine[:3, 3] = [-(size - 1) / 2 for size in volume.shape[1:]]
-    image = torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
-    return torch.as_tensor(transform(image).data)
+    return torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
+
+
+def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> Tensor:
+    """Resample to a coarser grid and linearly back to the volume's own.
+
+    Args:
+        volume: Shape (C, D, H, W).
+        spacing: Of the coarse grid along D, H and W, in voxels of the volume, at least 1.
+        interpolation: How the coarse grid is filled: `nearest` or `linear`.
+    """
+    import torchio
+
+    image = _image(volume)
+    depth, height, width = spacing
+    down = torchio.Resample(target=(depth, height, width), image_interpolation=interpolation)
+    up = torchio.Resample(
+        target=(image.spatial_shape, image.affine.copy()), image_interpolation="linear"
+    )
+    return torch.as_tensor(up(down(image)).data)
 
 
 def rigid(volume: Tensor, degrees: Tensor, fractions: Tensor) -> tuple[Any, Any]:

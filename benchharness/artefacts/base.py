@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 Group = Literal["mr", "ct", "general", "geometric"]
 
+GREY = frozenset({"mri", "phantom", "ct", "electron microscopy"})
+"""Every modality with grey levels; a shape mask has none to disturb."""
+
+EVERYWHERE = GREY | {"shape"}
+"""Modalities of faults that a mask made from a faulty scan can inherit, too."""
+
 LEVELS = (1, 2, 3, 4, 5)
 """The severities of every artefact, mild to severe."""
 

@@ -8,13 +8,13 @@ Programs in Biomedicine 208, 2021); all draws are made here. Levels follow the k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import rigid, transformed
-from benchharness.artefacts.base import Artefact, Level
+from benchharness.artefacts._torchio import resampled, rigid, transformed
+from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -176,6 +176,189 @@ class BiasField(Artefact):
         coefficients[0] = -(coefficients @ mean)
         field = torchio.BiasField(coefficients=coefficients.tolist(), order=level.order)
         return transformed(field, volume)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeLevel(Level):
+    """Single points of k-space that shine."""
+
+    amplitude: float
+    """Of each stripe pattern, as a fraction of the intensity range."""
+    spikes: int = 2
+    """How many points."""
+
+
+class Spike(Artefact):
+    """Sparks in the receiver: stripes over the whole volume."""
+
+    name = "spike"
+    version = 1
+    group = "mr"
+    source = "torchio.Spike"
+    unit = "amplitude in fractions of the intensity range, number of spikes"
+    summary = "Sparks while k-space is read lay stripes over the volume (herringbone)."
+    plausible = MRI
+    levels: ClassVar[tuple[SpikeLevel, ...]] = (
+        SpikeLevel(amplitude=0.03),
+        SpikeLevel(amplitude=0.06),
+        SpikeLevel(amplitude=0.09),
+        SpikeLevel(amplitude=0.12),
+        SpikeLevel(amplitude=0.18),
+    )
+    cycles: ClassVar[tuple[int, int]] = (2, 10)
+    """Of the stripes along each axis, per field of view: what a grid of 28 voxels can show."""
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Add the amplitude at drawn frequencies.
+
+        TorchIO scales a spike with the largest magnitude in k-space, which for intensities in
+        [0, 1] is the sum of all voxels: the factor handed over undoes that.
+        """
+        import torchio
+
+        level = self.levels[severity - 1]
+        grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
+        positions = self.positions(generator, grid, level.spikes)
+        made = []
+        for channel in volume:
+            peak = float(channel.double().sum())
+            if peak == 0:
+                made.append(channel[None])
+                continue
+            spike = torchio.Spike(
+                spikes_positions=positions.numpy(),
+                intensity=level.amplitude * channel.numel() / peak,
+            )
+            made.append(transformed(spike, channel[None]))
+        return torch.cat(made)
+
+    def positions(self, generator: Generator, grid: Tensor, count: int) -> Tensor:
+        """Draw places in k-space, (count, 3), as fractions of its axes."""
+        low, high = self.cycles
+        cycles = torch.floor(drawing.uniform(generator, low, high + 1, count, 3))
+        sign = torch.randint(0, 2, (count, 3), generator=generator, dtype=torch.float64) * 2 - 1
+        reach = torch.div(grid - 1, 2, rounding_mode="floor")
+        index = torch.div(grid, 2, rounding_mode="floor") + sign * torch.minimum(cycles, reach)
+        return (index + 0.5) / grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RicianLevel(Level):
+    """Noise of both receiver channels."""
+
+    std: float
+    """Standard deviation in each channel as a fraction of the intensity range."""
+
+
+class RicianNoise(Artefact):
+    """Noise of a magnitude image."""
+
+    name = "rician_noise"
+    version = 1
+    group = "mr"
+    source = "monai.transforms.RandRicianNoise (Gudbjartsson and Patz, MRM 34, 1995)"
+    unit = "standard deviation in fractions of the intensity range"
+    summary = "The magnitude of a noisy complex signal: noise that brightens what is dark."
+    plausible = MRI
+    levels: ClassVar[tuple[RicianLevel, ...]] = (
+        RicianLevel(std=0.04),
+        RicianLevel(std=0.07),
+        RicianLevel(std=0.10),
+        RicianLevel(std=0.14),
+        RicianLevel(std=0.20),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Add complex noise from a seed of the generator's and take the magnitude."""
+        from monai.transforms.intensity.array import RandRicianNoise
+
+        noise = RandRicianNoise(prob=1.0, std=self.levels[severity - 1].std, sample_std=False)
+        noise.set_random_state(seed=drawing.integer(generator, 0, 2**31 - 1))
+        return _plain(noise(volume.numpy()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GibbsLevel(Level):
+    """The part of k-space that was read."""
+
+    cycles: float
+    """Radius in k-space, in cycles per field of view at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`: 1 keeps the fraction of k-space instead."""
+
+
+class GibbsRinging(Artefact):
+    """k-space that ends too early."""
+
+    name = "gibbs_ringing"
+    version = 1
+    group = "mr"
+    source = "monai.transforms.GibbsNoise"
+    unit = "radius of k-space in cycles per field of view, exponent on 28 / grid"
+    summary = "High frequencies were never read: edges ring."
+    plausible = MRI
+    levels: ClassVar[tuple[GibbsLevel, ...]] = (
+        GibbsLevel(cycles=14.0, narrowing=1.0),
+        GibbsLevel(cycles=11.0, narrowing=0.85),
+        GibbsLevel(cycles=8.0, narrowing=0.6),
+        GibbsLevel(cycles=5.0, narrowing=0.2),
+        GibbsLevel(cycles=3.0, narrowing=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
+        """Cut k-space outside a sphere."""
+        from monai.transforms.intensity.array import GibbsNoise
+
+        level = self.levels[severity - 1]
+        size = max(volume.shape[1:])
+        radius = level.cycles / drawing.narrowed(1.0, size, level.narrowing)
+        # MONAI counts the radius in parts of the corner's distance in k-space.
+        alpha = 1 - radius / (size * 2**0.5 / 2)
+        made = GibbsNoise(alpha=min(max(alpha, 0.0), 1.0))(volume.numpy())
+        return _plain(made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnisotropyLevel(Level):
+    """Distance of the slices."""
+
+    thickness: float
+    """Distance between slices as a fraction of the field of view, at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Anisotropy(Artefact):
+    """A scan of few slices."""
+
+    name = "anisotropy"
+    version = 1
+    group = "mr"
+    source = "torchio.Resample twice, as torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
+    unit = "distance of slices in fractions of the field of view, exponent on 28 / grid"
+    summary = "Along one axis slices lie far apart and what is between them is interpolated."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[AnisotropyLevel, ...]] = (
+        AnisotropyLevel(thickness=1.3 / 28, narrowing=1.0),
+        AnisotropyLevel(thickness=2.0 / 28, narrowing=0.8),
+        AnisotropyLevel(thickness=3.0 / 28, narrowing=0.6),
+        AnisotropyLevel(thickness=5.0 / 28, narrowing=0.2),
+        AnisotropyLevel(thickness=8.0 / 28, narrowing=0.18),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Take single slices across a drawn axis and interpolate linearly between them."""
+        level = self.levels[severity - 1]
+        axis = drawing.wide_axis(generator, volume)
+        size = volume.shape[axis + 1]
+        spacing = [1.0, 1.0, 1.0]
+        spacing[axis] = max(1.0, drawing.narrowed(level.thickness, size, level.narrowing) * size)
+        return resampled(volume, spacing, "nearest")
+
+
+def _plain(made: Any) -> Tensor:
+    """What a MONAI transform gave, without its metadata."""
+    return torch.as_tensor(made).as_subclass(torch.Tensor)
 
 
 def _powers(order: int) -> list[tuple[int, int, int]]:
