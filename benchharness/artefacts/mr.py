@@ -8,6 +8,7 @@ Programs in Biomedicine 208, 2021); all draws are made here. Levels follow the k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -59,17 +60,19 @@ class Motion(Artefact):
         """Fill k-space piece by piece from moved copies; the piece at its centre stays put."""
         import torchio
 
+        degrees, translation, times = self.draw(volume, severity, generator)
+        motion = torchio.Motion(
+            degrees=degrees, translation=translation, times=times, image_interpolation="linear"
+        )
+        return transformed(motion, volume)
+
+    def draw(self, volume: Tensor, severity: int, generator: Generator) -> tuple[Any, Any, Any]:
+        """Draw rotations in degrees and shifts in voxels, (moves, 3) each, and times (moves,)."""
         level = self.levels[severity - 1]
         degrees = drawing.signed(generator, level.rotation, level.moves, 3)
         shifts = drawing.signed(generator, level.translation, level.moves, 3)
         rotations, translations = rigid(volume, degrees, shifts)
-        motion = torchio.Motion(
-            degrees=rotations,
-            translation=translations,
-            times=self._times(generator, level, volume.shape[3]).numpy(),
-            image_interpolation="linear",
-        )
-        return transformed(motion, volume)
+        return rotations, translations, self._times(generator, level, volume.shape[3]).numpy()
 
     @staticmethod
     def _times(generator: Generator, level: MotionLevel, size: int) -> Tensor:
@@ -119,8 +122,7 @@ class Ghosting(Artefact):
         """Scale every n-th plane across a drawn axis; the central plane is restored."""
         import torchio
 
-        axis = drawing.wide_axis(generator, volume)
-        number = self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
+        axis, number = self.draw(volume, generator)
         ghosting = torchio.Ghosting(
             num_ghosts=number,
             axis=axis,
@@ -128,6 +130,11 @@ class Ghosting(Artefact):
             restore=None,
         )
         return transformed(ghosting, volume)
+
+    def draw(self, volume: Tensor, generator: Generator) -> tuple[int, int]:
+        """Draw the axis and the number of ghosts."""
+        axis = drawing.wide_axis(generator, volume)
+        return axis, self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,50 +173,54 @@ class BiasField(Artefact):
         """
         import torchio
 
+        coefficients = self.draw(volume, severity, generator)
+        order = self.levels[severity - 1].order
+        field = torchio.BiasField(coefficients=coefficients.tolist(), order=order)
+        return transformed(field, volume)
+
+    def draw(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Draw the coefficients of the monomials, in the order of `powers`, in float64."""
         level = self.levels[severity - 1]
-        powers = _powers(level.order)
-        drawn = drawing.uniform(generator, -1, 1, len(powers))
+        monomials = powers(level.order)
+        drawn = drawing.uniform(generator, -1, 1, len(monomials))
         drawn[0] = 0
-        mean, covariance = _moments(powers, tuple(volume.shape[1:]))
+        mean, covariance = _moments(level.order, tuple(volume.shape[1:]))
         spread = torch.sqrt(drawn @ covariance @ drawn)
         coefficients = drawn * (level.spread / spread)
         coefficients[0] = -(coefficients @ mean)
-        field = torchio.BiasField(coefficients=coefficients.tolist(), order=level.order)
-        return transformed(field, volume)
+        return coefficients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpikeLevel(Level):
-    """Single points of k-space that shine."""
+    """A single point of k-space that shines."""
 
     amplitude: float
-    """Of each stripe pattern, as a fraction of the intensity range."""
-    spikes: int = 2
-    """How many points."""
+    """Of the stripes, as a fraction of the intensity range."""
 
 
 class Spike(Artefact):
-    """Sparks in the receiver: stripes over the whole volume."""
+    """A spark in the receiver: stripes over the whole volume."""
 
     name = "spike"
     version = 1
     group = "mr"
     source = "torchio.Spike"
-    unit = "amplitude in fractions of the intensity range, number of spikes"
-    summary = "Sparks while k-space is read lay stripes over the volume (herringbone)."
+    unit = "amplitude in fractions of the intensity range"
+    summary = "A spark while k-space is read lays stripes over the volume (herringbone)."
     plausible = MRI
     levels: ClassVar[tuple[SpikeLevel, ...]] = (
-        SpikeLevel(amplitude=0.03),
-        SpikeLevel(amplitude=0.06),
-        SpikeLevel(amplitude=0.09),
-        SpikeLevel(amplitude=0.12),
+        SpikeLevel(amplitude=0.04),
+        SpikeLevel(amplitude=0.08),
+        SpikeLevel(amplitude=0.13),
         SpikeLevel(amplitude=0.18),
+        SpikeLevel(amplitude=0.27),
     )
     cycles: ClassVar[tuple[int, int]] = (2, 10)
     """Of the stripes along each axis, per field of view: what a grid of 28 voxels can show."""
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Add the amplitude at drawn frequencies.
+        """Add stripes of a drawn frequency.
 
         TorchIO scales a spike with the largest magnitude in k-space, which for intensities in
         [0, 1] is the sum of all voxels: the factor handed over undoes that.
@@ -217,26 +228,21 @@ class Spike(Artefact):
         import torchio
 
         level = self.levels[severity - 1]
-        grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
-        positions = self.positions(generator, grid, level.spikes)
+        position = self.draw(volume, generator)[None]
         made = []
         for channel in volume:
             peak = float(channel.double().sum())
-            if peak == 0:
-                made.append(channel[None])
-                continue
-            spike = torchio.Spike(
-                spikes_positions=positions.numpy(),
-                intensity=level.amplitude * channel.numel() / peak,
-            )
+            ratio = level.amplitude * channel.numel() / peak if peak else 0.0
+            spike = torchio.Spike(spikes_positions=position.numpy(), intensity=ratio)
             made.append(transformed(spike, channel[None]))
         return torch.cat(made)
 
-    def positions(self, generator: Generator, grid: Tensor, count: int) -> Tensor:
-        """Draw places in k-space, (count, 3), as fractions of its axes."""
+    def draw(self, volume: Tensor, generator: Generator) -> Tensor:
+        """Draw a place in k-space, (3,), as fractions of its axes, in float64."""
+        grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
         low, high = self.cycles
-        cycles = torch.floor(drawing.uniform(generator, low, high + 1, count, 3))
-        sign = torch.randint(0, 2, (count, 3), generator=generator, dtype=torch.float64) * 2 - 1
+        cycles = torch.floor(drawing.uniform(generator, low, high + 1, 3))
+        sign = torch.randint(0, 2, (3,), generator=generator, dtype=torch.float64) * 2 - 1
         reach = torch.div(grid - 1, 2, rounding_mode="floor")
         index = torch.div(grid, 2, rounding_mode="floor") + sign * torch.minimum(cycles, reach)
         return (index + 0.5) / grid
@@ -361,7 +367,7 @@ def _plain(made: Any) -> Tensor:
     return torch.as_tensor(made).as_subclass(torch.Tensor)
 
 
-def _powers(order: int) -> list[tuple[int, int, int]]:
+def powers(order: int) -> list[tuple[int, int, int]]:
     """Exponents of the monomials in the order of `torchio.BiasField`'s coefficients."""
     return [
         (x, y, z)
@@ -371,12 +377,14 @@ def _powers(order: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _moments(powers: list[tuple[int, int, int]], grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=64)
+def _moments(order: int, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Means and covariances of the monomials over a grid scaled to [-1, 1], in float64.
 
     A monomial is a product over the axes, so its mean is the product of one-dimensional means.
     """
-    top = 2 * max(max(power) for power in powers)
+    monomials = powers(order)
+    top = 2 * order
     raw = []
     for size in grid:
         places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
@@ -389,7 +397,7 @@ def _moments(powers: list[tuple[int, int, int]], grid: tuple[int, ...]) -> tuple
             product *= moments[a + b]
         return product
 
-    mean = torch.tensor([mean_of(power) for power in powers], dtype=torch.float64)
-    second = [[mean_of(one, other) for other in powers] for one in powers]
+    mean = torch.tensor([mean_of(power) for power in monomials], dtype=torch.float64)
+    second = [[mean_of(one, other) for other in monomials] for one in monomials]
     covariance = torch.tensor(second, dtype=torch.float64) - torch.outer(mean, mean)
     return mean, covariance
