@@ -95,6 +95,12 @@ def run_command(
     severities: Annotated[
         str | None, typer.Option(help="Levels of the artefacts. Default: 1-5.")
     ] = None,
+    fast_artefacts: Annotated[
+        bool,
+        typer.Option(
+            "--fast-artefacts", help="Batched on the device where possible: cells of their own."
+        ),
+    ] = False,
     seeds: Seeds = None,
     perturbation_seed: Annotated[
         int | None, typer.Option(help="Seed of attacks and artefacts. Default: 0.")
@@ -138,6 +144,7 @@ def run_command(
             "eps": eps,
             "artefacts": artefacts,
             "severities": severities,
+            "fast_artefacts": True if fast_artefacts else None,
             "seeds": seeds,
             "perturbation_seed": perturbation_seed,
             "recipe": recipe,

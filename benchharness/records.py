@@ -168,7 +168,7 @@ class Record:
     cost: ModelCost | None
     """Only in clean cells."""
     predictions: Stored | None
-    """None when the cell failed."""
+    """None when the cell failed, or its perturbation changes no voxel of the dataset."""
     provenance: dict[str, Any]
     """Device, batch size, versions, times, host: what may differ without changing the identity."""
     error: str | None
@@ -184,6 +184,13 @@ class Record:
     def suspect(self) -> bool:
         """Whether a record check failed, so that the number must not be ranked."""
         return any(check.verdict == "failed" for check in self.certificate)
+
+    @property
+    def inapplicable(self) -> str:
+        """Why the perturbation does not apply to the dataset; empty where it does, or failed."""
+        if self.status == "error" or self.predictions is not None:
+            return ""
+        return next(iter(self.undefined.values()), "not applicable")
 
     def to_line(self) -> str:
         """One line of JSON without its newline; NaN and infinity raise ValueError."""
@@ -351,7 +358,8 @@ class Store:
             BenchError: When the record has none, or the file is gone, changed or unreadable.
         """
         if record.predictions is None:
-            raise BenchError(f"record {record.identity[:12]} failed and has no predictions.")
+            why = record.inapplicable or "it failed"
+            raise BenchError(f"record {record.identity[:12]} has no predictions: {why}.")
         path = self.directory / record.predictions.path
         try:
             content = path.read_bytes()

@@ -63,7 +63,7 @@ class Row:
     dataset: str
     perturbation: str
     predictions: Predictions | None
-    """None when the cell failed."""
+    """None when the cell failed or its perturbation does not apply."""
 
     @property
     def seed(self) -> int | None:
@@ -255,7 +255,7 @@ def collect(directory: Path) -> Findings:
             model=models[record.identity],
             dataset=datasets[record.identity],
             perturbation=perturbations[record.identity],
-            predictions=store.predictions(record) if record.status == "ok" else None,
+            predictions=None if record.predictions is None else store.predictions(record),
         )
         for record in records
     )
@@ -264,6 +264,8 @@ def collect(directory: Path) -> Findings:
 
 def _score(row: Row, metric: Metric) -> Score:
     suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
+    if row.record.inapplicable:
+        return Score(gap=row.record.inapplicable)
     if row.predictions is None:
         return Score(gap=f"failed: {row.record.error}")
     labels, logits = row.predictions.labels, row.predictions.logits
