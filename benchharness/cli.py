@@ -225,6 +225,21 @@ def report_command(
         out.print(f"{what + ':':<8}{where}", highlight=False, soft_wrap=True)
 
 
+@app.command("reference")
+def reference_command(
+    directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to. Default: the package's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Training seed of the reference network.")] = 0,
+) -> None:
+    """Make the reference predictions that corruption errors are divided by."""
+    from benchharness import reference
+
+    for card in reference.save(directory, out_dir, seed=seed):
+        out.print(f"{card}", highlight=False, soft_wrap=True)
+
+
 @app.command("list")
 def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """Show the models, datasets, attacks or artefacts that there are."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
-from benchharness.report import layout, origins, page, plots, ranking, scores, tables
+from benchharness.report import corruptions, layout, origins, page, plots, ranking, scores, tables
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
 
@@ -90,6 +90,9 @@ def _files(findings: Findings) -> dict[str, bytes]:
         "summary.csv": findings.frame().to_csv(index=False).encode(),
         "summary.tex": _latex(sections).encode(),
     }
+    harm = corruptions.frame(findings)
+    if len(harm):
+        files["corruption.csv"] = harm.to_csv(index=False).encode()
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
     return files
@@ -185,6 +188,9 @@ def _dataset(findings: Findings, dataset: str) -> Section:
             found.append(tables.attacks(findings, dataset, family))
         found.append(tables.by_severity(findings, dataset, family, "accuracy"))
         found.append(tables.by_severity(findings, dataset, family, "auc"))
+    if corruptions.harms(findings, dataset):
+        lead.append(corruptions.summary(findings, dataset))
+        found.append(corruptions.by_artefact(findings, dataset))
     key = next(row.record.cell.dataset for row in findings.of(dataset))
     subset = "a subset: every number below is of these alone" if key.count < key.total else "all"
     return Section(

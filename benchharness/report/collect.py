@@ -34,6 +34,9 @@ METRICS: dict[Metric, str] = {
 CLEAN = "clean"
 """The condition, and the family, of volumes as they are."""
 
+NOT_APPLICABLE = "not applicable"
+"""How the reason begins where an artefact changes no voxel of a dataset."""
+
 
 _FAMILIES = {"linf": "L∞", "l2": "L2", "l0": "L0", "mr": "MR", "ct": "CT"}
 
@@ -52,6 +55,8 @@ class Score:
     """Why there is no value; empty where there is one."""
     suspect: str = ""
     """Why the number must not be trusted; empty where it may be."""
+    remark: str = ""
+    """What else a reader has to know of the number, such as what a mean leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,6 +92,12 @@ class Row:
     def condition(self) -> str:
         """Perturbation and severity in words: `clean`, `pgd 8/255`, `motion level 3`."""
         return f"{self.perturbation} {format_severity(self.record.cell.perturbation)}".strip()
+
+    @property
+    def plausible(self) -> bool | None:
+        """Whether the dataset's acquisition can produce the artefact; None where nobody knows."""
+        found = self.record.facts.get("plausible")
+        return found if isinstance(found, bool) else None
 
     @property
     def suspicion(self) -> str:
@@ -215,6 +226,8 @@ class Findings:
             "parameters": cost.parameters if cost else None,
             "flops": cost.flops if cost else None,
             "latency_ms": cost.latency_ms if cost else None,
+            "plausible": row.plausible,
+            "not_applicable": row.record.inapplicable or None,
             "suspect": row.record.suspect,
             "suspect_reason": row.suspicion or None,
             "status": row.record.status,

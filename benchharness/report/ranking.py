@@ -56,7 +56,7 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
             ranked[subject.label] = rows
     if not ranked:
         return {}
-    if len(wanted) == 1:
+    if all(len(rows) == 1 for rows in ranked.values()):
         correct = [rows[0].correct for rows in ranked.values()]
         found = statistics.indistinguishable_groups(
             np.stack([verdicts for verdicts in correct if verdicts is not None]), _ALPHA
