@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from benchharness import __version__
 from benchharness.errors import BenchError
@@ -249,9 +251,27 @@ def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) ->
     table = Table(*found.columns)
     for row in found.rows:
         table.add_row(*row)
-    out.print(table)
+    # rich never measures more than there is room for, so the room is made endless.
+    endless = out.options.update(max_width=10_000)
+    if Measurement.get(out, endless, table).maximum <= out.width:
+        out.print(table)
+    else:
+        _print_blocks(found.columns, found.rows)
     for name, members in found.groups:
         out.print(f"{name} = {', '.join(members)}", highlight=False)
+
+
+def _print_blocks(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
+    """A paragraph a row, for terminals that are narrower than the table."""
+    width = max(map(len, columns[1:])) + 2
+    for row in rows:
+        out.print(row[0], style="bold", highlight=False, markup=False)
+        grid = Table.grid(padding=(0, 0))
+        grid.add_column(width=width + 2, no_wrap=True)
+        grid.add_column()
+        for column, field in zip(columns[1:], row[1:], strict=True):
+            grid.add_row(Text(f"  {column}"), Text(field))
+        out.print(grid)
 
 
 def _print_plan(settings: RunConfig) -> None:

@@ -187,23 +187,25 @@ def sheet(*, grid: int = 64, index: int = 2) -> bytes:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     split = embedded.test_split(grid)
     clean, ids = split.volumes[index : index + 1], split.ids[index : index + 1]
     suite = [artefacts.build(name) for name in names()]
-    blocks, rows = 2, -(-len(suite) // 2)
+    rows = -(-len(suite) // 2)
+    # Two blocks of six pictures with room for names between them.
+    widths = [1.0] * 6 + [0.7] + [1.0] * 6
     with mpl.rc_context({"font.size": 6, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(10.4, 0.82 * rows + 0.3))
+        figure = Figure(figsize=(10.6, 0.79 * rows + 0.3))
         FigureCanvasAgg(figure)
-        grid_axes = figure.subplots(
-            rows, blocks * 6, gridspec_kw={"wspace": 0.03, "hspace": 0.03}, squeeze=False
-        )
+        layout = {"wspace": 0.03, "hspace": 0.03, "width_ratios": widths}
+        grid_axes = figure.subplots(rows, len(widths), gridspec_kw=layout, squeeze=False)
         for place, axes in enumerate(grid_axes.flat):
             axes.set_axis_off()
-            row, column = divmod(place, blocks * 6)
-            block, part = divmod(column, 6)
+            row, column = divmod(place, len(widths))
+            block, part = divmod(column, 7)
             number = block * rows + row
-            if number >= len(suite):
+            if part == 6 or number >= len(suite):
                 continue
             if part == 0:
                 axes.imshow(_slice(clean / 255), cmap="gray", vmin=0, vmax=1)
@@ -216,8 +218,10 @@ def sheet(*, grid: int = 64, index: int = 2) -> bytes:
                 axes.set_title("clean" if part == 0 else f"level {part}", pad=2)
         figure.subplots_adjust(left=0.055, right=0.995, top=0.975, bottom=0.005)
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
-    return stream.getvalue()
+        figure.savefig(stream, format="png", dpi=105)
+    grey = io.BytesIO()
+    Image.open(stream).convert("L").save(grey, format="png", optimize=True)
+    return grey.getvalue()
 
 
 def _slice(volumes: NDArray[np.float64]) -> NDArray[np.float64]:

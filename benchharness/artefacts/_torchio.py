@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +50,18 @@ def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> T
     """
     import torchio
 
-    image = _image(volume)
     depth, height, width = spacing
+    # The coarse grid ends inside the field of view, and beyond it TorchIO puts zeros: the volume
+    # goes on as it ends for one coarse voxel, which is cut off again.
+    margins = [math.ceil(step) if step > 1 else 0 for step in spacing]
+    padding = [side for margin in reversed(margins) for side in (margin, margin)]
+    image = _image(F.pad(volume[None], padding, mode="replicate")[0])
     down = torchio.Resample(target=(depth, height, width), image_interpolation=interpolation)
     up = torchio.Resample(
         target=(image.spatial_shape, image.affine.copy()), image_interpolation="linear"
     )
-    return torch.as_tensor(up(down(image)).data)
+    inner = [slice(m, m + n) for m, n in zip(margins, volume.shape[1:], strict=True)]
+    return torch.as_tensor(up(down(image)).data)[:, inner[0], inner[1], inner[2]]
 
 
 def rigid(volume: Tensor, degrees: Tensor, fractions: Tensor) -> tuple[Any, Any]:

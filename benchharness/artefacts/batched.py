@@ -105,16 +105,12 @@ def spike(
             phase = 2 * torch.pi * cycles * torch.arange(size, dtype=torch.float64) / size
             wave.append(torch.polar(torch.ones_like(phase), phase))
     depth, height, width = (torch.stack(wave) for wave in waves)
-    planes = (level.amplitude * depth[:, :, None] * height[:, None, :]).flatten(1)
-    left = torch.stack([planes.real, -planes.imag], dim=2).to(volumes)
-    right = torch.stack([width.real, width.imag], dim=1).to(volumes)
-    channels = []
-    for channel in volumes.unbind(1):
-        # A channel without signal has no peak for TorchIO to scale a spike with.
-        bright = (channel.flatten(1).amax(dim=1) > 0).to(volumes)[:, None, None]
-        flat = channel.reshape(len(volumes), -1, grid[2])
-        channels.append(torch.baddbmm(flat, left * bright, right).reshape(channel.shape))
-    return torch.stack(channels, dim=1)
+    planes = level.amplitude * depth[:, :, None] * height[:, None, :]
+    # A channel without signal has no peak for TorchIO to scale a spike with.
+    bright = volumes.flatten(2).amax(dim=2)[:, :, None, None, None] > 0
+    real, imaginary = (part.to(volumes)[:, None, :, :, None] for part in (planes.real, planes.imag))
+    cosine, sine = (part.to(volumes)[:, None, None, None] for part in (width.real, width.imag))
+    return torch.addcmul(volumes, real * bright, cosine).addcmul_(imaginary * bright, -sine)
 
 
 def ghosting(
@@ -122,17 +118,16 @@ def ghosting(
 ) -> Tensor:
     """Convolve along the drawn axis: scaling planes of k-space acts on no other."""
     intensity = artefact.levels[severity - 1].intensity
-    drawn = [artefact.draw(v, g) for v, g in zip(volumes, generators, strict=True)]
     made = torch.empty_like(volumes)
-    for axis in {axis for axis, _ in drawn}:
-        members = [index for index, (own, _) in enumerate(drawn) if own == axis]
-        size = volumes.shape[axis + 2]
-        weights = np.ones((len(members), size))
-        for row, index in zip(weights, members, strict=True):
-            row[:: drawn[index][1]] = 1 - intensity
-            row[size // 2] = 1
-        kernels = _convolutions(weights).to(volumes)
-        made[members] = _along(kernels, volumes[members], axis)
+    for volume, result, generator in zip(volumes, made, generators, strict=True):
+        axis, number = artefact.draw(volume, generator)
+        size = volume.shape[axis + 1]
+        weights = np.ones((1, size))
+        weights[:, ::number] = 1 - intensity
+        weights[:, size // 2] = 1
+        matrix = _convolutions(weights)[0].to(volume)
+        for channel, out in zip(volume, result, strict=True):
+            _along(matrix, channel, axis, out)
     return made
 
 
@@ -144,14 +139,15 @@ def _convolutions(weights: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(kernel[:, shift])
 
 
-def _along(matrices: Tensor, volumes: Tensor, axis: int) -> Tensor:
-    """Multiply (B, n, n) into volumes (B, C, D, H, W) along a spatial axis."""
-    if axis == 2:
-        return torch.matmul(volumes, matrices.transpose(1, 2)[:, None, None])
-    if axis == 1:
-        return torch.matmul(matrices[:, None, None], volumes)
-    flat = volumes.flatten(3)
-    return torch.matmul(matrices[:, None], flat).reshape(volumes.shape)
+def _along(matrix: Tensor, channel: Tensor, axis: int, out: Tensor) -> None:
+    """Multiply (n, n) into a channel (D, H, W) along one of its axes; `out` is contiguous."""
+    depth, height, width = channel.shape
+    if axis == 0:
+        torch.mm(matrix, channel.reshape(depth, -1), out=out.view(depth, -1))
+    elif axis == 1:
+        torch.bmm(matrix.expand(depth, height, height), channel, out=out)
+    else:
+        torch.mm(channel.reshape(-1, width), matrix.T, out=out.view(-1, width))
 
 
 def motion(
@@ -159,11 +155,14 @@ def motion(
 ) -> Tensor:
     """Sum the moved copies, each convolved along the last axis with its part of k-space."""
     made = []
+    width = volumes.shape[4]
     for volume, generator in zip(volumes, generators, strict=True):
         degrees, shifts, times = artefact.draw(volume, severity, generator)
-        copies = torch.cat([volume[None], _moved(volume, degrees, shifts)])
-        kernels = _convolutions(_shares(times, volume.shape[3])).to(volume)
-        made.append(torch.einsum("mcdhv,mwv->cdhw", copies, kernels))
+        kernels = _convolutions(_shares(times, width)).to(volume)
+        total = volume.reshape(-1, width) @ kernels[0].T
+        for copy, kernel in zip(_moved(volume, degrees, shifts), kernels[1:], strict=True):
+            total.addmm_(copy.reshape(-1, width), kernel.T)
+        made.append(total.reshape(volume.shape))
     return torch.stack(made)
 
 
@@ -182,33 +181,45 @@ def _shares(times: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
 
 
 def _moved(volume: Tensor, degrees: np.ndarray[Any, Any], shifts: np.ndarray[Any, Any]) -> Tensor:
-    """Rigidly moved copies (M, C, D, H, W), trilinear; outside is the darkest of each channel."""
-    rows, offsets = _maps(degrees, shifts)
+    """Rigidly moved copies (M, C, D, H, W), trilinear; outside is the darkest of each channel.
+
+    As ITK: half a voxel beyond the outermost centres still belongs to the volume.
+    """
+    places = _places(volume, *_maps(degrees, shifts))
+    inside = torch.ones(places.shape[1:], dtype=torch.bool, device=volume.device)
+    for place, size in zip(places, reversed(volume.shape[1:]), strict=True):
+        inside &= place.abs() <= (size / (size - 1) if size > 1 else 1)
+    where = places.permute(1, 2, 3, 4, 0)
+    whole = volume.expand(len(where), *volume.shape)
+    copies = F.grid_sample(whole, where, padding_mode="border", align_corners=True)
+    darkest = volume.flatten(1).amin(dim=1)[:, None, None, None]
+    return torch.where(inside[:, None], copies, darkest)
+
+
+def _places(
+    volume: Tensor, matrices: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
+) -> Tensor:
+    """Where voxels of the copies come from: along W, H and D, -1 to 1 between outermost centres.
+
+    Returns:
+        Shape (3, M, D, H, W).
+    """
     grid = volume.shape[1:]
-    centres = [(size - 1) / 2 for size in grid]
-    axes = [
-        torch.arange(size, dtype=torch.float32, device=volume.device) - centre
-        for size, centre in zip(grid, centres, strict=True)
-    ]
-    z, y, x = axes[0][:, None, None], axes[1][:, None], axes[2]
-    copies = []
-    for matrix, offset in zip(rows, offsets, strict=True):
-        places = [
-            (float(m[0]) * z + float(m[1]) * y) + (float(m[2]) * x + float(o + centre))
-            for m, o, centre in zip(matrix, offset, centres, strict=True)
-        ]
-        inside = torch.ones(grid, dtype=torch.bool, device=volume.device)
-        for place, size in zip(places, grid, strict=True):
-            inside &= (place >= -0.5) & (place < size - 0.5)
-        scaled = [
-            place * (2 / (size - 1)) - 1 if size > 1 else torch.zeros_like(place)
-            for place, size in zip(places, grid, strict=True)
-        ]
-        where = torch.stack(scaled[::-1], dim=-1)[None]
-        copy = F.grid_sample(volume[None], where, padding_mode="border", align_corners=True)[0]
-        darkest = volume.flatten(1).amin(dim=1)[:, None, None, None]
-        copies.append(torch.where(inside, copy, darkest))
-    return torch.stack(copies)
+    places = torch.empty(3, len(matrices), *grid, device=volume.device)
+    lines = [np.arange(size) - (size - 1) / 2 for size in grid]
+    for axis, size in enumerate(grid):
+        place = places[2 - axis]
+        if size == 1:
+            place.zero_()
+            continue
+        scale = 2 / (size - 1)
+        rows = matrices[:, axis] * scale
+        deep, high, wide = (np.multiply.outer(r, v) for r, v in zip(rows.T, lines, strict=True))
+        wide += (offsets[:, axis] * scale)[:, None]
+        plane = torch.from_numpy(deep[:, :, None] + high[:, None, :]).to(volume)
+        line = torch.from_numpy(wide).to(volume)
+        torch.add(plane[..., None], line[:, None, None], out=place)
+    return places
 
 
 def _maps(

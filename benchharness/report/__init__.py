@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -95,6 +96,8 @@ def _files(findings: Findings) -> dict[str, bytes]:
         files["corruption.csv"] = harm.to_csv(index=False).encode()
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
+    for picture in (picture for section in sections for picture in section.pictures):
+        files[f"plots/{picture.name}.png"] = picture.png
     return files
 
 
@@ -171,11 +174,26 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
             )
         )
     sections += [_dataset(findings, dataset) for dataset in findings.datasets]
+    if any(row.record.cell.perturbation.kind == "artefact" for row in findings.rows):
+        sections.append(_artefacts())
     sections.append(Section(title="Model cost", tables=(tables.cost(findings),)))
     if findings.failed:
         sections.append(Section(title="Failed cells", tables=(tables.failed(findings),)))
     sections.append(Section(title="Provenance", tables=origins.provenance(findings)))
     return tuple(sections)
+
+
+def _artefacts() -> Section:
+    """What the artefacts look like: a sheet that `python -m benchharness.gallery` draws."""
+    path = resources.files("benchharness.report") / "assets" / "artefacts.png"
+    sheet = page.Picture(
+        name="artefacts",
+        title="Every artefact at five levels",
+        caption="The middle slice of one phantom, clean and under every built-in artefact at five "
+        "levels.",
+        png=path.read_bytes(),
+    )
+    return Section(title="Artefacts", pictures=(sheet,))
 
 
 def _dataset(findings: Findings, dataset: str) -> Section:
@@ -210,6 +228,7 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
+        parts += [f"![{p.title}](plots/{p.name}.png)" for p in section.pictures]
     return "\n\n".join(parts) + "\n"
 
 
