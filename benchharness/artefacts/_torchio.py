@@ -15,28 +15,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def transformed(transform: Any, volume: Tensor) -> Tensor:
+Spacing = tuple[float, float, float]
+
+UNIT: Spacing = (1.0, 1.0, 1.0)
+"""Of volumes whose spacing nobody knows."""
+
+
+def transformed(transform: Any, volume: Tensor, spacing: Spacing = UNIT) -> Tensor:
     """Apply a TorchIO transform to a volume.
 
-    The spacing is 1 and the world's origin lies in the centre of the grid. The latter matters:
+    The world's origin lies in the centre of the grid. The latter matters:
     `torchio.Motion` drops the centre of its rotations and turns about the origin, which without
     this would be a corner.
 
     Args:
         transform: One of TorchIO's deterministic transforms.
         volume: Shape (C, D, H, W); TorchIO's axes 0, 1, 2 are D, H, W.
+        spacing: Edges of a voxel along D, H and W; what the transform counts lengths in.
 
     Returns:
         Shape (C, D, H, W).
     """
-    return torch.as_tensor(transform(_image(volume)).data)
+    return torch.as_tensor(transform(_image(volume, spacing)).data)
 
 
-def _image(volume: Tensor) -> Any:
+def _image(volume: Tensor, spacing: Spacing = UNIT) -> Any:
     import torchio
 
-    affine = np.eye(4)
-    affine[:3, 3] = [-(size - 1) / 2 for size in volume.shape[1:]]
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * s for n, s in zip(volume.shape[1:], spacing, strict=True)]
     return torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
 
 
@@ -64,19 +71,23 @@ def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> T
     return torch.as_tensor(up(down(image)).data)[:, inner[0], inner[1], inner[2]]
 
 
-def rigid(volume: Tensor, degrees: Tensor, fractions: Tensor) -> tuple[Any, Any]:
+def rigid(
+    volume: Tensor, degrees: Tensor, fractions: Tensor, spacing: Spacing = UNIT
+) -> tuple[Any, Any]:
     """Rotations and translations that stay in the plane of a volume of depth 1.
 
     Args:
         volume: Shape (C, D, H, W).
         degrees: Shape (..., 3), rotations about D, H and W.
         fractions: Shape (..., 3), translations as fractions of the field of view.
+        spacing: Edges of a voxel along D, H and W.
 
     Returns:
-        Degrees, and translations in voxels, as NumPy float64 arrays.
+        Degrees, and translations in the unit of the spacing, as NumPy float64 arrays.
     """
     sizes = torch.tensor(volume.shape[1:], dtype=torch.float64)
     flat = sizes == 1
+    sizes = sizes * torch.tensor(spacing, dtype=torch.float64)
     if bool(flat.any()):
         degrees = torch.where(flat, degrees, torch.zeros_like(degrees))
         fractions = torch.where(flat, torch.zeros_like(fractions), fractions)

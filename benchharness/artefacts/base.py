@@ -11,6 +11,7 @@ Frequencies are in cycles per field of view for the same reason.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, final
@@ -115,7 +116,15 @@ class Artefact(ABC):
         return self.levels[int(severity) - 1]
 
     @final
-    def __call__(self, volume: Tensor, *, severity: int, id: str, seed: int) -> Corrupted:  # noqa: A002
+    def __call__(
+        self,
+        volume: Tensor,
+        *,
+        severity: int,
+        id: str,  # noqa: A002
+        seed: int,
+        spacing: tuple[float, float, float] | None = None,
+    ) -> Corrupted:
         """Corrupt one volume.
 
         Args:
@@ -123,19 +132,26 @@ class Artefact(ABC):
             severity: Level, 1 to 5.
             id: The volume's name; with `severity` and `seed` it decides every draw.
             seed: Perturbation seed.
+            spacing: Edges of a voxel along D, H and W in millimetres, where they are known: lengths
+                and angles are then those of the physical volume.
 
         Raises:
-            BenchError: When the level does not exist, or the volume is empty, of another shape or
-                dtype, black all over, not finite, or outside [0, 1].
+            BenchError: When the level does not exist, the spacing is not positive, or the volume
+                is empty, of another shape or dtype, black all over, not finite, or outside [0, 1].
             CellError: When what the artefact made has another shape, is not finite, or is constant
                 though the volume was not.
         """
         self.level(severity)
         check_input(volume, f"artefact {self.name!r}, volume {id!r}")
+        _check_spacing(spacing, self.name)
         names = (id, self.name, severity, seed)
         # TorchIO draws from the global generator even where nothing is random.
         with randomness.isolated(*names), torch.no_grad():
-            made = self.apply(volume.clone(), severity, randomness.torch_generator(*names))
+            generator = randomness.torch_generator(*names)
+            if spacing is None:
+                made = self.apply(volume.clone(), severity, generator)
+            else:
+                made = self.apply_spaced(volume.clone(), severity, generator, spacing)
         check_output(made, volume, f"artefact {self.name!r} at level {severity}, volume {id!r}")
         rounded, outside = finished(made)
         return Corrupted(volume=rounded, clipped=float(outside.double().mean()))
@@ -152,6 +168,38 @@ class Artefact(ABC):
         Returns:
             A floating-point tensor of the same shape; it may leave [0, 1].
         """
+
+    def apply_spaced(
+        self,
+        volume: Tensor,
+        severity: int,
+        generator: Generator,
+        spacing: tuple[float, float, float],  # noqa: ARG002
+    ) -> Tensor:
+        """Return the volume with the fault when its voxels have a known size.
+
+        What acts along the axes alone, or on intensities, does not ask for it.
+
+        Args:
+            volume: As for `apply`.
+            severity: As for `apply`.
+            generator: As for `apply`.
+            spacing: Edges of a voxel along D, H and W in millimetres.
+
+        Returns:
+            As `apply`.
+        """
+        return self.apply(volume, severity, generator)
+
+
+def _check_spacing(spacing: tuple[float, float, float] | None, name: str) -> None:
+    if spacing is None:
+        return
+    if len(spacing) != 3 or not all(math.isfinite(edge) and edge > 0 for edge in spacing):
+        raise BenchError(
+            f"artefact {name!r}: the spacing {spacing!r} is no triple of positive millimetres. "
+            "Give the edges of a voxel along D, H and W, such as (3.0, 1.0, 1.0)."
+        )
 
 
 def finished(made: Tensor) -> tuple[Tensor, Tensor]:

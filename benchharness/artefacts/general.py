@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import resampled, transformed
+from benchharness.artefacts._torchio import UNIT, Spacing, resampled, transformed
 from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
 
 if TYPE_CHECKING:
@@ -145,15 +145,29 @@ class Blur(Artefact):
         BlurLevel(std=3.0 / 28, narrowing=0.0),
     )
 
-    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
-        """Convolve with a Gaussian."""
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Convolve with a Gaussian that is as wide along every axis, in parts of its length."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self,
+        volume: Tensor,
+        severity: int,
+        generator: Generator,  # noqa: ARG002
+        spacing: Spacing,
+    ) -> Tensor:
+        """Convolve; on a physical volume the Gaussian is round, as wide as for its longest axis."""
         import torchio
 
         level = self.levels[severity - 1]
         depth, height, width = (
-            drawing.narrowed(level.std, n, level.narrowing) * n for n in volume.shape[1:]
+            drawing.narrowed(level.std, n, level.narrowing) * n * edge
+            for n, edge in zip(volume.shape[1:], spacing, strict=True)
         )
-        return transformed(torchio.Blur(std=(depth, height, width)), volume)
+        if spacing != UNIT:
+            depth = height = width = max(depth, height, width)
+        blur = torchio.Blur(std=(depth, height, width))
+        return transformed(blur, volume, spacing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import rigid, transformed
+from benchharness.artefacts._torchio import UNIT, Spacing, rigid, transformed
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class Affine(Artefact):
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Turn about the centre and shift; what comes in from outside is as dark as the darkest."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing
+    ) -> Tensor:
+        """Move the physical volume."""
         import torchio
 
         level = self.levels[severity - 1]
@@ -55,14 +61,14 @@ class Affine(Artefact):
         shift = drawing.narrowed(level.translation, size, level.narrowing)
         degrees = drawing.signed(generator, turn, 3)
         shifts = drawing.signed(generator, shift, 3)
-        rotations, translations = rigid(volume, degrees, shifts)
+        rotations, translations = rigid(volume, degrees, shifts, spacing)
         affine = torchio.Affine(
             scales=(1.0, 1.0, 1.0),
             degrees=tuple(rotations.tolist()),
             translation=tuple(translations.tolist()),
             default_pad_value="minimum",
         )
-        return transformed(affine, volume)
+        return transformed(affine, volume, spacing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

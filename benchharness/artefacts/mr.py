@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import resampled, rigid, transformed
+from benchharness.artefacts._torchio import UNIT, Spacing, resampled, rigid, transformed
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
 
 if TYPE_CHECKING:
@@ -58,20 +58,31 @@ class Motion(Artefact):
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Fill k-space piece by piece from moved copies; the piece at its centre stays put."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing
+    ) -> Tensor:
+        """Move the physical volume."""
         import torchio
 
-        degrees, translation, times = self.draw(volume, severity, generator)
+        degrees, translation, times = self.draw(volume, severity, generator, spacing)
         motion = torchio.Motion(
             degrees=degrees, translation=translation, times=times, image_interpolation="linear"
         )
-        return transformed(motion, volume)
+        return transformed(motion, volume, spacing)
 
-    def draw(self, volume: Tensor, severity: int, generator: Generator) -> tuple[Any, Any, Any]:
-        """Draw rotations in degrees and shifts in voxels, (moves, 3) each, and times (moves,)."""
+    def draw(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing = UNIT
+    ) -> tuple[Any, Any, Any]:
+        """Draw rotations in degrees and shifts in the spacing's unit, (moves, 3) each, and times.
+
+        The times, (moves,), run from 0 to 1.
+        """
         level = self.levels[severity - 1]
         degrees = drawing.signed(generator, level.rotation, level.moves, 3)
         shifts = drawing.signed(generator, level.translation, level.moves, 3)
-        rotations, translations = rigid(volume, degrees, shifts)
+        rotations, translations = rigid(volume, degrees, shifts, spacing)
         return rotations, translations, self._times(generator, level, volume.shape[3]).numpy()
 
     @staticmethod

@@ -316,3 +316,46 @@ def test_anisotropy_leaves_the_planes_it_kept(coarse):
     made = mr.resampled(coarse[0][:, :27], [3.0, 1.0, 1.0], "nearest")
     same = [bool(torch.equal(a, b)) for a, b in zip(made[0], coarse[0][0, :27], strict=True)]
     assert sum(same) == 9
+
+
+def test_a_real_spacing_makes_rotations_and_blurs_physical():
+    x = torch.zeros(1, 9, 27, 27)
+    x[:, 4, 13, 13] = 1
+    blurred = run(artefacts.build("blur"), x, 3).volume
+    spaced = artefacts.build("blur")(x, severity=3, id="a", seed=0, spacing=(3.0, 1.0, 1.0)).volume
+    # Voxels are three times as deep as wide: one step in depth is three in the plane.
+    assert float(spaced[0, 5, 13, 13]) == pytest.approx(float(spaced[0, 4, 16, 13]), rel=0.05)
+    assert float(blurred[0, 5, 13, 13]) != pytest.approx(float(blurred[0, 4, 16, 13]), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["motion", "affine"])
+def test_the_unit_spacing_changes_no_bit_and_a_real_one_does(name, coarse):
+    artefact, x = artefacts.build(name), coarse[0]
+    plain = run(artefact, x, 4, "a").volume
+
+    def spaced(*spacing):
+        return artefact(x, severity=4, id="a", seed=0, spacing=spacing).volume
+
+    assert torch.equal(spaced(1.0, 1.0, 1.0), plain)
+    # A field of view twice as large in every direction is the same, but for rounding.
+    assert float((spaced(2.0, 2.0, 2.0) - plain).abs().max()) < 1e-3
+    assert float((spaced(3.0, 1.0, 1.0) - plain).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, 1.0), (1.0, -1.0, 2.0)])
+def test_a_spacing_that_is_none_is_one_line(spacing, coarse):
+    with pytest.raises(BenchError, match=r"the spacing .* is no triple of positive millimetres"):
+        Contrast()(coarse[0], severity=1, id="a", seed=0, spacing=spacing)
+
+
+def test_a_black_volume_is_one_line():
+    with pytest.raises(BenchError, match="volume 'a': the volume is empty, every voxel is 0"):
+        run(Contrast(), torch.zeros(1, 4, 4, 4), id="a")
+
+
+def test_the_suite_s_version_and_who_computes_are_in_the_identity():
+    identity = dict(Contrast().identity(2))
+    assert identity["suite"] == artefacts.SUITE_VERSION
+    assert identity["implementation"] == "cpu"
+    assert identity["factor"] == dict(Contrast().parameters(2))["factor"]
+    assert Contrast().identity(2) != Contrast().identity(2, "torch")
