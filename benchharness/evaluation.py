@@ -14,7 +14,7 @@ from benchharness.artefacts.cache import Cache
 from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
-from benchharness.records import Check, ModelCost, Predictions
+from benchharness.records import NOT_APPLICABLE, Check, ModelCost, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def _corrupted(
     }
     if not corrupted.changed.any():
         progress(len(split))
-        reason = f"not applicable: {artefact.name} at level {severity} changes no voxel here"
+        reason = f"{NOT_APPLICABLE}: {artefact.name} at level {severity} changes no voxel here"
         return Evaluated(predictions=None, facts=facts, inapplicable=reason)
     logits = classifier.predict(corrupted.volumes, batch_size, progress=progress)
     return Evaluated(predictions=_predictions(split, logits), facts=facts)

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
 
+NOT_APPLICABLE = "not applicable"
+"""How the reasons of a record begin whose perturbation changes no voxel of the dataset."""
+
 _DAMAGE = (
     OSError,
     ValueError,
@@ -188,9 +191,10 @@ class Record:
     @property
     def inapplicable(self) -> str:
         """Why the perturbation does not apply to the dataset; empty where it does, or failed."""
-        if self.status == "error" or self.predictions is not None:
+        if self.predictions is not None:
             return ""
-        return next(iter(self.undefined.values()), "not applicable")
+        reasons = (why for why in self.undefined.values() if why.startswith(NOT_APPLICABLE))
+        return next(reasons, "")
 
     def to_line(self) -> str:
         """One line of JSON without its newline; NaN and infinity raise ValueError."""
@@ -358,8 +362,8 @@ class Store:
             BenchError: When the record has none, or the file is gone, changed or unreadable.
         """
         if record.predictions is None:
-            why = record.inapplicable or "it failed"
-            raise BenchError(f"record {record.identity[:12]} has no predictions: {why}.")
+            why = "is not applicable" if record.inapplicable else "failed"
+            raise BenchError(f"record {record.identity[:12]} {why} and has no predictions.")
         path = self.directory / record.predictions.path
         try:
             content = path.read_bytes()

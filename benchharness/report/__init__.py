@@ -97,7 +97,7 @@ def _files(findings: Findings) -> dict[str, bytes]:
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
     for picture in (picture for section in sections for picture in section.pictures):
-        files[f"plots/{picture.name}.png"] = picture.png
+        files[f"{picture.name}.png"] = picture.png
     return files
 
 
@@ -228,7 +228,7 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
-        parts += [f"![{p.title}](plots/{p.name}.png)" for p in section.pictures]
+        parts += [f"![{p.title}]({p.name}.png)" for p in section.pictures]
     return "\n\n".join(parts) + "\n"
 
 

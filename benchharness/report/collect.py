@@ -34,9 +34,6 @@ METRICS: dict[Metric, str] = {
 CLEAN = "clean"
 """The condition, and the family, of volumes as they are."""
 
-NOT_APPLICABLE = "not applicable"
-"""How the reason begins where an artefact changes no voxel of a dataset."""
-
 
 _FAMILIES = {"linf": "L∞", "l2": "L2", "l0": "L0", "mr": "MR", "ct": "CT"}
 

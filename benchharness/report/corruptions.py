@@ -9,8 +9,9 @@ import pandas as pd
 
 from benchharness import corruption, reference
 from benchharness.corruption import HEADINGS
+from benchharness.records import NOT_APPLICABLE
 from benchharness.report import scores
-from benchharness.report.collect import CLEAN, NOT_APPLICABLE, Score
+from benchharness.report.collect import CLEAN, Score
 from benchharness.report.layout import Line, Table, score_table
 
 if TYPE_CHECKING:

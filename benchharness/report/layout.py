@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchharness.report.collect import NOT_APPLICABLE, Score
+from benchharness.records import NOT_APPLICABLE
+from benchharness.report.collect import Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

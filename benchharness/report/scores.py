@@ -13,7 +13,8 @@ import numpy as np
 
 from benchharness import statistics
 from benchharness.cells import format_severity
-from benchharness.report.collect import CLEAN, NOT_APPLICABLE, Score
+from benchharness.records import NOT_APPLICABLE
+from benchharness.report.collect import CLEAN, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
