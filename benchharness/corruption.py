@@ -65,20 +65,25 @@ def measures(
     """
     for other in corrupted:
         _same_volumes(clean, other)
-    own = [_values(one) for one in corrupted]
+    before, own = _values(clean), [_values(one) for one in corrupted]
     flips = [metrics.flip_rate(clean.logits, one.logits) for one in corrupted]
     found: dict[str, Value] = {
         "error": _mean([_error(values, "accuracy") for values in own]),
         "balanced_error": _mean([_error(values, "balanced_accuracy") for values in own]),
-        "auc_drop": _drop(_values(clean), own),
+        "auc_drop": _drop(before, own),
         "flip_rate": _mean([(rate, "" if rate is not None else "no volumes") for rate in flips]),
         "ece": _mean([values["ece"] for values in own]),
         "brier": _mean([values["brier"] for values in own]),
     }
+    groups = None
+    if reference_clean is not None:
+        for other in (reference_clean, *reference):
+            _same_volumes(clean, other)
+        groups = ([before], own, [_values(reference_clean)], [_values(one) for one in reference])
     for prefix, metric in (("", "accuracy"), ("balanced_", "balanced_accuracy")):
         ratios: tuple[Value, Value] = ((None, lacking), (None, lacking))
-        if reference_clean is not None:
-            ratios = _ratios(clean, corrupted, reference_clean, reference, metric)
+        if groups is not None:
+            ratios = _ratios(groups, metric)
         found[f"{prefix}ce"], found[f"relative_{prefix}ce"] = ratios
     return {name: found[name] for name in HEADINGS}
 
@@ -134,25 +139,19 @@ def _drop(clean: Mapping[str, Value], corrupted: Sequence[Mapping[str, Value]]) 
     return before - after, ""
 
 
-def _ratios(
-    clean: Predictions,
-    corrupted: Sequence[Predictions],
-    reference_clean: Predictions,
-    reference: Sequence[Predictions],
-    metric: str,
-) -> tuple[Value, Value]:
-    """CE and relative CE on the error that belongs to a metric."""
-    for other in (reference_clean, *reference):
-        _same_volumes(clean, other)
-    groups = [
-        [_error(_values(one), metric) for one in group]
-        for group in ([clean], corrupted, [reference_clean], reference)
-    ]
-    reason = next((why for group in groups for value, why in group if value is None), "")
+def _ratios(groups: Sequence[Sequence[Mapping[str, Value]]], metric: str) -> tuple[Value, Value]:
+    """CE and relative CE on the error that belongs to a metric.
+
+    Args:
+        groups: Metrics of the network clean and corrupted, then of the reference alike.
+        metric: Its name.
+    """
+    errors = [[_error(values, metric) for values in group] for group in groups]
+    reason = next((why for group in errors for value, why in group if value is None), "")
     if reason:
         return (None, reason), (None, reason)
     own_clean, own, other_clean, other_errors = (
-        [value for value, _ in group if value is not None] for group in groups
+        [value for value, _ in group if value is not None] for group in errors
     )
     return (
         metrics.corruption_error(own, other_errors),

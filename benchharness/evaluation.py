@@ -97,7 +97,7 @@ def _corrupted(
     }
     if not corrupted.changed.any():
         progress(len(split))
-        reason = f"{NOT_APPLICABLE}: {artefact.name} at level {severity} changes no voxel here"
+        reason = f"{NOT_APPLICABLE}: {artefact.name} changes no voxel here"
         return Evaluated(predictions=None, facts=facts, inapplicable=reason)
     logits = classifier.predict(corrupted.volumes, batch_size, progress=progress)
     return Evaluated(predictions=_predictions(split, logits), facts=facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -63,6 +64,7 @@ class Harm:
         return sum(over == ALL or bool(self.plausible[name]) for name in self.artefacts)
 
 
+@lru_cache(maxsize=8)
 def harms(findings: Findings, dataset: str) -> tuple[Harm, ...]:
     """Every network that met artefacts on a dataset, each training seed by itself."""
     found = (
@@ -100,7 +102,7 @@ def by_artefact(findings: Findings, dataset: str) -> Table:
             fields = tuple(_score(value) for value in own.values())
             lines.append(Line(names=(_label(harm), shown), fields=fields))
         for name in harm.inapplicable:
-            gap = Score(gap=f"{NOT_APPLICABLE}: {name} changes no voxel of {dataset}")
+            gap = Score(gap=f"{NOT_APPLICABLE}: {name} changes no voxel here")
             lines.append(Line(names=(_label(harm), name), fields=(gap,) * len(HEADINGS)))
     return score_table(
         f"Corruption measures of {dataset} by artefact",
