@@ -92,8 +92,9 @@ def average(findings: Findings) -> Table:
         ("Model", "Params (M)", *headings),
         lines,
         caption=f"Unweighted means over {', '.join(datasets)}, a family over those of them on "
-        "which it was run; over all its perturbations and severities, and over training seeds "
-        "where there are several. No interval: the datasets are no sample of a population.",
+        "which it was run; over all its perturbations and severities, stress tests included, and "
+        "over training seeds where there are several. No interval: the datasets are no sample of a "
+        "population.",
     )
 
 
