@@ -40,7 +40,15 @@ def catalogue(name: Registry) -> Catalogue:
             _attack,
         ),
         "artefacts": (
-            ("artefact", "group", "what it does", "levels 1 to 5", "plausible for", "source"),
+            (
+                "artefact",
+                "group",
+                "what it does",
+                "levels 1 to 5",
+                "unit",
+                "plausible for",
+                "source",
+            ),
             _artefact,
         ),
     }[name]
@@ -97,7 +105,8 @@ def _artefact(entry: Entry) -> tuple[str, ...]:
         entry.name,
         artefact.group,
         artefact.summary,
-        f"{levels} ({artefact.unit})",
+        levels,
+        artefact.unit,
         ", ".join(sorted(artefact.plausible)) or "–",
         artefact.source,
     )
@@ -105,7 +114,8 @@ def _artefact(entry: Entry) -> tuple[str, ...]:
 
 def _series(values: Sequence[object]) -> str:
     """Values of five levels, or the one value that all of them share."""
-    return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
+    texts = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def _first_line(target: object) -> str:

@@ -165,7 +165,7 @@ class Classifier(nn.Module):
 
     def predict(
         self,
-        volumes: Tensor | NDArray[np.uint8],
+        volumes: Tensor | NDArray[np.unsignedinteger],
         batch_size: int,
         *,
         progress: Callable[[int], None] | None = None,
@@ -173,7 +173,7 @@ class Classifier(nn.Module):
         """Logits of many volumes, in batches, in evaluation mode and without gradients.
 
         Args:
-            volumes: (N, C, D, H, W), float32 in [0, 1] or uint8 in 0..255.
+            volumes: (N, C, D, H, W), float32 in [0, 1], uint8 or uint16.
             batch_size: Volumes a forward pass; halved when memory runs out.
             progress: Called with the number of volumes done since the last call.
 
@@ -212,9 +212,11 @@ class _Compiled(nn.Module):
         return self.run(volumes).clone()  # type: ignore[no-any-return]
 
 
-def as_float(volumes: Tensor | NDArray[np.uint8], device: torch.device | str) -> Tensor:
-    """Volumes as float32 in [0, 1] on a device; uint8 is divided by 255, float32 is kept."""
+def as_float(volumes: Tensor | NDArray[np.unsignedinteger], device: torch.device | str) -> Tensor:
+    """Volumes as float32 in [0, 1] on a device; integers are divided by their range."""
     tensor = torch.as_tensor(volumes)
+    if tensor.dtype == torch.uint16:
+        return tensor.to(device).float() / 65535
     if tensor.dtype == torch.uint8:
         return tensor.to(device).float() / 255
     return tensor.to(device)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from benchharness import __version__, cli_evidence
 from benchharness.errors import BenchError
@@ -125,6 +127,12 @@ def run_command(
     severities: Annotated[
         str | None, typer.Option(help="Levels of the artefacts. Default: 1-5.")
     ] = None,
+    fast_artefacts: Annotated[
+        bool,
+        typer.Option(
+            "--fast-artefacts", help="Batched on the device where possible: cells of their own."
+        ),
+    ] = False,
     seeds: Seeds = None,
     perturbation_seed: Annotated[
         int | None, typer.Option(help="Seed of attacks and artefacts. Default: 0.")
@@ -178,6 +186,7 @@ def run_command(
             "accuracy_only": True if accuracy_only else None,
             "artefacts": artefacts,
             "severities": severities,
+            "fast_artefacts": True if fast_artefacts else None,
             "seeds": seeds,
             "perturbation_seed": perturbation_seed,
             "recipe": recipe,
@@ -271,6 +280,21 @@ def report_command(
         out.print(f"{what + ':':<8}{where}", highlight=False, soft_wrap=True)
 
 
+@app.command("reference")
+def reference_command(
+    directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to. Default: the package's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Training seed of the reference network.")] = 0,
+) -> None:
+    """Make the reference predictions that corruption errors are divided by."""
+    from benchharness import reference
+
+    for card in reference.save(directory, out_dir, seed=seed):
+        out.print(f"{card}", highlight=False, soft_wrap=True)
+
+
 @app.command("list")
 def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """Show the models, datasets, attacks or artefacts that there are."""
@@ -280,9 +304,27 @@ def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) ->
     table = Table(*found.columns)
     for row in found.rows:
         table.add_row(*row)
-    out.print(table)
+    # rich never measures more than there is room for, so the room is made endless.
+    endless = out.options.update(max_width=10_000)
+    if Measurement.get(out, endless, table).maximum <= out.width:
+        out.print(table)
+    else:
+        _print_blocks(found.columns, found.rows)
     for name, members in found.groups:
         out.print(f"{name} = {', '.join(members)}", highlight=False)
+
+
+def _print_blocks(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
+    """A paragraph a row, for terminals that are narrower than the table."""
+    width = max(map(len, columns[1:])) + 2
+    for row in rows:
+        out.print(row[0], style="bold", highlight=False, markup=False)
+        grid = Table.grid(padding=(0, 0))
+        grid.add_column(width=width + 2, no_wrap=True)
+        grid.add_column()
+        for column, field in zip(columns[1:], row[1:], strict=True):
+            grid.add_row(Text(f"  {column}"), Text(field))
+        out.print(grid)
 
 
 def _print_plan(settings: RunConfig) -> None:

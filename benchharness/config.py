@@ -63,6 +63,9 @@ class RunConfig:
     """Levels of the artefacts, each in 1..5."""
     seeds: tuple[int, ...] = (0,)
     """Training seeds."""
+    fast_artefacts: bool = False
+    """Whether artefacts run on the device in batches where they can: other cells than the canonical
+    ones, whose volumes they equal to 1e-4."""
     perturbation_seed: int = 0
     recipe: str | None = None
     """None trains each dataset with its default recipe."""
@@ -339,6 +342,7 @@ _PARSERS: dict[str, Any] = {
     "artefacts": _names,
     "severities": _levels,
     "seeds": _naturals,
+    "fast_artefacts": _switch,
     "perturbation_seed": _natural,
     "recipe": _text,
     "limit": _count,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from benchharness import metrics, statistics
-from benchharness.artefacts import Artefact
+from benchharness.artefacts import Artefact, batched
+from benchharness.artefacts.cache import Cache
+from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.attacks import Attack
 from benchharness.classifier import as_float, in_batches
-from benchharness.records import Check, Predictions
+from benchharness.records import NOT_APPLICABLE, Check, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 class Evaluated:
     """What one cell gave."""
 
-    predictions: Predictions
+    predictions: Predictions | None
+    """None where the perturbation does not apply."""
     certificate: tuple[Check, ...] = ()
     undefined: dict[str, str] = field(default_factory=dict)
     """Metrics that the predictions would give but that would mislead, and why."""
     facts: dict[str, Any] = field(default_factory=dict)
+    inapplicable: str = ""
+    """Why there are no predictions; empty where there are."""
 
 
 def evaluate(
@@ -104,23 +109,44 @@ def _corrupted(
     severity, seed = cell.perturbation.severity, cell.perturbation.seed
     assert isinstance(severity, int)
     assert seed is not None
-    clipped: list[float] = []
-
-    def logits(batch: slice) -> NDArray[np.float32]:
-        volumes = as_float(split.volumes[batch], "cpu")
-        corrupted = [
-            artefact(volume, severity=severity, id=name, seed=seed)
-            for volume, name in zip(volumes, split.ids[batch], strict=True)
-        ]
-        answer = classifier.predict(torch.stack([c.volume for c in corrupted]), batch_size)
-        clipped.extend(c.clipped for c in corrupted)
-        return answer
-
-    parts = list(in_batches(logits, len(split), batch_size, progress=progress))
-    return Evaluated(
-        predictions=_predictions(split, np.concatenate(parts)),
-        facts={"clipped_fraction": float(np.mean(clipped))},
+    fast = dict(cell.perturbation.parameters)["implementation"] == batched.NAME
+    device = classifier.device if fast else None
+    corrupted = Cache.of_environment().get(
+        _corruption_key(cell, device),
+        lambda: corrupt(
+            artefact, split.volumes, split.ids, severity=severity, seed=seed, device=device
+        ),
     )
+    facts = {
+        "clipped_fraction": float(corrupted.clipped.mean()),
+        "unchanged_fraction": float(1 - corrupted.changed.mean()),
+        "plausible": _plausible(artefact, cell.dataset.modality),
+    }
+    if not corrupted.changed.any():
+        progress(len(split))
+        reason = f"{NOT_APPLICABLE}: {artefact.name} changes no voxel here"
+        return Evaluated(predictions=None, facts=facts, inapplicable=reason)
+    logits = classifier.predict(corrupted.volumes, batch_size, progress=progress)
+    return Evaluated(predictions=_predictions(split, logits), facts=facts)
+
+
+def _corruption_key(cell: Cell, device: torch.device | None) -> dict[str, Any]:
+    """All that decides the bits of a corrupted test set, on the machine at hand."""
+    perturbation = asdict(cell.perturbation)
+    del perturbation["family"], perturbation["source"]
+    return {
+        "dataset": cell.dataset.digest,
+        "split": cell.dataset.split,
+        "volumes": cell.dataset.volumes,
+        "perturbation": perturbation,
+        "device": None if device is None else device.type,
+        "libraries": libraries(),
+    }
+
+
+def _plausible(artefact: Artefact, modality: str) -> bool | None:
+    """Whether a modality's acquisition can produce an artefact; None where nobody knows."""
+    return None if modality == "unknown" else modality in artefact.plausible
 
 
 def _attacked(
@@ -189,6 +215,7 @@ def _still_standing(
     if standing.any():
         rest = split.select(np.flatnonzero(standing))
         found = _attacked(cell, classifier, rest, attack, batch_size, None, progress)
+        assert found.predictions is not None
         logits[standing] = found.predictions.logits
     extra = {"attacked": standing.astype(np.float32)}
     return Evaluated(

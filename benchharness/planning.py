@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, checkpoints, datasets, recipes, registry
+from benchharness.artefacts.corruption import implementation
 from benchharness.attacks import full_range
 from benchharness.attacks.norms import norm_named
 from benchharness.cells import (
@@ -300,7 +301,9 @@ def _artefact_keys(config: RunConfig, chosen: Mapping[str, Artefact]) -> Iterato
                 name=artefact.name,
                 version=artefact.version,
                 family=artefact.group,
-                parameters=artefact.parameters(level),
+                parameters=artefact.identity(
+                    level, implementation(artefact, fast=config.fast_artefacts)
+                ),
                 severity=level,
                 seed=config.perturbation_seed,
             )

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
 
+NOT_APPLICABLE = "not applicable"
+"""How the reasons of a record begin whose perturbation changes no voxel of the dataset."""
+
 DAMAGE = (
     OSError,
     ValueError,
@@ -245,7 +248,7 @@ class Record:
     cost: ModelCost | None
     """Only in clean cells."""
     predictions: Stored | None
-    """None when the cell failed."""
+    """None when the cell failed, or its perturbation changes no voxel of the dataset."""
     provenance: dict[str, Any]
     """Device, batch size, versions, times, host: what may differ without changing the identity."""
     error: str | None
@@ -261,6 +264,14 @@ class Record:
     def suspect(self) -> bool:
         """Whether a record check failed, so that the number must not be ranked."""
         return any(check.verdict == "failed" for check in self.certificate)
+
+    @property
+    def inapplicable(self) -> str:
+        """Why the perturbation does not apply to the dataset; empty where it does, or failed."""
+        if self.predictions is not None:
+            return ""
+        reasons = (why for why in self.undefined.values() if why.startswith(NOT_APPLICABLE))
+        return next(reasons, "")
 
     def to_line(self) -> str:
         """One line of JSON without its newline; NaN and infinity raise ValueError."""
@@ -445,7 +456,8 @@ class Store:
             BenchError: When the record has none, or the file is gone, changed or unreadable.
         """
         if record.predictions is None:
-            raise BenchError(f"record {record.identity[:12]} failed and has no predictions.")
+            why = "is not applicable" if record.inapplicable else "failed"
+            raise BenchError(f"record {record.identity[:12]} {why} and has no predictions.")
         path = self.directory / record.predictions.path
         if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.directory)):
             raise BenchError(

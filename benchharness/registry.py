@@ -21,6 +21,7 @@ Registry = Literal["models", "datasets", "attacks", "artefacts"]
 
 _MNIST = "benchharness.datasets.medmnist3d"
 _ATTACKS = "benchharness.attacks"
+_ARTEFACTS = "benchharness.artefacts"
 _MEDMNIST3D = ("organ", "nodule", "fracture", "adrenal", "vessel", "synapse")
 _FLAT = "benchharness.datasets.medmnist2d"
 _MEDMNIST2D = (
@@ -82,13 +83,25 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
         "transfer": f"{_ATTACKS}.transfer:Transfer",
     },
     "artefacts": {
-        "motion": "benchharness.artefacts.mr:Motion",
-        "ghosting": "benchharness.artefacts.mr:Ghosting",
-        "bias_field": "benchharness.artefacts.mr:BiasField",
-        "poisson_noise": "benchharness.artefacts.ct:PoissonNoise",
-        "gaussian_noise": "benchharness.artefacts.general:GaussianNoise",
-        "contrast": "benchharness.artefacts.general:Contrast",
-        "occlusion_cube": "benchharness.artefacts.general:OcclusionCube",
+        "motion": f"{_ARTEFACTS}.mr:Motion",
+        "ghosting": f"{_ARTEFACTS}.mr:Ghosting",
+        "spike": f"{_ARTEFACTS}.mr:Spike",
+        "bias_field": f"{_ARTEFACTS}.mr:BiasField",
+        "rician_noise": f"{_ARTEFACTS}.mr:RicianNoise",
+        "gibbs_ringing": f"{_ARTEFACTS}.mr:GibbsRinging",
+        "anisotropy": f"{_ARTEFACTS}.mr:Anisotropy",
+        "poisson_noise": f"{_ARTEFACTS}.ct:PoissonNoise",
+        "streaks": f"{_ARTEFACTS}.ct:Streaks",
+        "gaussian_noise": f"{_ARTEFACTS}.general:GaussianNoise",
+        "blur": f"{_ARTEFACTS}.general:Blur",
+        "gamma": f"{_ARTEFACTS}.general:Gamma",
+        "contrast": f"{_ARTEFACTS}.general:Contrast",
+        "downsample": f"{_ARTEFACTS}.general:Downsample",
+        "quantise": f"{_ARTEFACTS}.general:Quantise",
+        "dropout_slices": f"{_ARTEFACTS}.general:DropoutSlices",
+        "occlusion_cube": f"{_ARTEFACTS}.general:OcclusionCube",
+        "affine": f"{_ARTEFACTS}.geometric:Affine",
+        "elastic": f"{_ARTEFACTS}.geometric:Elastic",
     },
 }
 
@@ -105,9 +118,27 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
     "attacks": {"all": tuple(BUILT_IN["attacks"])},
     "artefacts": {
         "all": tuple(BUILT_IN["artefacts"]),
-        "mr": ("motion", "ghosting", "bias_field"),
-        "ct": ("poisson_noise",),
-        "general": ("gaussian_noise", "contrast", "occlusion_cube"),
+        "mr": (
+            "motion",
+            "ghosting",
+            "spike",
+            "bias_field",
+            "rician_noise",
+            "gibbs_ringing",
+            "anisotropy",
+        ),
+        "ct": ("poisson_noise", "streaks"),
+        "general": (
+            "gaussian_noise",
+            "blur",
+            "gamma",
+            "contrast",
+            "downsample",
+            "quantise",
+            "dropout_slices",
+            "occlusion_cube",
+        ),
+        "geometric": ("affine", "elastic"),
     },
 }
 """Names that stand for several."""

@@ -285,6 +285,13 @@ class _Run:
         except Exception as error:
             # A user's network may raise anything; the other cells are worth having all the same.
             return record(status="error", error=_in_one_line(error))
+        if found.predictions is None:
+            return record(
+                status="ok",
+                metrics=dict.fromkeys(metrics.NAMES),
+                undefined=dict.fromkeys(metrics.NAMES, found.inapplicable),
+                facts=found.facts,
+            )
         values, undefined = metrics.compute(found.predictions.labels, found.predictions.logits)
         return record(
             status="ok",

@@ -73,6 +73,18 @@ def test_run_report_and_list(bench: Bench, data: Path, tmp_path: Path) -> None:
         assert {"models": "medvit3d_t", "datasets": "medmnist3d_64 = "}.get(kind, kind[:3]) in said
 
 
+def test_list_is_readable_at_80_columns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.out, "_width", 80)
+    code, said, _ = bench("list", "artefacts")
+    assert code == 0
+    assert max(map(len, said.splitlines())) <= 80
+    assert "…" not in said
+    lines = said.splitlines()
+    start = lines.index("motion")
+    assert [line.split()[0] for line in lines[start + 1 : start + 3]] == ["group", "what"]
+    assert "geometric = affine, elastic" in said
+
+
 def test_dry_run_says_what_would_run_and_writes_nothing(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness import config, metrics, planning, recipes, runner
+from benchharness import config, evaluation, metrics, planning, recipes, runner
 from benchharness.attacks.gradient_sign import FGSM, PGD
 from benchharness.cells import CONTROL_FAMILY
 from benchharness.errors import BenchError, CellError
@@ -122,6 +122,76 @@ def test_batch_size_changes_no_bit_of_an_artefact_and_no_verdict_of_an_attack(
         if record.cell.perturbation.kind == "artefact":
             np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
     print(f"verdicts that differ within the margin: {near}")  # noqa: T201
+
+
+def test_a_corrupted_set_is_made_once_for_all_models_and_batches_see_the_same_bits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
+    seen = []
+    original = evaluation.corrupt
+
+    def counted(*arguments: Any, **settings: Any) -> Any:
+        made = original(*arguments, **settings)
+        seen.append(made.sha256)
+        return made
+
+    monkeypatch.setattr(evaluation, "corrupt", counted)
+    both = "tests.samples:tiny,tests.samples:wider"
+    run(data, tmp_path / "out", models=both, attacks="fgsm", batch_size="64")
+    assert len(seen) == len(set(seen)) == 2
+    first = sorted(seen)
+    monkeypatch.setenv("BENCH_CACHE_GIB", "0")
+    run(data, tmp_path / "again", models="tests.samples:tiny", attacks="fgsm", batch_size="5")
+    assert sorted(seen[2:]) == first
+
+
+def test_what_changes_no_voxel_is_recorded_as_not_applicable(
+    tmp_path: Path,
+) -> None:
+    path = samples.write_archive(tmp_path / "masks.npz")
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, values in arrays.items():
+        if name.endswith("images"):
+            arrays[name] = (values > 110).astype(np.uint8) * 255
+    np.savez_compressed(path, **arrays)
+    flags = {"attacks": None, "artefacts": "gamma,contrast", "severities": "1,4"}
+    summary, _ = run(path, tmp_path / "out", **flags)
+    assert (summary.evaluated, summary.failures) == (5, ())
+    found = by_perturbation(tmp_path / "out")
+    for level in (1, 4):
+        gamma, contrast = found["gamma", level], found["contrast", level]
+        assert gamma.status == "ok"
+        assert gamma.predictions is None
+        assert set(gamma.metrics.values()) == {None}
+        assert set(gamma.undefined.values()) == {"not applicable: gamma changes no voxel here"}
+        assert gamma.facts["unchanged_fraction"] == 1
+        assert contrast.metrics["accuracy"] is not None
+        assert contrast.facts["unchanged_fraction"] == 0
+        assert contrast.facts["plausible"] is None
+    summary, _ = run(path, tmp_path / "out", **flags)
+    assert (summary.evaluated, summary.recorded) == (0, 5)
+
+
+def test_fast_artefacts_are_cells_of_their_own_with_nearly_the_same_logits(
+    data: Path, tmp_path: Path
+) -> None:
+    out, flags = tmp_path / "out", {"attacks": None, "artefacts": "bias_field,contrast"}
+    run(data, out, **flags)
+    summary, _ = run(data, out, **flags, fast_artefacts=True)
+    # Only one of the two has a batched implementation.
+    assert (summary.evaluated, summary.recorded) == (2, 3)
+    store = Store(out)
+    answers: dict[Any, dict[str, Any]] = {}
+    for record in store.records().values():
+        key = record.cell.perturbation
+        if key.name == "bias_field":
+            who = str(dict(key.parameters)["implementation"])
+            answers.setdefault(key.severity, {})[who] = store.predictions(record).logits
+    for pair in answers.values():
+        np.testing.assert_allclose(pair["torch"], pair["cpu"], atol=1e-2)
+        assert set(pair) == {"torch", "cpu"}
 
 
 def test_a_subset_is_the_same_for_every_model_and_says_so(data: Path, tmp_path: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from benchharness import registry
-from benchharness.artefacts.base import LEVELS, Artefact, Corrupted, Level
+from benchharness.artefacts.base import CANONICAL, LEVELS, SUITE_VERSION, Artefact, Corrupted, Level
 from benchharness.errors import BenchError
 
-SUITE_VERSION = 1
-"""Version of the suite as a whole; raised when any artefact's output or parameters change."""
-
-__all__ = ["LEVELS", "SUITE_VERSION", "Artefact", "Corrupted", "Level", "build"]
+__all__ = [
+    "CANONICAL",
+    "LEVELS",
+    "SUITE_VERSION",
+    "Artefact",
+    "Corrupted",
+    "Level",
+    "build",
+]
 
 
 def build(name: str) -> Artefact:

@@ -2,50 +2,92 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
-def transformed(transform: Any, volume: Tensor) -> Tensor:
+Spacing = tuple[float, float, float]
+
+UNIT: Spacing = (1.0, 1.0, 1.0)
+"""Of volumes whose spacing nobody knows."""
+
+
+def transformed(transform: Any, volume: Tensor, spacing: Spacing = UNIT) -> Tensor:
     """Apply a TorchIO transform to a volume.
 
-    The spacing is 1 and the world's origin lies in the centre of the grid. The latter matters:
+    The world's origin lies in the centre of the grid. The latter matters:
     `torchio.Motion` drops the centre of its rotations and turns about the origin, which without
     this would be a corner.
 
     Args:
         transform: One of TorchIO's deterministic transforms.
         volume: Shape (C, D, H, W); TorchIO's axes 0, 1, 2 are D, H, W.
+        spacing: Edges of a voxel along D, H and W; what the transform counts lengths in.
 
     Returns:
         Shape (C, D, H, W).
     """
+    return torch.as_tensor(transform(_image(volume, spacing)).data)
+
+
+def _image(volume: Tensor, spacing: Spacing = UNIT) -> Any:
     import torchio
 
-    affine = np.eye(4)
-    affine[:3, 3] = [-(size - 1) / 2 for size in volume.shape[1:]]
-    image = torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
-    return torch.as_tensor(transform(image).data)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * s for n, s in zip(volume.shape[1:], spacing, strict=True)]
+    return torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
 
 
-def rigid(volume: Tensor, degrees: Tensor, fractions: Tensor) -> tuple[Any, Any]:
+def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> Tensor:
+    """Resample to a coarser grid and linearly back to the volume's own.
+
+    Args:
+        volume: Shape (C, D, H, W).
+        spacing: Of the coarse grid along D, H and W, in voxels of the volume, at least 1.
+        interpolation: How the coarse grid is filled: `nearest` or `linear`.
+    """
+    import torchio
+
+    depth, height, width = spacing
+    # The coarse grid ends inside the field of view, and beyond it TorchIO puts zeros: the volume
+    # goes on as it ends for one coarse voxel, which is cut off again.
+    margins = [math.ceil(step) if step > 1 else 0 for step in spacing]
+    padding = [side for margin in reversed(margins) for side in (margin, margin)]
+    image = _image(F.pad(volume[None], padding, mode="replicate")[0])
+    down = torchio.Resample(target=(depth, height, width), image_interpolation=interpolation)
+    up = torchio.Resample(
+        target=(image.spatial_shape, image.affine.copy()), image_interpolation="linear"
+    )
+    inner = [slice(m, m + n) for m, n in zip(margins, volume.shape[1:], strict=True)]
+    return torch.as_tensor(up(down(image)).data)[:, inner[0], inner[1], inner[2]]
+
+
+def rigid(
+    volume: Tensor, degrees: Tensor, fractions: Tensor, spacing: Spacing = UNIT
+) -> tuple[Any, Any]:
     """Rotations and translations that stay in the plane of a volume of depth 1.
 
     Args:
         volume: Shape (C, D, H, W).
         degrees: Shape (..., 3), rotations about D, H and W.
         fractions: Shape (..., 3), translations as fractions of the field of view.
+        spacing: Edges of a voxel along D, H and W.
 
     Returns:
-        Degrees, and translations in voxels, as NumPy float64 arrays.
+        Degrees, and translations in the unit of the spacing, as NumPy float64 arrays.
     """
     sizes = torch.tensor(volume.shape[1:], dtype=torch.float64)
     flat = sizes == 1
+    sizes = sizes * torch.tensor(spacing, dtype=torch.float64)
     if bool(flat.any()):
         degrees = torch.where(flat, degrees, torch.zeros_like(degrees))
         fractions = torch.where(flat, torch.zeros_like(fractions), fractions)

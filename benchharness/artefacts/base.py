@@ -11,6 +11,7 @@ Frequencies are in cycles per field of view for the same reason.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, final
@@ -26,10 +27,24 @@ if TYPE_CHECKING:
 
 Group = Literal["mr", "ct", "general", "geometric"]
 
+GREY = frozenset({"mri", "phantom", "ct", "electron microscopy"})
+"""Every modality with grey levels; a shape mask has none to disturb."""
+
+EVERYWHERE = GREY | {"shape"}
+"""Modalities of faults that a mask made from a faulty scan can inherit, too."""
+
 LEVELS = (1, 2, 3, 4, 5)
 """The severities of every artefact, mild to severe."""
 
-_STEPS = 65535
+SUITE_VERSION = 2
+"""Version of the suite as a whole: part of the identity of every artefact. Raised when the output
+of any artefact changes, or what is done around all of them."""
+
+STEPS = 65535
+"""Corrupted volumes are stored as uint16: intensities in steps of 1 / 65535."""
+
+CANONICAL = "cpu"
+"""The implementation whose output is the artefact's: one volume at a time, on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +59,7 @@ class Corrupted:
     volume: Tensor
     """Shape (C, D, H, W), float32 in [0, 1], on the CPU, in steps of 1/65535."""
     clipped: float
-    """Fraction of voxels that had left [0, 1] and were clipped."""
+    """Fraction of voxels that had left [0, 1], by more than half a step, and were clipped."""
 
 
 class Artefact(ABC):
@@ -67,12 +82,26 @@ class Artefact(ABC):
     """Five rows, mild to severe."""
 
     def parameters(self, severity: int) -> Pairs:
-        """Resolved parameters of a level, as they enter a cell's identity.
+        """Resolved parameters of a level.
 
         Raises:
             BenchError: When the level does not exist.
         """
         return pairs(asdict(self.level(severity)))
+
+    def identity(self, severity: int, implementation: str = CANONICAL) -> Pairs:
+        """What enters a cell's identity: the parameters, the suite's version, who computes.
+
+        Args:
+            severity: Level, 1 to 5.
+            implementation: `cpu`, or what a faster implementation calls itself: its output is
+                close to the canonical one but has other bits, and is another thing to measure.
+
+        Raises:
+            BenchError: When the level does not exist.
+        """
+        extra = {"suite": SUITE_VERSION, "implementation": implementation}
+        return pairs(asdict(self.level(severity)) | extra)
 
     def level(self, severity: int) -> Level:
         """The row of a severity.
@@ -87,7 +116,15 @@ class Artefact(ABC):
         return self.levels[int(severity) - 1]
 
     @final
-    def __call__(self, volume: Tensor, *, severity: int, id: str, seed: int) -> Corrupted:  # noqa: A002
+    def __call__(
+        self,
+        volume: Tensor,
+        *,
+        severity: int,
+        id: str,  # noqa: A002
+        seed: int,
+        spacing: tuple[float, float, float] | None = None,
+    ) -> Corrupted:
         """Corrupt one volume.
 
         Args:
@@ -95,24 +132,28 @@ class Artefact(ABC):
             severity: Level, 1 to 5.
             id: The volume's name; with `severity` and `seed` it decides every draw.
             seed: Perturbation seed.
+            spacing: Edges of a voxel along D, H and W in millimetres, where they are known: lengths
+                and angles are then those of the physical volume.
 
         Raises:
-            BenchError: When the level does not exist, or the volume is empty, of another shape or
-                dtype, not finite, or outside [0, 1].
+            BenchError: When the level does not exist, the spacing is not positive, or the volume
+                is empty, of another shape or dtype, black all over, not finite, or outside [0, 1].
             CellError: When what the artefact made has another shape, is not finite, or is constant
                 though the volume was not.
         """
         self.level(severity)
-        _check_input(volume, f"artefact {self.name!r}, volume {id!r}")
+        check_input(volume, f"artefact {self.name!r}, volume {id!r}")
+        _check_spacing(spacing, self.name)
         names = (id, self.name, severity, seed)
         # TorchIO draws from the global generator even where nothing is random.
         with randomness.isolated(*names), torch.no_grad():
-            made = self.apply(volume.clone(), severity, randomness.torch_generator(*names))
-        _check_output(made, volume, f"artefact {self.name!r} at level {severity}, volume {id!r}")
-        outside = (made < 0) | (made > 1)
-        clipped = made.float().clamp(0, 1)
-        # 65535 = 257 * 255: a voxel that was left alone keeps its exact value.
-        rounded = (clipped * _STEPS).round() / _STEPS
+            generator = randomness.torch_generator(*names)
+            if spacing is None:
+                made = self.apply(volume.clone(), severity, generator)
+            else:
+                made = self.apply_spaced(volume.clone(), severity, generator, spacing)
+        check_output(made, volume, f"artefact {self.name!r} at level {severity}, volume {id!r}")
+        rounded, outside = finished(made)
         return Corrupted(volume=rounded, clipped=float(outside.double().mean()))
 
     @abstractmethod
@@ -128,8 +169,58 @@ class Artefact(ABC):
             A floating-point tensor of the same shape; it may leave [0, 1].
         """
 
+    def apply_spaced(
+        self,
+        volume: Tensor,
+        severity: int,
+        generator: Generator,
+        spacing: tuple[float, float, float],  # noqa: ARG002
+    ) -> Tensor:
+        """Return the volume with the fault when its voxels have a known size.
 
-def _check_input(volume: Tensor, what: str) -> None:
+        What acts along the axes alone, or on intensities, does not ask for it.
+
+        Args:
+            volume: As for `apply`.
+            severity: As for `apply`.
+            generator: As for `apply`.
+            spacing: Edges of a voxel along D, H and W in millimetres.
+
+        Returns:
+            As `apply`.
+        """
+        return self.apply(volume, severity, generator)
+
+
+def _check_spacing(spacing: tuple[float, float, float] | None, name: str) -> None:
+    if spacing is None:
+        return
+    if len(spacing) != 3 or not all(math.isfinite(edge) and edge > 0 for edge in spacing):
+        raise BenchError(
+            f"artefact {name!r}: the spacing {spacing!r} is no triple of positive millimetres. "
+            "Give the edges of a voxel along D, H and W, such as (3.0, 1.0, 1.0)."
+        )
+
+
+def finished(made: Tensor) -> tuple[Tensor, Tensor]:
+    """Clip to [0, 1] and round to uint16's steps.
+
+    Returns:
+        The volumes in float32, and which voxels were clipped: those that had left [0, 1] by more
+        than the rounding would take away.
+    """
+    made = made.float()
+    half = 0.5 / STEPS
+    # 65535 = 257 * 255: a voxel that was left alone keeps its exact value.
+    return (made.clamp(0, 1) * STEPS).round() / STEPS, (made < -half) | (made > 1 + half)
+
+
+def check_input(volume: Tensor, what: str) -> None:
+    """Refuse a volume that no artefact can work on; `what` begins the message.
+
+    Raises:
+        BenchError: See `Artefact.__call__`.
+    """
     if volume.ndim != 4 or volume.numel() == 0:
         raise BenchError(
             f"{what}: shape {tuple(volume.shape)}; expected (C, D, H, W) with at least one voxel."
@@ -142,13 +233,23 @@ def _check_input(volume: Tensor, what: str) -> None:
     if not bool(torch.isfinite(volume).all()):
         raise BenchError(f"{what}: intensities are NaN or infinite; expected numbers in [0, 1].")
     low, high = float(volume.min()), float(volume.max())
+    if low == high == 0:
+        raise BenchError(
+            f"{what}: the volume is empty, every voxel is 0 and nothing can be corrupted. Take it "
+            "out of the split."
+        )
     if low < 0 or high > 1:
         raise BenchError(
             f"{what}: intensities in [{low:g}, {high:g}]; expected [0, 1]: divide uint8 by 255."
         )
 
 
-def _check_output(made: Tensor, volume: Tensor, what: str) -> None:
+def check_output(made: Tensor, volume: Tensor, what: str) -> None:
+    """Refuse what is no corrupted volume; `what` begins the message.
+
+    Raises:
+        CellError: See `Artefact.__call__`.
+    """
     if made.shape != volume.shape or not made.is_floating_point():
         raise CellError(
             f"{what}: returned {made.dtype} of shape {tuple(made.shape)}; expected floating point "

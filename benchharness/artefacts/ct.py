@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
+from benchharness.artefacts import drawing, tomography
 from benchharness.artefacts.base import Artefact, Level
 
 if TYPE_CHECKING:
@@ -43,3 +46,50 @@ class PoissonNoise(Artefact):
         """Count photons in every voxel."""
         photons = self.levels[severity - 1].photons
         return torch.poisson(volume * photons, generator=generator) / photons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreakLevel(Level):
+    """Views of a slice."""
+
+    views: float
+    """Fraction of the views of a full scan that were taken."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Streaks(Artefact):
+    """A scan of few views."""
+
+    name = "streaks"
+    version = 1
+    group = "ct"
+    source = "own: filtered back-projection of few parallel views (Kak and Slaney, 1988, ch. 3)"
+    unit = "fraction of the views of a full scan, exponent on 28 / grid"
+    summary = "Slices were reconstructed from too few views: streaks run through them."
+    plausible = frozenset({"ct", "phantom"})
+    levels: ClassVar[tuple[StreakLevel, ...]] = (
+        StreakLevel(views=0.46, narrowing=0.5),
+        StreakLevel(views=0.35, narrowing=0.5),
+        StreakLevel(views=0.25, narrowing=0.6),
+        StreakLevel(views=0.18, narrowing=0.5),
+        StreakLevel(views=0.12, narrowing=0.75),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Add what reconstructions from few and from all views differ by, slice by slice over D.
+
+        The difference alone is added, so that what a reconstruction on so coarse a grid blurs
+        anyway does not count as a fault.
+        """
+        level = self.levels[severity - 1]
+        size = max(volume.shape[2:])
+        full = max(2, math.ceil(math.pi / 2 * size))
+        taken = max(1, round(drawing.narrowed(level.views, size, level.narrowing) * full))
+        first = drawing.integer(generator, 0, full - 1)
+        chosen = (first + np.floor(np.arange(taken) * full / taken).astype(int)) % full
+        weights = np.full(full, -1.0)
+        weights[chosen] += full / taken
+        slices = volume.double().numpy()
+        made = [tomography.reconstruct(channel, weights) for channel in slices]
+        return volume + torch.from_numpy(np.stack(made)).float()

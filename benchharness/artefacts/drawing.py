@@ -31,6 +31,18 @@ def integer(generator: Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
+def run(generator: Generator, box: slice, share: float) -> slice:
+    """Draw a part of a box along one axis: at least a voxel long, anywhere inside.
+
+    The place is drawn as a fraction of the room there is, so that one generator means the same
+    place on any grid.
+    """
+    length = box.stop - box.start
+    extent = max(1, round(share * length))
+    start = box.start + int(float(uniform(generator, 0, 1)) * (length - extent + 1))
+    return slice(start, start + extent)
+
+
 def wide_axis(generator: Generator, volume: Tensor) -> int:
     """Draw one of the spatial axes, 0 to 2, that are longer than one voxel."""
     wide = [axis for axis in range(3) if volume.shape[axis + 1] > 1] or [2]
@@ -54,3 +66,20 @@ def foreground_box(volume: Tensor) -> tuple[slice, slice, slice]:
     first, last = places.amin(dim=0).tolist(), places.amax(dim=0).tolist()
     depth, height, width = (slice(a, b + 1) for a, b in zip(first, last, strict=True))
     return depth, height, width
+
+
+def narrowed(extent: float, size: int, narrowing: float) -> float:
+    """An extent over the field of view, narrowed where the grid is finer than 28 voxels.
+
+    Anatomy fills the same part of the field of view on any grid, but voxel noise fills all of
+    k-space: on a finer grid one and the same fraction of the field of view takes more of the noise
+    away. A mild level acts on the noise alone and needs a narrowing near 1, a severe one acts on
+    anatomy and needs one near 0. The values are found by making a level's mean SSIM the same at 28
+    and at 64 voxels.
+
+    Args:
+        extent: Fraction of the field of view.
+        size: Voxels along the axis.
+        narrowing: Exponent, 0 to 1.
+    """
+    return float(extent * min(1.0, 28 / size) ** narrowing)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import transformed
-from benchharness.artefacts.base import Artefact, Level
+from benchharness.artefacts._torchio import UNIT, Spacing, resampled, transformed
+from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-ANY = frozenset({"mri", "phantom", "ct", "electron microscopy"})
-"""Every modality with grey levels; a shape mask has none to disturb."""
-
-EVERYWHERE = ANY | {"shape"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +31,7 @@ class GaussianNoise(Artefact):
     source = "torchio.Noise"
     unit = "standard deviation in fractions of the intensity range"
     summary = "Independent normal noise is added to every voxel."
-    plausible = ANY
+    plausible = GREY
     levels: ClassVar[tuple[NoiseLevel, ...]] = (
         NoiseLevel(std=0.04),
         NoiseLevel(std=0.07),
@@ -70,7 +66,7 @@ class Contrast(Artefact):
     source = "linear map about the mean (Hendrycks and Dietterich, ICLR 2019)"
     unit = "factor on the distance from the mean intensity"
     summary = "Intensities move towards their mean, as under too wide a window."
-    plausible = ANY
+    plausible = GREY
     levels: ClassVar[tuple[ContrastLevel, ...]] = (
         ContrastLevel(factor=0.65),
         ContrastLevel(factor=0.52),
@@ -97,7 +93,7 @@ class OcclusionCube(Artefact):
     """An implant, a burnt-in label or a detector's defect."""
 
     name = "occlusion_cube"
-    version = 1
+    version = 2
     group = "general"
     source = "cutout (DeVries and Taylor, arXiv 1708.04552) in three dimensions"
     unit = "edge in fractions of the foreground's box"
@@ -114,11 +110,201 @@ class OcclusionCube(Artefact):
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Blacken a cuboid that lies inside the foreground's box."""
         side = self.levels[severity - 1].side
-        places = []
-        for box in drawing.foreground_box(volume):
-            length = box.stop - box.start
-            edge = max(1, round(side * length))
-            start = box.start + drawing.integer(generator, 0, length - edge)
-            places.append(slice(start, start + edge))
-        volume[:, places[0], places[1], places[2]] = 0.0
+        depth, height, width = (
+            drawing.run(generator, box, side) for box in drawing.foreground_box(volume)
+        )
+        volume[:, depth, height, width] = 0.0
+        return volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlurLevel(Level):
+    """A wide point-spread function."""
+
+    std: float
+    """Standard deviation of the Gaussian as a fraction of the field of view, at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Blur(Artefact):
+    """A system that does not resolve."""
+
+    name = "blur"
+    version = 1
+    group = "general"
+    source = "torchio.Blur"
+    unit = "standard deviation in fractions of the field of view, exponent on 28 / grid"
+    summary = "A Gaussian point-spread function smears the volume."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[BlurLevel, ...]] = (
+        BlurLevel(std=0.5 / 28, narrowing=1.0),
+        BlurLevel(std=0.7 / 28, narrowing=0.9),
+        BlurLevel(std=1.2 / 28, narrowing=0.4),
+        BlurLevel(std=2.0 / 28, narrowing=0.0),
+        BlurLevel(std=3.0 / 28, narrowing=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Convolve with a Gaussian that is as wide along every axis, in parts of its length."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self,
+        volume: Tensor,
+        severity: int,
+        generator: Generator,  # noqa: ARG002
+        spacing: Spacing,
+    ) -> Tensor:
+        """Convolve; on a physical volume the Gaussian is round, as wide as for its longest axis."""
+        import torchio
+
+        level = self.levels[severity - 1]
+        depth, height, width = (
+            drawing.narrowed(level.std, n, level.narrowing) * n * edge
+            for n, edge in zip(volume.shape[1:], spacing, strict=True)
+        )
+        if spacing != UNIT:
+            depth = height = width = max(depth, height, width)
+        blur = torchio.Blur(std=(depth, height, width))
+        return transformed(blur, volume, spacing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GammaLevel(Level):
+    """A bent intensity curve."""
+
+    bend: float
+    """Natural logarithm of the exponent, up or down."""
+
+
+class Gamma(Artefact):
+    """A display curve that was applied once too often."""
+
+    name = "gamma"
+    version = 1
+    group = "general"
+    source = "torchio.Gamma"
+    unit = "natural logarithm of the exponent"
+    summary = "Intensities are raised to a power: grey tones turn dark or bright."
+    plausible = GREY
+    levels: ClassVar[tuple[GammaLevel, ...]] = (
+        GammaLevel(bend=0.4),
+        GammaLevel(bend=0.6),
+        GammaLevel(bend=0.8),
+        GammaLevel(bend=1.1),
+        GammaLevel(bend=1.5),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Raise to the power exp(bend) or exp(-bend)."""
+        import torchio
+
+        sign = 2 * drawing.integer(generator, 0, 1) - 1
+        exponent = math.exp(sign * self.levels[severity - 1].bend)
+        return transformed(torchio.Gamma(gamma=exponent), volume)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownsampleLevel(Level):
+    """A coarse acquisition grid."""
+
+    spacing: float
+    """Voxel of the coarse grid as a fraction of the field of view, at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Downsample(Artefact):
+    """A scan at low resolution."""
+
+    name = "downsample"
+    version = 1
+    group = "general"
+    source = "torchio.Resample twice, linear"
+    unit = "voxel in fractions of the field of view, exponent on 28 / grid"
+    summary = "The volume was sampled on a coarser grid and interpolated back."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[DownsampleLevel, ...]] = (
+        DownsampleLevel(spacing=1.1 / 28, narrowing=1.0),
+        DownsampleLevel(spacing=1.6 / 28, narrowing=0.95),
+        DownsampleLevel(spacing=2.5 / 28, narrowing=0.4),
+        DownsampleLevel(spacing=4.0 / 28, narrowing=0.0),
+        DownsampleLevel(spacing=6.0 / 28, narrowing=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
+        """Resample to the coarse grid and back; an axis of one voxel stays as it is."""
+        level = self.levels[severity - 1]
+        spacing = [
+            max(1.0, drawing.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
+            for n in volume.shape[1:]
+        ]
+        return resampled(volume, spacing, "linear")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantiseLevel(Level):
+    """Few grey tones."""
+
+    steps: int
+    """Steps between 0 and 1; one more tones."""
+
+
+class Quantise(Artefact):
+    """An analogue-to-digital converter with too few bits."""
+
+    name = "quantise"
+    version = 1
+    group = "general"
+    source = "rounding to equal steps (posterise)"
+    unit = "steps over the intensity range"
+    summary = "Intensities are rounded to a few grey tones."
+    plausible = GREY
+    levels: ClassVar[tuple[QuantiseLevel, ...]] = (
+        QuantiseLevel(steps=9),
+        QuantiseLevel(steps=6),
+        QuantiseLevel(steps=4),
+        QuantiseLevel(steps=3),
+        QuantiseLevel(steps=2),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
+        """Round to the nearest tone."""
+        steps = self.levels[severity - 1].steps
+        return (volume * steps).round() / steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropoutLevel(Level):
+    """A gap in the stack."""
+
+    extent: float
+    """Thickness of the gap as a fraction of the foreground's box along one axis."""
+
+
+class DropoutSlices(Artefact):
+    """Slices that were lost."""
+
+    name = "dropout_slices"
+    version = 1
+    group = "general"
+    source = "own: neither TorchIO nor MONAI drops slices"
+    unit = "thickness in fractions of the foreground's box"
+    summary = "A run of neighbouring slices inside the foreground is missing and stays black."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[DropoutLevel, ...]] = (
+        DropoutLevel(extent=0.065),
+        DropoutLevel(extent=0.142),
+        DropoutLevel(extent=0.21),
+        DropoutLevel(extent=0.285),
+        DropoutLevel(extent=0.39),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Blacken a run of slices across a drawn axis, inside the foreground's box."""
+        axis = drawing.wide_axis(generator, volume)
+        box = drawing.foreground_box(volume)[axis]
+        gap = drawing.run(generator, box, self.levels[severity - 1].extent)
+        volume.narrow(axis + 1, gap.start, gap.stop - gap.start).zero_()
         return volume

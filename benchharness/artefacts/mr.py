@@ -8,13 +8,14 @@ Programs in Biomedicine 208, 2021); all draws are made here. Levels follow the k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import rigid, transformed
-from benchharness.artefacts.base import Artefact, Level
+from benchharness.artefacts._torchio import UNIT, Spacing, resampled, rigid, transformed
+from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -57,19 +58,32 @@ class Motion(Artefact):
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Fill k-space piece by piece from moved copies; the piece at its centre stays put."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing
+    ) -> Tensor:
+        """Move the physical volume."""
         import torchio
 
+        degrees, translation, times = self.draw(volume, severity, generator, spacing)
+        motion = torchio.Motion(
+            degrees=degrees, translation=translation, times=times, image_interpolation="linear"
+        )
+        return transformed(motion, volume, spacing)
+
+    def draw(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing = UNIT
+    ) -> tuple[Any, Any, Any]:
+        """Draw rotations in degrees and shifts in the spacing's unit, (moves, 3) each, and times.
+
+        The times, (moves,), run from 0 to 1.
+        """
         level = self.levels[severity - 1]
         degrees = drawing.signed(generator, level.rotation, level.moves, 3)
         shifts = drawing.signed(generator, level.translation, level.moves, 3)
-        rotations, translations = rigid(volume, degrees, shifts)
-        motion = torchio.Motion(
-            degrees=rotations,
-            translation=translations,
-            times=self._times(generator, level, volume.shape[3]).numpy(),
-            image_interpolation="linear",
-        )
-        return transformed(motion, volume)
+        rotations, translations = rigid(volume, degrees, shifts, spacing)
+        return rotations, translations, self._times(generator, level, volume.shape[3]).numpy()
 
     @staticmethod
     def _times(generator: Generator, level: MotionLevel, size: int) -> Tensor:
@@ -119,8 +133,7 @@ class Ghosting(Artefact):
         """Scale every n-th plane across a drawn axis; the central plane is restored."""
         import torchio
 
-        axis = drawing.wide_axis(generator, volume)
-        number = self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
+        axis, number = self.draw(volume, generator)
         ghosting = torchio.Ghosting(
             num_ghosts=number,
             axis=axis,
@@ -128,6 +141,11 @@ class Ghosting(Artefact):
             restore=None,
         )
         return transformed(ghosting, volume)
+
+    def draw(self, volume: Tensor, generator: Generator) -> tuple[int, int]:
+        """Draw the axis and the number of ghosts."""
+        axis = drawing.wide_axis(generator, volume)
+        return axis, self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,19 +184,201 @@ class BiasField(Artefact):
         """
         import torchio
 
+        coefficients = self.draw(volume, severity, generator)
+        order = self.levels[severity - 1].order
+        field = torchio.BiasField(coefficients=coefficients.tolist(), order=order)
+        return transformed(field, volume)
+
+    def draw(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Draw the coefficients of the monomials, in the order of `powers`, in float64."""
         level = self.levels[severity - 1]
-        powers = _powers(level.order)
-        drawn = drawing.uniform(generator, -1, 1, len(powers))
+        monomials = powers(level.order)
+        drawn = drawing.uniform(generator, -1, 1, len(monomials))
         drawn[0] = 0
-        mean, covariance = _moments(powers, tuple(volume.shape[1:]))
+        mean, covariance = _moments(level.order, tuple(volume.shape[1:]))
         spread = torch.sqrt(drawn @ covariance @ drawn)
         coefficients = drawn * (level.spread / spread)
         coefficients[0] = -(coefficients @ mean)
-        field = torchio.BiasField(coefficients=coefficients.tolist(), order=level.order)
-        return transformed(field, volume)
+        return coefficients
 
 
-def _powers(order: int) -> list[tuple[int, int, int]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeLevel(Level):
+    """A single point of k-space that shines."""
+
+    amplitude: float
+    """Of the stripes, as a fraction of the intensity range."""
+
+
+class Spike(Artefact):
+    """A spark in the receiver: stripes over the whole volume."""
+
+    name = "spike"
+    version = 1
+    group = "mr"
+    source = "torchio.Spike"
+    unit = "amplitude in fractions of the intensity range"
+    summary = "A spark while k-space is read lays stripes over the volume (herringbone)."
+    plausible = MRI
+    levels: ClassVar[tuple[SpikeLevel, ...]] = (
+        SpikeLevel(amplitude=0.04),
+        SpikeLevel(amplitude=0.08),
+        SpikeLevel(amplitude=0.13),
+        SpikeLevel(amplitude=0.18),
+        SpikeLevel(amplitude=0.27),
+    )
+    cycles: ClassVar[tuple[int, int]] = (2, 10)
+    """Of the stripes along each axis, per field of view: what a grid of 28 voxels can show."""
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Add stripes of a drawn frequency.
+
+        TorchIO scales a spike with the largest magnitude in k-space, which for intensities in
+        [0, 1] is the sum of all voxels: the factor handed over undoes that.
+        """
+        import torchio
+
+        level = self.levels[severity - 1]
+        position = self.draw(volume, generator)[None]
+        made = []
+        for channel in volume:
+            peak = float(channel.double().sum())
+            ratio = level.amplitude * channel.numel() / peak if peak else 0.0
+            spike = torchio.Spike(spikes_positions=position.numpy(), intensity=ratio)
+            made.append(transformed(spike, channel[None]))
+        return torch.cat(made)
+
+    def draw(self, volume: Tensor, generator: Generator) -> Tensor:
+        """Draw a place in k-space, (3,), as fractions of its axes, in float64."""
+        grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
+        low, high = self.cycles
+        cycles = torch.floor(drawing.uniform(generator, low, high + 1, 3))
+        sign = torch.randint(0, 2, (3,), generator=generator, dtype=torch.float64) * 2 - 1
+        reach = torch.div(grid - 1, 2, rounding_mode="floor")
+        index = torch.div(grid, 2, rounding_mode="floor") + sign * torch.minimum(cycles, reach)
+        return (index + 0.5) / grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RicianLevel(Level):
+    """Noise of both receiver channels."""
+
+    std: float
+    """Standard deviation in each channel as a fraction of the intensity range."""
+
+
+class RicianNoise(Artefact):
+    """Noise of a magnitude image."""
+
+    name = "rician_noise"
+    version = 1
+    group = "mr"
+    source = "monai.transforms.RandRicianNoise (Gudbjartsson and Patz, MRM 34, 1995)"
+    unit = "standard deviation in fractions of the intensity range"
+    summary = "The magnitude of a noisy complex signal: noise that brightens what is dark."
+    plausible = MRI
+    levels: ClassVar[tuple[RicianLevel, ...]] = (
+        RicianLevel(std=0.04),
+        RicianLevel(std=0.07),
+        RicianLevel(std=0.10),
+        RicianLevel(std=0.14),
+        RicianLevel(std=0.20),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Add complex noise from a seed of the generator's and take the magnitude."""
+        from monai.transforms.intensity.array import RandRicianNoise
+
+        noise = RandRicianNoise(prob=1.0, std=self.levels[severity - 1].std, sample_std=False)
+        noise.set_random_state(seed=drawing.integer(generator, 0, 2**31 - 1))
+        return _plain(noise(volume.numpy()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GibbsLevel(Level):
+    """The part of k-space that was read."""
+
+    cycles: float
+    """Radius in k-space, in cycles per field of view at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`: 1 keeps the fraction of k-space instead."""
+
+
+class GibbsRinging(Artefact):
+    """k-space that ends too early."""
+
+    name = "gibbs_ringing"
+    version = 1
+    group = "mr"
+    source = "monai.transforms.GibbsNoise"
+    unit = "radius of k-space in cycles per field of view, exponent on 28 / grid"
+    summary = "High frequencies were never read: edges ring."
+    plausible = MRI
+    levels: ClassVar[tuple[GibbsLevel, ...]] = (
+        GibbsLevel(cycles=14.0, narrowing=1.0),
+        GibbsLevel(cycles=11.0, narrowing=0.85),
+        GibbsLevel(cycles=8.0, narrowing=0.6),
+        GibbsLevel(cycles=5.0, narrowing=0.2),
+        GibbsLevel(cycles=3.0, narrowing=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
+        """Cut k-space outside a sphere."""
+        from monai.transforms.intensity.array import GibbsNoise
+
+        level = self.levels[severity - 1]
+        size = max(volume.shape[1:])
+        radius = level.cycles / drawing.narrowed(1.0, size, level.narrowing)
+        # MONAI counts the radius in parts of the corner's distance in k-space.
+        alpha = 1 - radius / (size * 2**0.5 / 2)
+        made = GibbsNoise(alpha=min(max(alpha, 0.0), 1.0))(volume.numpy())
+        return _plain(made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnisotropyLevel(Level):
+    """Distance of the slices."""
+
+    thickness: float
+    """Distance between slices as a fraction of the field of view, at 28 voxels."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Anisotropy(Artefact):
+    """A scan of few slices."""
+
+    name = "anisotropy"
+    version = 1
+    group = "mr"
+    source = "torchio.Resample twice, as torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
+    unit = "distance of slices in fractions of the field of view, exponent on 28 / grid"
+    summary = "Along one axis slices lie far apart and what is between them is interpolated."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[AnisotropyLevel, ...]] = (
+        AnisotropyLevel(thickness=1.3 / 28, narrowing=1.0),
+        AnisotropyLevel(thickness=2.0 / 28, narrowing=0.8),
+        AnisotropyLevel(thickness=3.0 / 28, narrowing=0.6),
+        AnisotropyLevel(thickness=5.0 / 28, narrowing=0.2),
+        AnisotropyLevel(thickness=8.0 / 28, narrowing=0.18),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Take single slices across a drawn axis and interpolate linearly between them."""
+        level = self.levels[severity - 1]
+        axis = drawing.wide_axis(generator, volume)
+        size = volume.shape[axis + 1]
+        spacing = [1.0, 1.0, 1.0]
+        spacing[axis] = max(1.0, drawing.narrowed(level.thickness, size, level.narrowing) * size)
+        return resampled(volume, spacing, "nearest")
+
+
+def _plain(made: Any) -> Tensor:
+    """What a MONAI transform gave, without its metadata."""
+    return torch.as_tensor(made).as_subclass(torch.Tensor)
+
+
+def powers(order: int) -> list[tuple[int, int, int]]:
     """Exponents of the monomials in the order of `torchio.BiasField`'s coefficients."""
     return [
         (x, y, z)
@@ -188,12 +388,14 @@ def _powers(order: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _moments(powers: list[tuple[int, int, int]], grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=64)
+def _moments(order: int, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Means and covariances of the monomials over a grid scaled to [-1, 1], in float64.
 
     A monomial is a product over the axes, so its mean is the product of one-dimensional means.
     """
-    top = 2 * max(max(power) for power in powers)
+    monomials = powers(order)
+    top = 2 * order
     raw = []
     for size in grid:
         places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
@@ -206,7 +408,7 @@ def _moments(powers: list[tuple[int, int, int]], grid: tuple[int, ...]) -> tuple
             product *= moments[a + b]
         return product
 
-    mean = torch.tensor([mean_of(power) for power in powers], dtype=torch.float64)
-    second = [[mean_of(one, other) for other in powers] for one in powers]
+    mean = torch.tensor([mean_of(power) for power in monomials], dtype=torch.float64)
+    second = [[mean_of(one, other) for other in monomials] for one in monomials]
     covariance = torch.tensor(second, dtype=torch.float64) - torch.outer(mean, mean)
     return mean, covariance

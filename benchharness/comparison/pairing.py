@@ -323,7 +323,7 @@ def _at(
         found = _paired(place, base, new, (first, second), pairs, suspects)
         if isinstance(found, Gap):
             gaps.append(found)
-        else:
+        elif found is not None:
             cells.append(found)
     for variant in left:
         reason = "; ".join(filter(None, [_lacking(base, place, of_base[variant]), "not in NEW"]))
@@ -339,10 +339,13 @@ def _paired(
     variants: tuple[_Variant, _Variant],
     records: tuple[dict[Seed, Record], dict[Seed, Record]],
     suspects: Mapping[str, str],
-) -> PairedCell | Gap:
+) -> PairedCell | Gap | None:
+    """Bring two sides together; None where the perturbation does not apply to the dataset."""
     differences = [d for d in variants[0].differences(variants[1]) if not d.startswith("volumes ")]
     if differences:
         return Gap(place=place, kind="refused", reason=", ".join(differences))
+    if all(record.inapplicable for own in records for record in own.values()):
+        return None
     lacking = [
         f"{side.name}: {reason}"
         for side, own in zip((base, new), records, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +18,7 @@ from benchharness.records import write_atomically
 from benchharness.report import (
     certificates,
     clinical,
+    corruptions,
     layout,
     needed,
     origins,
@@ -103,8 +105,13 @@ def _files(findings: Findings) -> dict[str, bytes]:
         "summary.csv": clinical.with_columns(findings).to_csv(index=False).encode(),
         "summary.tex": _latex(sections).encode(),
     }
+    harm = corruptions.frame(findings)
+    if len(harm):
+        files["corruption.csv"] = harm.to_csv(index=False).encode()
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
+    for picture in (picture for section in sections for picture in section.pictures):
+        files[f"{picture.name}.png"] = picture.png
     return files
 
 
@@ -181,6 +188,8 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
             )
         )
     sections += [_dataset(findings, dataset) for dataset in findings.datasets]
+    if any(row.record.cell.perturbation.kind == "artefact" for row in findings.rows):
+        sections.append(_artefacts())
     if checks := certificates.certificates(findings):
         sections.append(Section(title="Certificates", tables=checks))
     sections.append(Section(title="Model cost", tables=(tables.cost(findings),)))
@@ -188,6 +197,19 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
         sections.append(Section(title="Failed cells", tables=(tables.failed(findings),)))
     sections.append(Section(title="Provenance", tables=origins.provenance(findings)))
     return tuple(sections)
+
+
+def _artefacts() -> Section:
+    """What the artefacts look like: a sheet that `python -m benchharness.gallery` draws."""
+    path = resources.files("benchharness.report") / "assets" / "artefacts.png"
+    sheet = page.Picture(
+        name="artefacts",
+        title="Every artefact at five levels",
+        caption="The middle slice of one phantom, clean and under every built-in artefact at five "
+        "levels.",
+        png=path.read_bytes(),
+    )
+    return Section(title="Artefacts", pictures=(sheet,))
 
 
 def _dataset(findings: Findings, dataset: str) -> Section:
@@ -204,6 +226,9 @@ def _dataset(findings: Findings, dataset: str) -> Section:
             found.append(needed.table(findings, dataset, family))
         found.append(tables.by_severity(findings, dataset, family, "accuracy"))
         found.append(tables.by_severity(findings, dataset, family, "auc"))
+    if corruptions.harms(findings, dataset):
+        lead.append(corruptions.summary(findings, dataset))
+        found.append(corruptions.by_artefact(findings, dataset))
     found += [clinical.calibration(findings, dataset), clinical.sensitivity(findings, dataset)]
     key = next(row.record.cell.dataset for row in findings.of(dataset))
     subset = "a subset: every number below is of these alone" if key.count < key.total else "all"
@@ -224,6 +249,7 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
+        parts += [f"![{p.title}]({p.name}.png)" for p in section.pictures]
     return "\n\n".join(parts) + "\n"
 
 

@@ -54,6 +54,8 @@ class Score:
     """Why there is no value; empty where there is one."""
     suspect: str = ""
     """Why the number must not be trusted; empty where it may be."""
+    remark: str = ""
+    """What else a reader has to know of the number, such as what a mean leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +67,7 @@ class Row:
     dataset: str
     perturbation: str
     predictions: Predictions | None
-    """None when the cell failed."""
+    """None when the cell failed or its perturbation does not apply."""
     doubts: tuple[str, ...] = ()
     """Failed matrix checks in words."""
 
@@ -91,6 +93,12 @@ class Row:
     def condition(self) -> str:
         """Perturbation and severity in words: `clean`, `pgd 8/255`, `motion level 3`."""
         return f"{self.perturbation} {format_severity(self.record.cell.perturbation)}".strip()
+
+    @property
+    def plausible(self) -> bool | None:
+        """Whether the dataset's acquisition can produce the artefact; None where nobody knows."""
+        found = self.record.facts.get("plausible")
+        return found if isinstance(found, bool) else None
 
     @property
     def suspicion(self) -> str:
@@ -225,6 +233,8 @@ class Findings:
             "parameters": cost.parameters if cost else None,
             "flops": cost.flops if cost else None,
             "latency_ms": cost.latency_ms if cost else None,
+            "plausible": row.plausible,
+            "not_applicable": row.record.inapplicable or None,
             "suspect": bool(row.suspicion),
             "suspect_reason": row.suspicion or None,
             "status": row.record.status,
@@ -259,7 +269,7 @@ def collect(directory: Path) -> Findings:
     models, datasets, perturbations = (
         label(records) for label in (_model_labels, _dataset_labels, _perturbation_labels)
     )
-    predictions = {r.identity: store.predictions(r) for r in records if r.status == "ok"}
+    predictions = {r.identity: store.predictions(r) for r in records if r.predictions is not None}
     checks = matrix_checks.matrix_checks(records, predictions)
     doubts = matrix_checks.suspicions(checks)
     rows = [
@@ -283,6 +293,8 @@ def collect(directory: Path) -> Findings:
 
 def _score(row: Row, metric: Metric) -> Score:
     suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
+    if row.record.inapplicable:
+        return Score(gap=row.record.inapplicable)
     if row.predictions is None:
         return Score(gap=f"failed: {row.record.error}")
     labels, logits = row.predictions.labels, row.predictions.logits

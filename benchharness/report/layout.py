@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from benchharness.records import NOT_APPLICABLE
 from benchharness.report.collect import Score
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Line:
 def number(score: Score) -> str:
     """Write a score: `0.842 [0.77, 0.90]`, `0.842` without an interval, a dash without a value."""
     if score.value is None:
-        return DASH
+        return "n/a" if score.gap.startswith(NOT_APPLICABLE) else DASH
     if score.low is None or score.high is None:
         return f"{score.value:.3f}"
     return f"{score.value:.3f} [{score.low:.2f}, {score.high:.2f}]"
@@ -102,7 +103,8 @@ def score_table(
     def entry(line: Line, found: Score | float | None) -> Entry:
         if not isinstance(found, Score):
             return Entry(text=DASH if found is None else f"{found:,.2f}", order=found)
-        marks = signs.setdefault(found.gap, _letter(len(signs))) if found.gap else ""
+        said = found.gap or found.remark
+        marks = signs.setdefault(said, _letter(len(signs))) if said else ""
         if found.suspect:
             marks += SUSPECT
             suspicions[f"Suspect, not ranked: {', '.join(line.names)}: {found.suspect}."] = None

@@ -163,7 +163,10 @@ def curves(findings: Findings, dataset: str, family: str, metric: Metric) -> Plo
             for part in (*scores.each_seed(subject), subject):
                 known = _curve(findings, part, own, metric, worst=panel is None)
                 _line(axes, findings, model, known, faint=part is not subject)
-        axes.set_title("Worst case, enveloped" if panel is None else panel)
+        title = "Worst case, enveloped"
+        if panel is not None:
+            title = scores.marked(panel, plausible=own[0].plausible)
+        axes.set_title(title)
         _severity_axis(axes, own)
 
     return _render(

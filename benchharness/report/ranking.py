@@ -63,7 +63,8 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
             ranked[subject.label] = rows
     if not ranked:
         return {}
-    if len(wanted) == 1 and patients(next(iter(ranked.values()))) is None:
+    single = all(len(rows) == 1 for rows in ranked.values())
+    if single and patients(next(iter(ranked.values()))) is None:
         correct = [rows[0].correct for rows in ranked.values()]
         found = statistics.indistinguishable_groups(
             np.stack([verdicts for verdicts in correct if verdicts is not None]), _ALPHA

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchharness import clusters
 from benchharness.cells import format_severity
+from benchharness.records import NOT_APPLICABLE
 from benchharness.report.collect import CLEAN, Score, patients
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class Condition:
     attack: bool
     severity: float | None
     severity_text: str
+    plausible: bool | None = None
+    """Of an artefact, whether the dataset's acquisition can produce it; None where unknown."""
+    inapplicable: bool = False
+    """Whether it changes no voxel of the dataset."""
 
 
 UNPERTURBED = Condition(
@@ -76,6 +81,8 @@ UNPERTURBED = Condition(
 
 def conditions(findings: Findings, dataset: str, family: str) -> tuple[Condition, ...]:
     """What some model of a dataset met of a family, by perturbation and severity."""
+    rows = [row for row in findings.of(dataset) if row.family == family]
+    plausible = {row.perturbation: row.plausible for row in rows if row.plausible is not None}
     found = {
         Condition(
             label=row.condition,
@@ -83,11 +90,17 @@ def conditions(findings: Findings, dataset: str, family: str) -> tuple[Condition
             attack=row.record.cell.perturbation.kind == "attack",
             severity=row.severity,
             severity_text=format_severity(row.record.cell.perturbation),
+            plausible=plausible.get(row.perturbation),
+            inapplicable=bool(row.record.inapplicable),
         )
-        for row in findings.of(dataset)
-        if row.family == family
+        for row in rows
     }
     return tuple(sorted(found, key=lambda c: (c.perturbation, c.severity is None, c.severity or 0)))
+
+
+def marked(name: str, *, plausible: bool | None) -> str:
+    """An artefact's name, with a mark where the dataset's acquisition cannot produce it."""
+    return f"{name} (stress test)" if plausible is False else name
 
 
 def by_perturbation(conditions: Iterable[Condition]) -> dict[str, tuple[Condition, ...]]:
@@ -207,7 +220,14 @@ def over_datasets(findings: Findings, model: str, family: str, metric: Metric) -
 def gather(
     findings: Findings, subject: Subject, seed: int | None, wanted: Sequence[Condition]
 ) -> list[Row] | Score:
-    """The rows of all conditions, or a gap that names those that are missing or failed."""
+    """The rows of all conditions, or a gap that names those that are missing or failed.
+
+    What does not apply to the dataset is left out, for every model alike.
+    """
+    if wanted and all(condition.inapplicable for condition in wanted):
+        names = dict.fromkeys(condition.perturbation for condition in wanted)
+        return Score(gap=f"{NOT_APPLICABLE}: {', '.join(names)} changes no voxel here")
+    wanted = [condition for condition in wanted if not condition.inapplicable]
     rows = [findings.find(subject.dataset, subject.model, seed, c.label) for c in wanted]
     ready = [row for row in rows if row is not None and row.predictions is not None]
     if len(ready) == len(wanted):
@@ -236,6 +256,9 @@ def _over_seeds(subject: Subject, of: Callable[[int | None], Score]) -> Score:
 
 def _plain_mean(named: Sequence[tuple[str, Score]]) -> Score:
     gaps = [f"{name}: {score.gap}" for name, score in named if score.value is None]
+    reasons = {score.gap for _, score in named if score.value is None}
+    if len(gaps) == len(named) and len(reasons) == 1:
+        return Score(gap=reasons.pop())
     if gaps:
         return Score(gap="; ".join(gaps))
     suspicions = [f"{name}: {score.suspect}" for name, score in named if score.suspect]

@@ -62,7 +62,9 @@ def _overview_columns(
     if len(groups) > FEW:
         return [(f"{findings.title(family)} (mean)", conditions)]
     return [
-        (own[-1].label, own[-1:]) if own[-1].attack else (f"{name} (mean)", own)
+        (own[-1].label, own[-1:])
+        if own[-1].attack
+        else (f"{scores.marked(name, plausible=own[0].plausible)} (mean)", own)
         for name, own in groups.items()
     ]
 
@@ -90,8 +92,9 @@ def average(findings: Findings) -> Table:
         ("Model", "Params (M)", *headings),
         lines,
         caption=f"Unweighted means over {', '.join(datasets)}, a family over those of them on "
-        "which it was run; over all its perturbations and severities, and over training seeds "
-        "where there are several. No interval: the datasets are no sample of a population.",
+        "which it was run; over all its perturbations and severities, stress tests included, and "
+        "over training seeds where there are several. No interval: the datasets are no sample of a "
+        "population.",
     )
 
 
@@ -159,13 +162,13 @@ def by_severity(findings: Findings, dataset: str, family: str, metric: Metric) -
                 for text in grid
             )
             mean = scores.mean(findings, subject, own, metric)
-            lines.append(Line(names=(subject.label, name), fields=(*cells, mean)))
-        if len(groups) > 1:
-            mean = scores.mean(findings, subject, conditions, metric)
-            blanks = (None,) * len(grid)
-            lines.append(
-                Line(names=(subject.label, f"all {findings.title(family)}"), fields=(*blanks, mean))
-            )
+            shown = scores.marked(name, plausible=own[0].plausible)
+            lines.append(Line(names=(subject.label, shown), fields=(*cells, mean)))
+        blanks = (None,) * len(grid)
+        for heading, members in _means(conditions):
+            mean = scores.mean(findings, subject, members, metric)
+            title = f"{heading} {findings.title(family)}"
+            lines.append(Line(names=(subject.label, title), fields=(*blanks, mean)))
     return score_table(
         f"{METRICS[metric]} under {findings.title(family)} on {dataset}",
         ("Model", "Perturbation", *grid, "Mean"),
@@ -173,6 +176,17 @@ def by_severity(findings: Findings, dataset: str, family: str, metric: Metric) -
         caption="As run. Means are over the severities shown; their intervals resample the volumes "
         f"once for all cells. {_INTERVALS}",
     )
+
+
+def _means(conditions: Sequence[Condition]) -> list[tuple[str, Sequence[Condition]]]:
+    """What a family's mean is over: all of it and, where that is less, what is plausible."""
+    if len(scores.by_perturbation(conditions)) < 2:
+        return []
+    plausible = [condition for condition in conditions if condition.plausible]
+    found: list[tuple[str, Sequence[Condition]]] = [("all", conditions)]
+    if 0 < len(plausible) < len(conditions):
+        found.append(("plausible", plausible))
+    return found
 
 
 def _grid(conditions: Iterable[Condition]) -> dict[str, float | None]:

@@ -5,24 +5,17 @@ import pytest
 import torch
 import torchio
 
-from benchharness.artefacts import LEVELS, Artefact, Corrupted, Level, drawing, mr
+from benchharness import artefacts, registry
+from benchharness.artefacts import LEVELS, Artefact, Corrupted, Level, drawing, mr, tomography
 from benchharness.artefacts._torchio import transformed
-from benchharness.artefacts.ct import PoissonNoise
-from benchharness.artefacts.general import Contrast, GaussianNoise, OcclusionCube
-from benchharness.artefacts.mr import BiasField, Ghosting, Motion
+from benchharness.artefacts.general import Contrast, Gamma
+from benchharness.artefacts.mr import BiasField, Ghosting, Spike
 from benchharness.artefacts.similarity import ssim
 from benchharness.datasets import phantom
 from benchharness.errors import BenchError, CellError
 
-SUITE = [
-    Motion(),
-    Ghosting(),
-    BiasField(),
-    PoissonNoise(),
-    GaussianNoise(),
-    Contrast(),
-    OcclusionCube(),
-]
+SUITE = [artefacts.build(name) for name in registry.BUILT_IN["artefacts"]]
+DRAWS_NOTHING = {"contrast", "blur", "gibbs_ringing", "downsample", "quantise"}
 EVERY = pytest.mark.parametrize("artefact", SUITE, ids=lambda artefact: artefact.name)
 
 
@@ -87,8 +80,10 @@ def test_the_same_names_give_the_same_bits_under_any_number_of_threads(artefact,
 
 @EVERY
 def test_other_names_give_other_draws(artefact, coarse):
-    if isinstance(artefact, Contrast):
+    if artefact.name in DRAWS_NOTHING:
         pytest.skip("draws nothing")
+    if isinstance(artefact, Gamma):
+        pytest.skip("draws one of two directions; see the test of its own")
     first = run(artefact, coarse[0]).volume
     assert not torch.equal(first, run(artefact, coarse[0], id="set/test/1").volume)
     assert not torch.equal(first, run(artefact, coarse[0], seed=1).volume)
@@ -234,7 +229,7 @@ def test_the_bias_field_has_mean_zero_and_the_level_s_spread_in_the_logarithm():
 
 
 def test_the_bias_field_s_exponents_are_in_torchio_s_order():
-    powers = mr._powers(2)
+    powers = mr.powers(2)
     for index, power in enumerate(powers):
         coefficients = [0.0] * len(powers)
         coefficients[index] = 0.5
@@ -275,3 +270,92 @@ def test_the_foreground_s_box_is_tight():
         slice(0, 3),
         slice(0, 4),
     )
+
+
+def test_every_artefact_of_the_registry_is_in_one_group():
+    groups = dict(registry.GROUPS["artefacts"])
+    assert groups.pop("all") == tuple(registry.BUILT_IN["artefacts"])
+    assert sorted(name for members in groups.values() for name in members) == sorted(
+        registry.BUILT_IN["artefacts"]
+    )
+    for artefact in SUITE:
+        assert artefact.name in groups[artefact.group]
+
+
+def test_gamma_goes_both_ways(coarse):
+    x = torch.full((1, 4, 4, 4), 0.5)
+    brighter = [float(run(Gamma(), x, id=str(i)).volume.mean()) > 0.5 for i in range(16)]
+    assert any(brighter)
+    assert not all(brighter)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28, 28), (2, 9, 16, 21), (1, 1, 8, 9)])
+def test_a_spike_is_a_stripe_of_the_level_s_amplitude(shape):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    for severity in LEVELS:
+        level = Spike.levels[severity - 1]
+        made = Spike().apply(x.clone(), severity, torch.Generator().manual_seed(severity))
+        stripes = (made - x).double()
+        # A cosine has half the square of its amplitude as power, or all of it where it is sampled
+        # at its crests alone.
+        power = float(stripes.square().mean()) / level.amplitude**2
+        assert power == pytest.approx(0.5, abs=1e-3) or power == pytest.approx(1, abs=1e-3)
+
+
+def test_reconstruction_from_all_views_gives_the_slices_back():
+    y, x = np.mgrid[-1:1:32j, -1:1:32j]
+    disc = np.exp(-8 * (x**2 + y**2))[None]
+    again = tomography.reconstruct(disc, np.ones(64))
+    assert np.abs(again - disc).max() < 0.05
+    few = tomography.reconstruct(disc, np.where(np.arange(64) % 8 == 0, 8.0, 0.0))
+    assert np.abs(few - again).max() > 0.05
+
+
+def test_anisotropy_leaves_the_planes_it_kept(coarse):
+    # At a whole factor single slices are taken as they are: two thirds of them change, one stays.
+    made = mr.resampled(coarse[0][:, :27], [3.0, 1.0, 1.0], "nearest")
+    same = [bool(torch.equal(a, b)) for a, b in zip(made[0], coarse[0][0, :27], strict=True)]
+    assert sum(same) == 9
+
+
+def test_a_real_spacing_makes_rotations_and_blurs_physical():
+    x = torch.zeros(1, 9, 27, 27)
+    x[:, 4, 13, 13] = 1
+    blurred = run(artefacts.build("blur"), x, 3).volume
+    spaced = artefacts.build("blur")(x, severity=3, id="a", seed=0, spacing=(3.0, 1.0, 1.0)).volume
+    # Voxels are three times as deep as wide: one step in depth is three in the plane.
+    assert float(spaced[0, 5, 13, 13]) == pytest.approx(float(spaced[0, 4, 16, 13]), rel=0.05)
+    assert float(blurred[0, 5, 13, 13]) != pytest.approx(float(blurred[0, 4, 16, 13]), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["motion", "affine"])
+def test_the_unit_spacing_changes_no_bit_and_a_real_one_does(name, coarse):
+    artefact, x = artefacts.build(name), coarse[0]
+    plain = run(artefact, x, 4, "a").volume
+
+    def spaced(*spacing):
+        return artefact(x, severity=4, id="a", seed=0, spacing=spacing).volume
+
+    assert torch.equal(spaced(1.0, 1.0, 1.0), plain)
+    # A field of view twice as large in every direction is the same, but for rounding.
+    assert float((spaced(2.0, 2.0, 2.0) - plain).abs().max()) < 1e-3
+    assert float((spaced(3.0, 1.0, 1.0) - plain).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, 1.0), (1.0, -1.0, 2.0)])
+def test_a_spacing_that_is_none_is_one_line(spacing, coarse):
+    with pytest.raises(BenchError, match=r"the spacing .* is no triple of positive millimetres"):
+        Contrast()(coarse[0], severity=1, id="a", seed=0, spacing=spacing)
+
+
+def test_a_black_volume_is_one_line():
+    with pytest.raises(BenchError, match="volume 'a': the volume is empty, every voxel is 0"):
+        run(Contrast(), torch.zeros(1, 4, 4, 4), id="a")
+
+
+def test_the_suite_s_version_and_who_computes_are_in_the_identity():
+    identity = dict(Contrast().identity(2))
+    assert identity["suite"] == artefacts.SUITE_VERSION
+    assert identity["implementation"] == "cpu"
+    assert identity["factor"] == dict(Contrast().parameters(2))["factor"]
+    assert Contrast().identity(2) != Contrast().identity(2, "torch")

@@ -1,6 +1,8 @@
 """`make bench`: run every benchmark and print what it measured."""
 
-from tests.performance import attack_speed
+from tests.performance import artefact_speed, attack_speed
 
 if __name__ == "__main__":
     attack_speed.main()
+    artefact_speed.main([])
+    artefact_speed.main(["--suite"])

@@ -47,7 +47,10 @@ def test_page_loads_nothing_and_its_links_lead_somewhere(written):
     page = written.html.read_text()
     loads = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
     assert loads
-    assert all(target.startswith(("#", "data:image/svg+xml;base64,")) for target in loads)
+    assert all(
+        target.startswith(("#", "data:image/svg+xml;base64,", "data:image/png;base64,"))
+        for target in loads
+    )
     anchors = {target[1:] for target in loads if target.startswith("#")}
     assert anchors == set(re.findall(r'<section id="([^"]+)"', page))
     assert "prefers-color-scheme: dark" in page

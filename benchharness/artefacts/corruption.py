@@ -1,0 +1,96 @@
+"""A split's volumes → its corrupted volumes, one by one on the CPU or in batches on a device."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from benchharness.artefacts import batched
+from benchharness.artefacts.base import CANONICAL, STEPS, Artefact
+from benchharness.artefacts.cache import CorruptedSet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_LIBRARIES = ("torch", "numpy", "scipy", "torchio", "SimpleITK", "monai")
+_BATCH = 16
+
+
+def implementation(artefact: Artefact, *, fast: bool) -> str:
+    """Who computes an artefact: `torch` where that is asked for and exists, else `cpu`."""
+    return batched.NAME if fast and batched.available(artefact) else CANONICAL
+
+
+def libraries() -> dict[str, str]:
+    """Versions of everything whose update may change the bits of a corrupted volume."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def corrupt(
+    artefact: Artefact,
+    volumes: NDArray[np.uint8],
+    ids: Sequence[str],
+    *,
+    severity: int,
+    seed: int,
+    device: torch.device | str | None = None,
+) -> CorruptedSet:
+    """Corrupt every volume of a split.
+
+    Args:
+        artefact: What is done to them.
+        volumes: Shape (N, C, D, H, W).
+        ids: Their names, N of them.
+        severity: Level, 1 to 5.
+        seed: Perturbation seed.
+        device: None takes the canonical path, one volume at a time on the CPU; else the batched
+            implementation on this device, which must exist.
+
+    Raises:
+        BenchError: As `Artefact.__call__`.
+        CellError: As `Artefact.__call__`.
+    """
+    made = np.empty(volumes.shape, np.uint16)
+    clipped = np.empty(len(ids))
+    for start in range(0, len(ids), _BATCH):
+        part = slice(start, start + _BATCH)
+        clean = torch.from_numpy(np.ascontiguousarray(volumes[part])).float() / 255
+        made[part], clipped[part] = _batch(artefact, clean, ids[part], severity, seed, device)
+    changed = (made != volumes.astype(np.uint16) * (STEPS // 255)).reshape(len(ids), -1).any(axis=1)
+    return CorruptedSet(volumes=made, clipped=clipped, changed=changed)
+
+
+def _batch(
+    artefact: Artefact,
+    clean: torch.Tensor,
+    ids: Sequence[str],
+    severity: int,
+    seed: int,
+    device: torch.device | str | None,
+) -> tuple[NDArray[np.uint16], Any]:
+    if device is not None:
+        corrupted, shares = batched.corrupt(
+            artefact, clean.to(device), severity=severity, ids=ids, seed=seed
+        )
+        return _steps(corrupted.cpu()), shares.cpu().numpy()
+    found = [
+        artefact(volume, severity=severity, id=name, seed=seed)
+        for volume, name in zip(clean, ids, strict=True)
+    ]
+    return _steps(torch.stack([one.volume for one in found])), [one.clipped for one in found]
+
+
+def _steps(volumes: torch.Tensor) -> NDArray[np.uint16]:
+    counted: NDArray[np.uint16] = (volumes.double() * STEPS).round().numpy().astype(np.uint16)
+    return counted

@@ -1,0 +1,118 @@
+"""Faults of position and shape: the subject lies elsewhere, or is not the shape it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from benchharness.artefacts import drawing
+from benchharness.artefacts._torchio import UNIT, Spacing, rigid, transformed
+from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffineLevel(Level):
+    """A rigid movement between the scout and the scan."""
+
+    rotation: float
+    """Largest rotation about each axis, in degrees; the smallest is half of it."""
+    translation: float
+    """Largest shift along each axis, as a fraction of the field of view; smallest: half."""
+    narrowing: float
+    """See `drawing.narrowed`; holds for both."""
+
+
+class Affine(Artefact):
+    """Another position of the subject."""
+
+    name = "affine"
+    version = 1
+    group = "geometric"
+    source = "torchio.Affine, linear interpolation"
+    unit = "degrees, fractions of the field of view, exponent on 28 / grid"
+    summary = "The subject lies a little turned and shifted."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[AffineLevel, ...]] = (
+        AffineLevel(rotation=0.8, translation=0.008, narrowing=1.0),
+        AffineLevel(rotation=1.6, translation=0.016, narrowing=0.7),
+        AffineLevel(rotation=3.5, translation=0.035, narrowing=0.1),
+        AffineLevel(rotation=6.0, translation=0.06, narrowing=0.0),
+        AffineLevel(rotation=9.0, translation=0.09, narrowing=0.0),
+    )
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Turn about the centre and shift; what comes in from outside is as dark as the darkest."""
+        return self.apply_spaced(volume, severity, generator, UNIT)
+
+    def apply_spaced(
+        self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing
+    ) -> Tensor:
+        """Move the physical volume."""
+        import torchio
+
+        level = self.levels[severity - 1]
+        size = max(volume.shape[1:])
+        turn = drawing.narrowed(level.rotation, size, level.narrowing)
+        shift = drawing.narrowed(level.translation, size, level.narrowing)
+        degrees = drawing.signed(generator, turn, 3)
+        shifts = drawing.signed(generator, shift, 3)
+        rotations, translations = rigid(volume, degrees, shifts, spacing)
+        affine = torchio.Affine(
+            scales=(1.0, 1.0, 1.0),
+            degrees=tuple(rotations.tolist()),
+            translation=tuple(translations.tolist()),
+            default_pad_value="minimum",
+        )
+        return transformed(affine, volume, spacing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticLevel(Level):
+    """A smooth deformation."""
+
+    displacement: float
+    """Largest shift of a control point along each axis, as a fraction of the field of view."""
+    narrowing: float
+    """See `drawing.narrowed`."""
+
+
+class Elastic(Artefact):
+    """Soft tissue that gives way."""
+
+    name = "elastic"
+    version = 1
+    group = "geometric"
+    source = "torchio.ElasticDeformation, cubic B-spline over 7 control points an axis"
+    unit = "displacement in fractions of the field of view, exponent on 28 / grid"
+    summary = "A smooth random field of shifts deforms the volume."
+    plausible = EVERYWHERE
+    levels: ClassVar[tuple[ElasticLevel, ...]] = (
+        ElasticLevel(displacement=0.024, narrowing=1.0),
+        ElasticLevel(displacement=0.04, narrowing=0.8),
+        ElasticLevel(displacement=0.06, narrowing=0.7),
+        ElasticLevel(displacement=0.085, narrowing=0.4),
+        ElasticLevel(displacement=0.12, narrowing=0.2),
+    )
+    points: ClassVar[int] = 7
+
+    def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
+        """Move control points, which stay in the plane of a volume of depth 1."""
+        import torchio
+
+        level = self.levels[severity - 1]
+        grid = volume.shape[1:]
+        size = max(grid)
+        limit = drawing.narrowed(level.displacement, size, level.narrowing)
+        shape = (self.points,) * 3 + (3,)
+        sizes = torch.tensor([n if n > 1 else 0 for n in grid], dtype=torch.float64)
+        shifts = drawing.signed(generator, limit, *shape) * sizes
+        depth, height, width = (sizes * limit).tolist()
+        elastic = torchio.ElasticDeformation(
+            control_points=shifts.numpy(), max_displacement=(depth, height, width)
+        )
+        return transformed(elastic, volume)
