@@ -58,6 +58,14 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(help="Where MedMNIST archives are. Default: $BENCH_DATA_ROOT, else ~/.medmnist."),
 ]
+Init = Annotated[
+    list[str] | None,
+    typer.Option(help="Weights to begin training from: path or model=path. May be repeated."),
+]
+InitMethod = Annotated[
+    str | None,
+    typer.Option(help="How a network takes them over; MedViT-3D: centre or mean. Default: centre."),
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the same keys; flags win.")
 ]
@@ -118,6 +126,8 @@ def run_command(
         list[str] | None,
         typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
     ] = None,
+    init: Init = None,
+    init_method: InitMethod = None,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Refuse instead of training what is missing.")
     ] = False,
@@ -147,6 +157,8 @@ def run_command(
             "out": out_dir,
             "data_root": data_root,
             "checkpoints": checkpoint or None,
+            "init": init or None,
+            "init_method": init_method,
             "train": False if no_train else None,
         },
     )
@@ -171,6 +183,8 @@ def train_command(
         Path | None, typer.Option("--out", help="Folder to keep them in. Default: results/local.")
     ] = None,
     data_root: DataRoot = None,
+    init: Init = None,
+    init_method: InitMethod = None,
     config: Config = None,
 ) -> None:
     """Train checkpoints that are missing, and write each with its model card."""
@@ -188,6 +202,8 @@ def train_command(
             "device": device,
             "out": out_dir,
             "data_root": data_root,
+            "init": init or None,
+            "init_method": init_method,
         },
     )
     summary = runner.train(settings, Display(out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +111,23 @@ def test_train_alone_makes_the_checkpoint_that_run_uses(
     assert (code, "2 checkpoints trained" in said) == (0, True)
     code, said, _ = bench(*SMALL, "--datasets", data, "--no-train", "--seeds", "0,1")
     assert "2 cells run, 0 were recorded already, 0 checkpoints trained" in said
+
+
+def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path) -> None:
+    import torch
+
+    state = {"conv.weight": torch.ones(4, 1, 3, 3, 3), "conv.bias": torch.zeros(4)}
+    torch.save(state, tmp_path / "w.pth")
+    train = ("train", "--models", "tests.test_initialisation:willing", "--datasets", data)
+    train = (*train, "--recipe", "quick", "--device", "cpu", "--init", "w.pth")
+    code, said, _ = bench(*train)
+    assert (code, "1 checkpoints trained" in said) == (0, True)
+    (card,) = (tmp_path / "results").rglob("model_card.json")
+    told = json.loads(card.read_text())["initial_weights"]
+    assert (told["file"], told["summary"]) == ("w.pth", "one convolution taken over")
+    run = ("run", *train[1:], "--no-train")
+    assert bench(*run)[0] == 0
+    assert bench("run", *train[1:-2], "--no-train")[0] == 2
 
 
 def _truncated(path: Path) -> None:
