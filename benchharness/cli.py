@@ -215,6 +215,102 @@ def train_command(
     _exit_with_failures(summary)
 
 
+@app.command("explain")
+def explain_command(
+    models: Models = None,
+    datasets: Datasets = None,
+    ids: Annotated[
+        str | None, typer.Option(help="Test volumes to draw, separated by commas.")
+    ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(help="Draw so many volumes of the lowest margin instead. Default: 3."),
+    ] = None,
+    attacks: Annotated[
+        str | None, typer.Option("--attacks", "--attack", help="Attacks, separated by commas.")
+    ] = None,
+    eps: Annotated[str | None, typer.Option(help="Budgets of the attacks. Default: 8/255.")] = None,
+    artefacts: Annotated[
+        str | None,
+        typer.Option("--artefacts", "--artefact", "--artifacts", "--artifact", help="Artefacts."),
+    ] = None,
+    severities: Annotated[
+        str | None,
+        typer.Option("--severities", "--severity", help="Levels of the artefacts. Default: 3."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Class to explain: each volume's label, or what is predicted.")
+    ] = "label",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Where to look: model=layer. Default: the network's gradcam_layer."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Measure a stratified subset of so many test volumes.")
+    ] = None,
+    seeds: Seeds = None,
+    perturbation_seed: Annotated[
+        int | None, typer.Option(help="Seed of attacks and artefacts. Default: 0.")
+    ] = None,
+    recipe: Recipe = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
+    ] = None,
+    init: Init = None,
+    init_method: InitMethod = None,
+    device: Device = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Volumes a forward pass, or auto. Default: auto.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder that `bench run` wrote to. Default: results/local."),
+    ] = None,
+    data_root: DataRoot = None,
+    config: Config = None,
+) -> None:
+    """Draw and measure where trained networks look: 3-D Grad-CAM, clean and perturbed."""
+    from benchharness.config import load
+
+    settings = load(
+        config,
+        {
+            "models": models,
+            "datasets": datasets,
+            "attacks": attacks,
+            "eps": eps or (None if config else "8/255"),
+            "artefacts": artefacts,
+            "severities": severities or (None if config else "3"),
+            "limit": limit,
+            "seeds": seeds,
+            "perturbation_seed": perturbation_seed,
+            "recipe": recipe,
+            "checkpoints": checkpoint or None,
+            "init": init or None,
+            "init_method": init_method,
+            "device": device,
+            "batch_size": batch_size,
+            "out": out_dir,
+            "data_root": data_root,
+        },
+    )
+    from benchharness import explanation
+
+    request = explanation.Request.checked(
+        settings, ids=ids, worst=worst, target=target, layers=layer or ()
+    )
+    for explained in explanation.explain(
+        request, lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)
+    ):
+        out.print(
+            f"heat maps: {explained.path} and {len(explained.found.pictures)} pictures beside it. "
+            f"bench report {settings.out} shows them.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 @app.command("report")
 def report_command(
     directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")] = Path(
