@@ -87,7 +87,6 @@ def _resnet(depth: int, num_classes: int, in_channels: int, stem: dict[str, Any]
         bias_downsample=False,
         **stem,
     )
-    network.gradcam_layer = (  # type: ignore[assignment]
-        _MEDMNIST_GRADCAM_LAYER if stem is _MEDMNIST_STEM else _STRIDED_GRADCAM_LAYER
-    )
+    layer = _MEDMNIST_GRADCAM_LAYER if stem is _MEDMNIST_STEM else _STRIDED_GRADCAM_LAYER
+    network.gradcam_layer = layer  # type: ignore[assignment]
     return network

@@ -568,7 +568,8 @@ class _Session:
             figures.Panel(
                 volume=grey[index],
                 heat=found.maps[index],
-                answer=f"{self.dataset.classes[answer]} {chances[index, answer]:.2f}",
+                answer=f"{self.dataset.classes[answer]} {chances[index, answer]:.2f}"
+                + ("" if found.maps[index].any() else " (empty map)"),
                 right=bool(answer == labels[index]),
             )
             for index, answer in enumerate(answers)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
-from benchharness.report import layout, origins, page, plots, ranking, scores, tables
+from benchharness.report import explanations, layout, origins, page, plots, ranking, scores, tables
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
 
@@ -92,6 +92,8 @@ def _files(findings: Findings) -> dict[str, bytes]:
     }
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
+    for picture in (picture for section in sections for picture in section.pictures):
+        files[f"plots/{picture.name}.png"] = picture.png
     return files
 
 
@@ -168,6 +170,7 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
             )
         )
     sections += [_dataset(findings, dataset) for dataset in findings.datasets]
+    sections += explanations.sections(findings.directory)
     sections.append(Section(title="Model cost", tables=(tables.cost(findings),)))
     if findings.failed:
         sections.append(Section(title="Failed cells", tables=(tables.failed(findings),)))
@@ -204,6 +207,8 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
+        for picture in section.pictures:
+            parts += [f"![{picture.title}](plots/{picture.name}.png)", picture.caption]
     return "\n\n".join(parts) + "\n"
 
 

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that was drawn elsewhere."""
+
+    name: str
+    """Stem of its file."""
+    title: str
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A part of the report, as the page and the Markdown show it."""
 
@@ -28,6 +39,8 @@ class Section:
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     """Tables below them."""
+    pictures: tuple[Picture, ...] = ()
+    """Last."""
 
     @property
     def anchor(self) -> str:
@@ -53,6 +66,9 @@ def render(title: str, introduction: Sequence[str], sections: Sequence[Section])
     # An image by its data, not inline: the ids inside several SVGs would otherwise collide.
     environment.filters["data_uri"] = lambda svg: (
         "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+    )
+    environment.filters["png_uri"] = lambda png: (
+        "data:image/png;base64," + base64.b64encode(png).decode()
     )
     return environment.get_template("report.html").render(
         title=title, introduction=introduction, sections=sections
