@@ -330,6 +330,27 @@ def report_command(
         out.print(f"{what + ':':<8}{where}", highlight=False, soft_wrap=True)
 
 
+@app.command("costs")
+def costs_command(
+    models: Annotated[
+        str | None, typer.Option(help="Names or module:factory, separated by commas. Default: all.")
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Voxels per axis, separated by commas.")] = "28,64",
+    device: Device = None,
+) -> None:
+    """Measure parameters, operations, latency and peak memory of networks; prints Markdown."""
+    from benchharness import cost_table
+
+    table = cost_table.markdown(
+        None if models is None else [name.strip() for name in models.split(",")],
+        cost_table.parse_sizes(sizes),
+        device or "auto",
+        lambda line: err.print(line, markup=False, highlight=False),
+    )
+    # Markdown for a file: no colours, no line breaks of a terminal's width.
+    typer.echo(table)
+
+
 @app.command("list")
 def list_command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """Show the models, datasets, attacks or artefacts that there are."""

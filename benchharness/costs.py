@@ -24,22 +24,34 @@ _REPEATS = 7
 _MIB = 2**20
 
 
-def measure(classifier: Classifier, shape: tuple[int, int, int, int]) -> ModelCost:
+def measure(
+    classifier: Classifier,
+    shape: tuple[int, int, int, int],
+    *,
+    batch: int = LATENCY_BATCH,
+    repeats: int = _REPEATS,
+) -> ModelCost:
     """Measure the cost of a classifier on volumes of shape (C, D, H, W).
 
     Parameters, operations and memory do not depend on the machine; latency does.
+
+    Args:
+        classifier: What is measured; left as it was found.
+        shape: (C, D, H, W).
+        batch: Volumes a pass while the latency is taken; the rest is of one volume.
+        repeats: Timed passes, of which the median counts.
     """
     with classifier.frozen(), torch.no_grad():
         one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
         one = one.to(classifier.device)
         peak = _peak_memory(classifier, one)
         flops = count_flops(classifier, one)
-        latency = _latency_ms(classifier, one.expand(LATENCY_BATCH, *shape).contiguous())
+        latency = _latency_ms(classifier, one.expand(batch, *shape).contiguous(), repeats)
     return ModelCost(
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
         flops=flops,
         latency_ms=latency,
-        latency_batch=LATENCY_BATCH,
+        latency_batch=batch,
         peak_memory_mib=peak / _MIB,
     )
 
@@ -56,10 +68,10 @@ def count_flops(network: nn.Module, volumes: Tensor) -> int:
     return flops
 
 
-def _latency_ms(classifier: Classifier, volumes: Tensor) -> float:
+def _latency_ms(classifier: Classifier, volumes: Tensor, repeats: int = _REPEATS) -> float:
     """Median milliseconds a volume; the first passes warm up and are not counted."""
     durations = []
-    for repeat in range(_REPEATS + 2):
+    for repeat in range(repeats + 2):
         began = time.perf_counter()
         classifier(volumes)
         if volumes.is_cuda:
