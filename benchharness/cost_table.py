@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+import torch
 from tabulate import tabulate
 
 from benchharness import checkpoints, costs, devices, provenance, registry
@@ -43,7 +45,8 @@ def markdown(
     """Measure networks with drawn weights, two classes and one channel, at some grids.
 
     Parameters, operations and memory are those of one forward pass of one volume and hold
-    everywhere; the latency of that pass is of this machine.
+    everywhere; the latency of that pass is of this machine. With a single thread on a CPU it is
+    processor time, which does not grow with what else the machine does; otherwise elapsed time.
 
     Args:
         models: Names as in `bench run`; None measures every built-in and plug-in.
@@ -72,7 +75,13 @@ def markdown(
 def _row(model: ModelKey, size: int, device: str) -> tuple[str, ...]:
     network = checkpoints.build_network(model, num_classes=_NUM_CLASSES, in_channels=1)
     classifier = Classifier(network, num_classes=_NUM_CLASSES, device=device)
-    cost = costs.measure(classifier, (1, size, size, size), batch=1, repeats=_REPEATS)
+    cost = costs.measure(
+        classifier,
+        (1, size, size, size),
+        batch=1,
+        repeats=_REPEATS,
+        clock=time.process_time if _alone(device) else time.perf_counter,
+    )
     return (
         f"`{model.name}`",
         f"{cost.parameters / 1e6:.2f}",
@@ -82,10 +91,15 @@ def _row(model: ModelKey, size: int, device: str) -> tuple[str, ...]:
     )
 
 
-def _machine(device: str) -> str:
-    import torch
+def _alone(device: str) -> bool:
+    """Whether processor time is the latency of a pass: one thread, no accelerator."""
+    return device == "cpu" and torch.get_num_threads() == 1
 
+
+def _machine(device: str) -> str:
     found = provenance.collect(device)
-    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
-    name = found.get("device_name", device)
-    return f"{name}{threads}, torch {found['versions']['torch']}"
+    threads = torch.get_num_threads()
+    where = ""
+    if device == "cpu":
+        where = ", one thread, processor time" if _alone(device) else f", {threads} threads"
+    return f"{found['device_name']}{where}, torch {found['versions']['torch']}"

@@ -78,10 +78,17 @@ class GradCAM:
     Args:
         classifier: A copy of it is hooked, in evaluation mode with frozen parameters.
         layer: Name of a module inside the classifier's network, from `layer_of`.
+
+    Raises:
+        CellError: When the network cannot be copied.
     """
 
     def __init__(self, classifier: Classifier, layer: str) -> None:
-        copied = copy.deepcopy(classifier).eval().requires_grad_(requires_grad=False)
+        try:
+            copied = copy.deepcopy(classifier).eval().requires_grad_(requires_grad=False)
+        except (RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise CellError(f"the network cannot be copied to be explained: {reason}") from error
         for module in copied.modules():
             if getattr(module, "inplace", False) is True:
                 module.inplace = False  # type: ignore[assignment]

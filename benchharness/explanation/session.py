@@ -8,9 +8,9 @@ perturbed maps answer one question, and what moves between them is the explanati
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from benchharness import (
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
 from benchharness.classifier import Classifier, as_float, in_batches
-from benchharness.datasets import Split
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation import figures, gradcam, measures
 from benchharness.heatmaps import HeatMaps, Located, Measured, NetworkMaps, Picture
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from benchharness.cells import PerturbationKey
     from benchharness.config import RunConfig
+    from benchharness.datasets import Split
     from benchharness.planning import Work
 
 T = TypeVar("T", bound=np.generic)
@@ -284,14 +284,16 @@ def _chosen(typed: Sequence[str], splits: Sequence[Split]) -> frozenset[str]:
 
 
 def _take(split: Split, chosen: slice | NDArray[np.int64]) -> Split:
-    """Some volumes of a split, in the order given."""
+    """Some volumes of a split, in the order given; each of its fields holds one item a volume."""
     order = np.arange(len(split))[chosen]
-    return Split(
-        ids=tuple(split.ids[index] for index in order),
-        volumes=split.volumes[order],
-        labels=split.labels[order],
-        masks=None if split.masks is None else split.masks[order],
-    )
+    taken: dict[str, Any] = {}
+    for part in fields(split):
+        value = getattr(split, part.name)
+        if isinstance(value, tuple):
+            taken[part.name] = tuple(value[index] for index in order)
+        elif value is not None:
+            taken[part.name] = value[order]
+    return replace(split, **taken)
 
 
 class _Session:
@@ -351,7 +353,8 @@ class _Session:
         )
         chosen = dict(self.request.layers).get(work.model.name)
         layer = gradcam.layer_of(classifier.network, work.model.name, chosen)
-        cam = gradcam.GradCAM(classifier, layer)
+        with _told(work.model.name, self.dataset.name):
+            cam = gradcam.GradCAM(classifier, layer)
         sha256 = work.cells[0].checkpoint.sha256
         assert sha256 is not None
         return _Network(

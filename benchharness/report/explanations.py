@@ -143,8 +143,8 @@ def _sanity(result: HeatMaps) -> tuple[Table, ...]:
             caption="After Adebayo et al. (2018): the same architecture with weights drawn anew "
             f"({result.randomised_networks} draws that volumes take turns over). Passed means "
             "that the trained network puts more energy into the structure, the whole 95 % "
-            "interval of the paired difference above 0. Whoever does not beat the centre box "
-            "tells less about where the structure is than its position in the field of view does.",
+            "interval of the paired difference above 0. Maps that do not beat the centre box say "
+            "less about where the structure is than knowing that it lies near the middle.",
         ),
     )
 

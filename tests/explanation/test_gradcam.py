@@ -113,7 +113,7 @@ def state(network: nn.Module) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["models"]))
+@pytest.mark.parametrize("name", sorted(registry.entries("models")))
 def test_every_network_of_the_registry_can_be_explained(name: str) -> None:
     factory: Callable[..., nn.Module] = registry.load("models", name)
     network = factory(2, in_channels=1)
@@ -160,6 +160,13 @@ def test_a_layer_without_a_grid_is_refused(layer: str, message: str) -> None:
     with pytest.raises(BenchError, match=message) as caught:
         cam.check(volumes(1, 12)[0], "tiny")
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_copied_is_an_error() -> None:
+    network = samples.tiny(2)
+    network.note = network.head.weight * 2  # type: ignore[operator]
+    with pytest.raises(CellError, match="cannot be copied to be explained"):
+        GradCAM(Classifier(network, num_classes=2), "features.4")
 
 
 class Detached(nn.Module):
