@@ -130,6 +130,33 @@ def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path)
     assert bench("run", *train[1:-2], "--no-train")[0] == 2
 
 
+def test_explain_maps_what_was_trained(bench: Bench, data: Path, tmp_path: Path) -> None:
+    one = ("--models", "tests.samples:tiny", "--datasets", data, "--recipe", "quick")
+    one = (*one, "--device", "cpu")
+    result = bench("explain", *one)
+    assert_refused(result, "no checkpoint of tiny on data .*Train it with bench train", tmp_path)
+    assert bench("run", *one)[0] == 0
+    asked = ("--attack", "fgsm", "--artefact", "bias_field", "--ids", "test/3", "--limit", "6")
+    code, said, error = bench("explain", *one, *asked)
+    assert (code, error) == (0, "")
+    assert "1 pictures beside it. bench report results/local shows them." in said
+    (found,) = (tmp_path / "results" / "local" / "explanations").glob("*.json")
+    (network,) = json.loads(found.read_text())["networks"]
+    conditions = [measured["condition"] for measured in network["measured"]]
+    assert conditions == ["clean", "fgsm 8/255", "bias_field level 3"]
+    assert bench("report")[0] == 0
+    page = (tmp_path / "results" / "local" / "report" / "report.html").read_text()
+    assert "Heat maps: data" in page
+
+
+def test_costs_prints_markdown(bench: Bench, tmp_path: Path) -> None:
+    code, said, noted = bench("costs", "--models", "tests.samples:tiny", "--sizes", "16,18")
+    assert code == 0
+    assert said.count("| `tiny`") == 2
+    assert noted == "tiny at 16³\ntiny at 18³\n"
+    assert_refused(bench("costs", "--sizes", "4"), "--sizes takes whole numbers", tmp_path)
+
+
 def _truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
 
