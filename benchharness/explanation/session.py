@@ -8,9 +8,9 @@ perturbed maps answer one question, and what moves between them is the explanati
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -231,10 +231,13 @@ def explain(
     planned = planning.plan(config)
     for remark in planned.notes:
         note(remark)
-    _refuse_untrained(planned.work, config)
-    _refuse_unknown_layers(request, planned.work)
+    # Work that begins with a clean cell is a network on a dataset; any other measures something
+    # besides on one of these.
+    networks = [work for work in planned.work if work.cells[0].perturbation.kind == "none"]
+    _refuse_untrained(networks, config)
+    _refuse_unknown_layers(request, networks)
     by_dataset: dict[str, list[Work]] = {}
-    for work in planned.work:
+    for work in networks:
         by_dataset.setdefault(work.dataset.name, []).append(work)
     chosen = _chosen(request.ids, [works[0].dataset.test for works in by_dataset.values()])
     return tuple(
@@ -284,16 +287,15 @@ def _chosen(typed: Sequence[str], splits: Sequence[Split]) -> frozenset[str]:
 
 
 def _take(split: Split, chosen: slice | NDArray[np.int64]) -> Split:
-    """Some volumes of a split, in the order given; each of its fields holds one item a volume."""
+    """Some volumes of a split, in the order given."""
     order = np.arange(len(split))[chosen]
-    taken: dict[str, Any] = {}
-    for part in fields(split):
-        value = getattr(split, part.name)
-        if isinstance(value, tuple):
-            taken[part.name] = tuple(value[index] for index in order)
-        elif value is not None:
-            taken[part.name] = value[order]
-    return replace(split, **taken)
+    return replace(
+        split,
+        ids=tuple(split.ids[index] for index in order),
+        volumes=split.volumes[order],
+        labels=split.labels[order],
+        masks=None if split.masks is None else split.masks[order],
+    )
 
 
 class _Session:
