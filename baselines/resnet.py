@@ -32,6 +32,11 @@ _FIRST_BOTTLENECK_DEPTH = 50
 _STRIDED_STEM = {"conv1_t_size": 7, "conv1_t_stride": 2, "no_max_pool": False}
 _MEDMNIST_STEM = {"conv1_t_size": 3, "conv1_t_stride": 1, "no_max_pool": True}
 
+# The last stage that leaves 4 voxels per axis of a volume of 28; after the strided stem the two
+# stages behind it leave 2 and 1, and a map of one voxel says nothing about where.
+_STRIDED_GRADCAM_LAYER = "layer2"
+_MEDMNIST_GRADCAM_LAYER = "layer4"
+
 
 def resnet3d_18(num_classes: int, in_channels: int = 1) -> nn.Module:
     """ResNet-18 with the strided stem: 33.2 M parameters.
@@ -82,5 +87,6 @@ def _resnet(depth: int, num_classes: int, in_channels: int, stem: dict[str, Any]
         bias_downsample=False,
         **stem,
     )
-    network.gradcam_layer = "layer4"  # type: ignore[assignment]
+    layer = _MEDMNIST_GRADCAM_LAYER if stem is _MEDMNIST_STEM else _STRIDED_GRADCAM_LAYER
+    network.gradcam_layer = layer  # type: ignore[assignment]
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import inspect
 import json
@@ -54,6 +55,9 @@ class ModelCard:
     sha256: str
     """Digest of the weights file."""
     provenance: dict[str, Any]
+    initial_weights: dict[str, Any] | None = None
+    """File, digest and method of the weights that training began from, and what they left at its
+    drawn value; None where all was drawn."""
 
     def to_json(self) -> str:
         """The card as indented JSON."""
@@ -132,18 +136,24 @@ def save_card(directory: Path, card: ModelCard) -> None:
     write_atomically(directory / CARD, card.to_json().encode())
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]:
     """Read a state dict from .safetensors, or from .pt/.pth without running any code in it.
+
+    Args:
+        path: The file; a state dict, or a dict that holds one under `state_dict`, `model` or `net`.
+        flag: Where the user named it, for messages.
 
     Raises:
         BenchError: When the file is absent, of another kind or damaged.
     """
     if not path.is_file():
-        raise BenchError(f"no checkpoint at {path}. Check the path given to --checkpoint.")
+        raise BenchError(f"no checkpoint at {path}. Check the path given to {flag}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts keep their parsed arguments beside the weights; a namespace runs nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchError(f"cannot read checkpoint {path}: {first}") from error

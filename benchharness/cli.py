@@ -80,6 +80,14 @@ Window = Annotated[
 ModalityName = Annotated[
     str | None, typer.Option("--modality", help="What they show: mri, ct, … Default: unknown.")
 ]
+Init = Annotated[
+    list[str] | None,
+    typer.Option(help="Weights to begin training from: path or model=path. May be repeated."),
+]
+InitMethod = Annotated[
+    str | None,
+    typer.Option(help="How a network takes them over; MedViT-3D: centre or mean. Default: centre."),
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the same keys; flags win.")
 ]
@@ -164,6 +172,8 @@ def run_command(
         list[str] | None,
         typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
     ] = None,
+    init: Init = None,
+    init_method: InitMethod = None,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Refuse instead of training what is missing.")
     ] = False,
@@ -201,6 +211,8 @@ def run_command(
             "window": window,
             "modality": modality,
             "checkpoints": checkpoint or None,
+            "init": init or None,
+            "init_method": init_method,
             "train": False if no_train else None,
         },
     )
@@ -229,6 +241,8 @@ def train_command(
     spacing: Spacing = None,
     window: Window = None,
     modality: ModalityName = None,
+    init: Init = None,
+    init_method: InitMethod = None,
     config: Config = None,
 ) -> None:
     """Train checkpoints that are missing, and write each with its model card."""
@@ -250,6 +264,8 @@ def train_command(
             "spacing": spacing,
             "window": window,
             "modality": modality,
+            "init": init or None,
+            "init_method": init_method,
         },
     )
     summary = runner.train(settings, Display(out))
@@ -259,6 +275,113 @@ def train_command(
         soft_wrap=True,
     )
     _exit_with_failures(summary)
+
+
+@app.command("explain")
+def explain_command(
+    models: Models = None,
+    datasets: Annotated[
+        str | None,
+        typer.Option("--datasets", "--dataset", help="Names or paths. Default: phantom3d."),
+    ] = None,
+    ids: Annotated[
+        str | None, typer.Option(help="Test volumes to draw, separated by commas.")
+    ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(help="Draw so many volumes of the lowest margin instead. Default: 3."),
+    ] = None,
+    attacks: Annotated[
+        str | None, typer.Option("--attacks", "--attack", help="Attacks, separated by commas.")
+    ] = None,
+    eps: Annotated[str | None, typer.Option(help="Budgets of the attacks. Default: 8/255.")] = None,
+    artefacts: Annotated[
+        str | None,
+        typer.Option("--artefacts", "--artefact", "--artifacts", "--artifact", help="Artefacts."),
+    ] = None,
+    severities: Annotated[
+        str | None,
+        typer.Option("--severities", "--severity", help="Levels of the artefacts. Default: 3."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Class to explain: each volume's label, or what is predicted.")
+    ] = "label",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Where to look: model=layer. Default: the network's gradcam_layer."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Measure a stratified subset of so many test volumes.")
+    ] = None,
+    seeds: Seeds = None,
+    perturbation_seed: Annotated[
+        int | None, typer.Option(help="Seed of attacks and artefacts. Default: 0.")
+    ] = None,
+    recipe: Recipe = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Own weights: model=path or model@dataset=path. May be repeated."),
+    ] = None,
+    init: Init = None,
+    init_method: InitMethod = None,
+    device: Device = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Volumes a forward pass, or auto. Default: auto.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder that `bench run` wrote to. Default: results/local."),
+    ] = None,
+    data_root: DataRoot = None,
+    size: Size = None,
+    spacing: Spacing = None,
+    window: Window = None,
+    modality: ModalityName = None,
+    config: Config = None,
+) -> None:
+    """Draw and measure where trained networks look: 3-D Grad-CAM, clean and perturbed."""
+    from benchharness.config import load
+
+    settings = load(
+        config,
+        {
+            "models": models,
+            "datasets": datasets,
+            "attacks": attacks,
+            "eps": eps or (None if config else "8/255"),
+            "artefacts": artefacts,
+            "severities": severities or (None if config else "3"),
+            "limit": limit,
+            "seeds": seeds,
+            "perturbation_seed": perturbation_seed,
+            "recipe": recipe,
+            "checkpoints": checkpoint or None,
+            "init": init or None,
+            "init_method": init_method,
+            "device": device,
+            "batch_size": batch_size,
+            "size": size,
+            "spacing": spacing,
+            "window": window,
+            "modality": modality,
+            "out": out_dir,
+            "data_root": data_root,
+        },
+    )
+    from benchharness import explanation
+
+    request = explanation.Request.checked(
+        settings, ids=ids, worst=worst, target=target, layers=layer or ()
+    )
+    for explained in explanation.explain(
+        request, lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)
+    ):
+        out.print(
+            f"heat maps: {explained.path} and {len(explained.found.pictures)} pictures beside it. "
+            f"bench report {settings.out} shows them.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("report")
@@ -293,6 +416,27 @@ def reference_command(
 
     for card in reference.save(directory, out_dir, seed=seed):
         out.print(f"{card}", highlight=False, soft_wrap=True)
+
+
+@app.command("costs")
+def costs_command(
+    models: Annotated[
+        str | None, typer.Option(help="Names or module:factory, separated by commas. Default: all.")
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Voxels per axis, separated by commas.")] = "28,64",
+    device: Device = None,
+) -> None:
+    """Measure parameters, operations, latency and peak memory of networks; prints Markdown."""
+    from benchharness import cost_table
+
+    table = cost_table.markdown(
+        None if models is None else [name.strip() for name in models.split(",")],
+        cost_table.parse_sizes(sizes),
+        device or "auto",
+        lambda line: err.print(line, markup=False, highlight=False),
+    )
+    # Markdown for a file: no colours, no line breaks of a terminal's width.
+    typer.echo(table)
 
 
 @app.command("list")

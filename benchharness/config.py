@@ -90,6 +90,10 @@ class RunConfig:
     """(`model` or `model@dataset`, file) for weights that the user brings."""
     train: bool = True
     """Whether missing checkpoints are trained or refused."""
+    init: tuple[tuple[str | None, Path], ...] = ()
+    """(model, file) of weights that training begins from; None stands for every model."""
+    init_method: str = "centre"
+    """How a network takes them over, where it offers several ways."""
     attack_parameters: tuple[tuple[str, Pairs], ...] = ()
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
 
@@ -122,6 +126,10 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     parsed = {key: _PARSERS[key](key, value) for key, value in settings.items()}
     if not parsed.get("models"):
         raise BenchError("no models given. Name some: --models medvit3d_n,resnet3d_18.")
+    if "init_method" in parsed and not parsed.get("init"):
+        raise BenchError(
+            f"--init-method {parsed['init_method']} has nothing to work on. Pass --init PATH too."
+        )
     return RunConfig(
         **parsed,
         attack_parameters=tuple(
@@ -305,6 +313,25 @@ def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
     return tuple(given.items())
 
 
+def _init(key: str, value: object) -> tuple[tuple[str | None, Path], ...]:
+    """Files for every model (`path`) or for one (`model=path`)."""
+    if isinstance(value, dict):
+        value = [f"{name}={path}" for name, path in value.items()]
+    given: dict[str | None, Path] = {}
+    for item in [value] if isinstance(value, str | Path) else _items(key, value):
+        # A path may hold an equals sign; a model's name holds no slash.
+        name, equals, path = str(item).partition("=")
+        if not equals or "/" in name:
+            name, path = "", str(item)
+        if not path:
+            raise BenchError(f"{_flag(key)} takes a path or model=path, got {item!r}.")
+        if (name or None) in given:
+            whom = f"{name!r}" if name else "every model"
+            raise BenchError(f"{_flag(key)} is given twice for {whom}. Keep one of its paths.")
+        given[name or None] = Path(path).expanduser()
+    return tuple(given.items())
+
+
 def _flag(key: str) -> str:
     return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
 
@@ -357,4 +384,6 @@ _PARSERS: dict[str, Any] = {
     "modality": _modality,
     "checkpoints": _checkpoints,
     "train": _switch,
+    "init": _init,
+    "init_method": _text,
 }

@@ -15,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchharness.records import ModelCost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from benchharness.classifier import Classifier
@@ -24,22 +26,36 @@ _REPEATS = 7
 _MIB = 2**20
 
 
-def measure(classifier: Classifier, shape: tuple[int, int, int, int]) -> ModelCost:
+def measure(
+    classifier: Classifier,
+    shape: tuple[int, int, int, int],
+    *,
+    batch: int = LATENCY_BATCH,
+    repeats: int = _REPEATS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> ModelCost:
     """Measure the cost of a classifier on volumes of shape (C, D, H, W).
 
     Parameters, operations and memory do not depend on the machine; latency does.
+
+    Args:
+        classifier: What is measured; left as it was found.
+        shape: (C, D, H, W).
+        batch: Volumes a pass while the latency is taken; the rest is of one volume.
+        repeats: Timed passes, of which the median counts.
+        clock: In seconds; `time.process_time` leaves out what others do on a shared processor.
     """
     with classifier.frozen(), torch.no_grad():
         one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
         one = one.to(classifier.device)
         peak = _peak_memory(classifier, one)
         flops = count_flops(classifier, one)
-        latency = _latency_ms(classifier, one.expand(LATENCY_BATCH, *shape).contiguous())
+        latency = _latency_ms(classifier, one.expand(batch, *shape).contiguous(), repeats, clock)
     return ModelCost(
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
         flops=flops,
         latency_ms=latency,
-        latency_batch=LATENCY_BATCH,
+        latency_batch=batch,
         peak_memory_mib=peak / _MIB,
     )
 
@@ -56,16 +72,18 @@ def count_flops(network: nn.Module, volumes: Tensor) -> int:
     return flops
 
 
-def _latency_ms(classifier: Classifier, volumes: Tensor) -> float:
+def _latency_ms(
+    classifier: Classifier, volumes: Tensor, repeats: int, clock: Callable[[], float]
+) -> float:
     """Median milliseconds a volume; the first passes warm up and are not counted."""
     durations = []
-    for repeat in range(_REPEATS + 2):
-        began = time.perf_counter()
+    for repeat in range(repeats + 2):
+        began = clock()
         classifier(volumes)
         if volumes.is_cuda:
             torch.cuda.synchronize(volumes.device)
         if repeat >= 2:
-            durations.append(time.perf_counter() - began)
+            durations.append(clock() - began)
     return statistics.median(durations) * 1000 / len(volumes)
 
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchharness import artefacts, attacks, checkpoints, datasets, recipes, registry
+from benchharness import (
+    artefacts,
+    attacks,
+    checkpoints,
+    datasets,
+    initialisation,
+    recipes,
+    registry,
+)
 from benchharness.artefacts.corruption import implementation
 from benchharness.attacks import full_range
 from benchharness.attacks.norms import norm_named
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from benchharness.attacks import Attack
     from benchharness.config import RunConfig
     from benchharness.datasets import Dataset, Split
+    from benchharness.initialisation import InitialWeights
     from benchharness.recipes import Recipe
 
 CONTROL = full_range.FullRange()
@@ -61,6 +70,8 @@ class Work:
     cells: tuple[Cell, ...]
     source: Work | None = None
     """Whose network the volumes are made on, where they are transferred from another."""
+    initial: InitialWeights | None = None
+    """Weights that their training begins from; None where all are drawn."""
 
     @property
     def to_train(self) -> bool:
@@ -157,6 +168,7 @@ def _models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     for what, names in (
         ("[model.NAME] of the config", options),
         ("--checkpoint", {name.partition("@")[0]: path for name, path in config.checkpoints}),
+        ("--init", {name: path for name, path in config.init if name is not None}),
     ):
         for name in names:
             if name not in keys:
@@ -336,6 +348,7 @@ def _work(
             recipe=located.recipe,
             seed=located.checkpoint.seed,
             cells=cells,
+            initial=located.initial,
         )
 
 
@@ -345,6 +358,7 @@ class _Located:
     checkpoint: CheckpointKey
     path: Path
     recipe: Recipe | None
+    initial: InitialWeights | None = None
 
 
 def _weights(
@@ -354,6 +368,11 @@ def _weights(
     brought = dict(config.checkpoints)
     path = brought.get(f"{key.name}@{dataset.name}", brought.get(key.name))
     if path is not None:
+        if key.name in dict(config.init):
+            raise BenchError(
+                f"--checkpoint {key.name}={path} is measured as it is, and --init {key.name}=… is "
+                "for training. Keep one of the two."
+            )
         model = _preprocessed(key, options, Preprocessing())
         checkpoints.load_classifier(
             model,
@@ -368,7 +387,8 @@ def _weights(
         return
     recipe = recipes.find(config.recipe or dataset.default_recipe)
     model = _preprocessed(key, options, recipe.preprocessing(dataset.modality))
-    settings = recipe.to_pairs()
+    initial = _initial(config, key.name)
+    settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
     for seed in config.seeds:
         directory = checkpoints.folder(
             config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
@@ -382,6 +402,8 @@ def _weights(
                     f"--checkpoint {model.name}=PATH."
                 )
             checkpoints.check_arguments(model)
+            if initial is not None:
+                _try_initial(initial, model, dataset)
         yield _Located(
             model=model,
             checkpoint=CheckpointKey(
@@ -389,7 +411,23 @@ def _weights(
             ),
             path=directory / checkpoints.WEIGHTS,
             recipe=recipe,
+            initial=initial,
         )
+
+
+def _initial(config: RunConfig, model: str) -> InitialWeights | None:
+    """What a model's training begins from: its own file before the one for every model."""
+    given = dict(config.init)
+    path = given.get(model, given.get(None))
+    return None if path is None else initialisation.find(path, config.init_method)
+
+
+def _try_initial(initial: InitialWeights, model: ModelKey, dataset: Dataset) -> None:
+    """Take initial weights over once, so that a misfit is found before anything is written."""
+    network = checkpoints.build_network(
+        model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
+    )
+    initialisation.apply(initial, network, model.name)
 
 
 def _preprocessed(key: ModelKey, options: ModelOptions, default: Preprocessing) -> ModelKey:

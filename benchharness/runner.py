@@ -167,6 +167,7 @@ class _Run:
             recipe=work.recipe,
             seed=work.seed,
             directory=work.weights.parent,
+            initial=work.initial,
         )
         try:
             with self.display.task(f"train {name}", total=work.recipe.epochs) as task:

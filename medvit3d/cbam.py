@@ -9,6 +9,8 @@ Changed here: only names; its public weights load through ``weights.convert_cbam
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,11 @@ from medvit3d.convolution import PointwiseConv3d
 from medvit3d.folding import fold_batch_norms
 from medvit3d.layers import BatchNorm
 from medvit3d.network import check_size, check_volumes, make_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medvit3d.weights import Inflation
 
 STEM_CHANNELS = (32, 64, 128, 128)
 BLOCK_CHANNELS = (64, 128, 256)
@@ -105,3 +112,9 @@ class MedViT3DCBAM(nn.Module):
         features = self.blocks(self.stem(volumes))
         logits: Tensor = self.head(features.mean(dim=(2, 3, 4)))
         return logits
+
+    def initialise_from(self, state: Mapping[str, Tensor], *, method: Inflation = "centre") -> str:
+        """Loads published weights; as ``weights.initialise_from``, which it calls."""
+        from medvit3d.weights import initialise_from  # weights imports this module
+
+        return initialise_from(self, state, method=method)

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from torch import Tensor, nn
 
 from medvit3d.blocks import ConvBlock, LocalFeedForward, SpatialReduction, TransformerBlock
 from medvit3d.folding import fold_batch_norms
 from medvit3d.layers import BatchNorm, ConvNormAct, PatchMomentumChanger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medvit3d.weights import Inflation
 
 STAGE_STRIDES = (1, 2, 2, 2)
 KEY_RATIOS = (8, 4, 2, 1)
@@ -131,6 +136,12 @@ class MedViT3D(nn.Module):
             features = stage(features)
         logits: Tensor = self.head(self.norm(features).mean(dim=(2, 3, 4)))
         return logits
+
+    def initialise_from(self, state: Mapping[str, Tensor], *, method: Inflation = "centre") -> str:
+        """Loads published weights; as ``weights.initialise_from``, which it calls."""
+        from medvit3d.weights import initialise_from  # weights imports this module
+
+        return initialise_from(self, state, method=method)
 
 
 def make_stem(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +125,50 @@ def test_train_alone_makes_the_checkpoint_that_run_uses(
     assert (code, "2 checkpoints trained" in said) == (0, True)
     code, said, _ = bench(*SMALL, "--datasets", data, "--no-train", "--seeds", "0,1")
     assert "2 cells run, 0 were recorded already, 0 checkpoints trained" in said
+
+
+def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path) -> None:
+    import torch
+
+    state = {"conv.weight": torch.ones(4, 1, 3, 3, 3), "conv.bias": torch.zeros(4)}
+    torch.save(state, tmp_path / "w.pth")
+    train = ("train", "--models", "tests.test_initialisation:willing", "--datasets", data)
+    train = (*train, "--recipe", "quick", "--device", "cpu", "--init", "w.pth")
+    code, said, _ = bench(*train)
+    assert (code, "1 checkpoints trained" in said) == (0, True)
+    (card,) = (tmp_path / "results").rglob("model_card.json")
+    told = json.loads(card.read_text())["initial_weights"]
+    assert (told["file"], told["summary"]) == ("w.pth", "one convolution taken over")
+    run = ("run", *train[1:], "--no-train")
+    assert bench(*run)[0] == 0
+    assert bench("run", *train[1:-2], "--no-train")[0] == 2
+
+
+def test_explain_maps_what_was_trained(bench: Bench, data: Path, tmp_path: Path) -> None:
+    one = ("--models", "tests.samples:tiny", "--datasets", data, "--recipe", "quick")
+    one = (*one, "--device", "cpu")
+    result = bench("explain", *one)
+    assert_refused(result, "no checkpoint of tiny on data .*Train it with bench train", tmp_path)
+    assert bench("run", *one)[0] == 0
+    asked = ("--attack", "fgsm", "--artefact", "bias_field", "--ids", "test/3", "--limit", "6")
+    code, said, error = bench("explain", *one, *asked)
+    assert (code, error) == (0, "")
+    assert "1 pictures beside it. bench report results/local shows them." in said
+    (found,) = (tmp_path / "results" / "local" / "explanations").glob("*.json")
+    (network,) = json.loads(found.read_text())["networks"]
+    conditions = [measured["condition"] for measured in network["measured"]]
+    assert conditions == ["clean", "fgsm 8/255", "bias_field level 3"]
+    assert bench("report")[0] == 0
+    page = (tmp_path / "results" / "local" / "report" / "report.html").read_text()
+    assert "Heat maps: data" in page
+
+
+def test_costs_prints_markdown(bench: Bench, tmp_path: Path) -> None:
+    code, said, noted = bench("costs", "--models", "tests.samples:tiny", "--sizes", "16,18")
+    assert code == 0
+    assert said.count("| `tiny`") == 2
+    assert noted == "tiny at 16³\ntiny at 18³\n"
+    assert_refused(bench("costs", "--sizes", "4"), "--sizes takes whole numbers", tmp_path)
 
 
 def _truncated(path: Path) -> None:

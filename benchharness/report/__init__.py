@@ -19,6 +19,7 @@ from benchharness.report import (
     certificates,
     clinical,
     corruptions,
+    explanations,
     layout,
     needed,
     origins,
@@ -111,7 +112,7 @@ def _files(findings: Findings) -> dict[str, bytes]:
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
     for picture in (picture for section in sections for picture in section.pictures):
-        files[f"{picture.name}.png"] = picture.png
+        files[f"plots/{picture.name}.png"] = picture.png
     return files
 
 
@@ -192,6 +193,7 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
         sections.append(_artefacts())
     if checks := certificates.certificates(findings):
         sections.append(Section(title="Certificates", tables=checks))
+    sections += explanations.sections(findings.directory)
     sections.append(Section(title="Model cost", tables=(tables.cost(findings),)))
     if findings.failed:
         sections.append(Section(title="Failed cells", tables=(tables.failed(findings),)))
@@ -249,7 +251,8 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [layout.markdown(table) for table in section.lead]
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
-        parts += [f"![{p.title}]({p.name}.png)" for p in section.pictures]
+        for picture in section.pictures:
+            parts += [f"![{picture.title}](plots/{picture.name}.png)", picture.caption]
     return "\n\n".join(parts) + "\n"
 
 
