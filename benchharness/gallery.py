@@ -134,10 +134,11 @@ def similarity_table(found: Sequence[Similarity]) -> str:
         f"clipped at {coarse}³",
     )
     body = tabulate(rows, headers=head, tablefmt="github", disable_numparse=True)
+    widths = [window((grid,))[0] for grid in GRIDS]
     return (
         f"Suite version {SUITE_VERSION}; means over the first {counts[coarse]} test volumes of "
-        "`phantom3d` and the same scenes and draws on the grid of `phantom3d_64`, perturbation seed "
-        f"0. SSIM windows are {window((coarse,))[0]} and {window((fine,))[0]} voxels wide.\n\n{body}"
+        "`phantom3d` and the same scenes and draws on the grid of `phantom3d_64`, perturbation "
+        f"seed 0. SSIM windows are {widths[0]} and {widths[1]} voxels wide.\n\n{body}"
     )
 
 
