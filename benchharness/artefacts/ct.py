@@ -73,7 +73,7 @@ class Streaks(Artefact):
         StreakLevel(views=0.35, narrowing=0.5),
         StreakLevel(views=0.25, narrowing=0.6),
         StreakLevel(views=0.18, narrowing=0.5),
-        StreakLevel(views=0.12, narrowing=0.75),
+        StreakLevel(views=0.1, narrowing=0.85),
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
