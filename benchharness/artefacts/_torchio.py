@@ -47,13 +47,16 @@ def _image(volume: Tensor, spacing: Spacing = UNIT) -> Any:
     return torchio.ScalarImage(tensor=volume, affine=affine)  # type: ignore[no-untyped-call]
 
 
-def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> Tensor:
+def resampled(
+    volume: Tensor, spacing: Sequence[float], interpolation: str, *, antialias: bool = False
+) -> Tensor:
     """Resample to a coarser grid and linearly back to the volume's own.
 
     Args:
         volume: Shape (C, D, H, W).
         spacing: Of the coarse grid along D, H and W, in voxels of the volume, at least 1.
         interpolation: How the coarse grid is filled: `nearest` or `linear`.
+        antialias: Whether a coarse voxel sees all that lies in it, or a point.
     """
     import torchio
 
@@ -63,7 +66,9 @@ def resampled(volume: Tensor, spacing: Sequence[float], interpolation: str) -> T
     margins = [math.ceil(step) if step > 1 else 0 for step in spacing]
     padding = [side for margin in reversed(margins) for side in (margin, margin)]
     image = _image(F.pad(volume[None], padding, mode="replicate")[0])
-    down = torchio.Resample(target=(depth, height, width), image_interpolation=interpolation)
+    down = torchio.Resample(
+        target=(depth, height, width), image_interpolation=interpolation, antialias=antialias
+    )
     up = torchio.Resample(
         target=(image.spatial_shape, image.affine.copy()), image_interpolation="linear"
     )
