@@ -221,7 +221,7 @@ class Downsample(Artefact):
     name = "downsample"
     version = 1
     group = "general"
-    source = "torchio.Resample twice, linear, the first antialiased"
+    source = "torchio.Blur, then torchio.Resample twice, linear"
     unit = "voxel in fractions of the field of view, exponent on 28 / grid"
     summary = "The volume was sampled on a coarser grid and interpolated back."
     plausible = EVERYWHERE
