@@ -7,6 +7,7 @@ form. The bits differ, so that what they make has an identity of its own (`Artef
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,14 +122,19 @@ def ghosting(
     made = torch.empty_like(volumes)
     for volume, result, generator in zip(volumes, made, generators, strict=True):
         axis, number = artefact.draw(volume, generator)
-        size = volume.shape[axis + 1]
-        weights = np.ones((1, size))
-        weights[:, ::number] = 1 - intensity
-        weights[:, size // 2] = 1
-        matrix = _convolutions(weights)[0].to(volume)
+        matrix = _attenuation(volume.shape[axis + 1], number, intensity).to(volume)
         for channel, out in zip(volume, result, strict=True):
             _along(matrix, channel, axis, out)
     return made
+
+
+@lru_cache(maxsize=64)
+def _attenuation(size: int, number: int, intensity: float) -> Tensor:
+    """The matrix (n, n) of an axis of which every so many planes of k-space are scaled."""
+    weights = np.ones((1, size))
+    weights[:, ::number] = 1 - intensity
+    weights[:, size // 2] = 1
+    return _convolutions(weights)[0].float()
 
 
 def _convolutions(weights: np.ndarray[Any, Any]) -> Tensor:
@@ -186,12 +192,12 @@ def _moved(volume: Tensor, degrees: np.ndarray[Any, Any], shifts: np.ndarray[Any
     As ITK: half a voxel beyond the outermost centres still belongs to the volume.
     """
     places = _places(volume, *_maps(degrees, shifts))
-    inside = torch.ones(places.shape[1:], dtype=torch.bool, device=volume.device)
-    for place, size in zip(places, reversed(volume.shape[1:]), strict=True):
-        inside &= place.abs() <= (size / (size - 1) if size > 1 else 1)
+    whole = volume.expand(places.shape[1], *volume.shape)
     where = places.permute(1, 2, 3, 4, 0)
-    whole = volume.expand(len(where), *volume.shape)
     copies = F.grid_sample(whole, where, padding_mode="border", align_corners=True)
+    limits = [size / (size - 1) if size > 1 else 1.0 for size in reversed(volume.shape[1:])]
+    wide, high, deep = places.abs_().unbind()
+    inside = (wide <= limits[0]).logical_and_(high <= limits[1]).logical_and_(deep <= limits[2])
     darkest = volume.flatten(1).amin(dim=1)[:, None, None, None]
     return torch.where(inside[:, None], copies, darkest)
 

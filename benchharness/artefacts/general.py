@@ -221,7 +221,7 @@ class Downsample(Artefact):
     name = "downsample"
     version = 1
     group = "general"
-    source = "torchio.Resample twice, linear"
+    source = "torchio.Blur, then torchio.Resample twice, linear"
     unit = "voxel in fractions of the field of view, exponent on 28 / grid"
     summary = "The volume was sampled on a coarser grid and interpolated back."
     plausible = EVERYWHERE
@@ -240,7 +240,7 @@ class Downsample(Artefact):
             max(1.0, drawing.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
             for n in volume.shape[1:]
         ]
-        return resampled(volume, spacing, "linear")
+        return resampled(volume, spacing, "linear", antialias=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,9 +79,9 @@ def write(store_dir: Path, out: Path | None = None) -> Report:
     findings = collect(store_dir)
     out = store_dir / "report" if out is None else out
     try:
-        (out / "plots").mkdir(parents=True, exist_ok=True)
         files = _files(findings)
         for name, content in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out / name, content)
     except OSError as error:
         raise BenchError(
@@ -112,7 +112,7 @@ def _files(findings: Findings) -> dict[str, bytes]:
     for plot in (plot for section in sections for plot in section.plots):
         files |= {f"plots/{plot.name}.png": plot.png, f"plots/{plot.name}.svg": plot.svg}
     for picture in (picture for section in sections for picture in section.pictures):
-        files[f"plots/{picture.name}.png"] = picture.png
+        files[f"pictures/{picture.name}.png"] = picture.png
     return files
 
 
@@ -252,7 +252,7 @@ def _markdown(title: str, introduction: tuple[str, ...], sections: tuple[Section
         parts += [f"![{plot.title}](plots/{plot.name}.png)" for plot in section.plots]
         parts += [layout.markdown(table) for table in section.tables]
         for picture in section.pictures:
-            parts += [f"![{picture.title}](plots/{picture.name}.png)", picture.caption]
+            parts += [f"![{picture.title}](pictures/{picture.name}.png)", picture.caption]
     return "\n\n".join(parts) + "\n"
 
 

@@ -140,7 +140,8 @@ def from_the_same_start(
         torch.manual_seed(4)
         best, accuracy, value, _ = oracle.attack_single_run(folded(volumes), labels)
     torch.testing.assert_close(torch.stack(found.values).amax(0), value, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(folded(found.best), best.detach(), atol=1e-4, rtol=0)
+    # Rounding differs with the number of threads, and a hundred steps carry it on.
+    torch.testing.assert_close(folded(found.best), best.detach(), atol=1e-3, rtol=0)
     assert torch.equal(~found.worst.broken, accuracy.bool())
 
 

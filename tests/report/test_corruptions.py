@@ -121,8 +121,8 @@ def test_the_report_has_the_table_in_every_form_and_the_sheet(
         assert "Corruption measures of adrenalmnist3d" in text
         assert "stress test" in text
     assert "data:image/png;base64" in written.html.read_text()
-    assert "](artefacts.png)" in written.markdown.read_text()
-    assert (tmp_path / "out" / "artefacts.png").stat().st_size > 10_000
+    assert "](pictures/artefacts.png)" in written.markdown.read_text()
+    assert (tmp_path / "out" / "pictures" / "artefacts.png").stat().st_size > 10_000
     lines = pd.read_csv(tmp_path / "out" / "corruption.csv")
     means = lines[lines["artefacts"].str.startswith("mean over")]
     assert set(means["artefacts"]) == {"mean over plausible", "mean over all"}
