@@ -189,7 +189,7 @@ def test_what_is_stored_is_read_back_and_reported(
         stem = picture.file.removesuffix(".png").replace("-", "_")
         drawn = report.html.parent / "plots" / f"heat_maps_{stem}.png"
         assert drawn.read_bytes() == (path.parent / picture.file).read_bytes()
-        assert f"plots/{drawn.name}" in markdown
+        assert f"pictures/{drawn.name}" in markdown
 
 
 def test_ids_choose_what_is_drawn_and_older_pictures_go(copied: Path) -> None:
