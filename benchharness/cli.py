@@ -92,7 +92,9 @@ def run_command(
     ] = None,
     artefacts: Annotated[
         str | None,
-        typer.Option("--artefacts", "--artifacts", help="Artefacts, or all, mr, ct, general, geometric."),
+        typer.Option(
+            "--artefacts", "--artifacts", help="Artefacts, or all, mr, ct, general, geometric."
+        ),
     ] = None,
     severities: Annotated[
         str | None, typer.Option(help="Levels of the artefacts. Default: 1-5.")
