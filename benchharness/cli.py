@@ -130,7 +130,9 @@ def run_command(
     ] = False,
     artefacts: Annotated[
         str | None,
-        typer.Option("--artefacts", "--artifacts", help="Artefacts, or all."),
+        typer.Option(
+            "--artefacts", "--artifacts", help="Artefacts, or all, mr, ct, general, geometric."
+        ),
     ] = None,
     severities: Annotated[
         str | None, typer.Option(help="Levels of the artefacts. Default: 1-5.")

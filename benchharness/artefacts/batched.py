@@ -195,11 +195,33 @@ def _moved(volume: Tensor, degrees: np.ndarray[Any, Any], shifts: np.ndarray[Any
     whole = volume.expand(places.shape[1], *volume.shape)
     where = places.permute(1, 2, 3, 4, 0)
     copies = F.grid_sample(whole, where, padding_mode="border", align_corners=True)
-    limits = [size / (size - 1) if size > 1 else 1.0 for size in reversed(volume.shape[1:])]
-    wide, high, deep = places.abs_().unbind()
-    inside = (wide <= limits[0]).logical_and_(high <= limits[1]).logical_and_(deep <= limits[2])
+    inside = _inside(volume.shape[1:], *_maps(degrees, shifts)).to(volume.device)
     darkest = volume.flatten(1).amin(dim=1)[:, None, None, None]
     return torch.where(inside[:, None], copies, darkest)
+
+
+def _inside(
+    grid: Sequence[int], matrices: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
+) -> Tensor:
+    """Which voxels come from within the volume, (M, D, H, W); decided in float64, as ITK does.
+
+    Along W each bound is linear, so that a row's voxels inside are a run between two places.
+    """
+    deep, high, wide = (np.arange(size) - (size - 1) / 2 for size in grid)
+    first = np.full((len(matrices), len(deep), len(high)), -np.inf)
+    last = -first
+    for axis, size in enumerate(grid):
+        m = matrices[:, axis, :, None, None]
+        start = m[:, 0] * deep[:, None] + m[:, 1] * high + offsets[:, axis, None, None]
+        slope = np.where(m[:, 2] == 0, 1e-300, m[:, 2])
+        one, other = (-size / 2 - start) / slope, (size / 2 - start) / slope
+        first = np.maximum(first, np.minimum(one, other))
+        last = np.minimum(last, np.maximum(one, other))
+    begin = np.searchsorted(wide, first.ravel(), side="left").reshape(first.shape)
+    end = np.searchsorted(wide, last.ravel(), side="right").reshape(last.shape)
+    index = torch.arange(len(wide), dtype=torch.int32)
+    lower, upper = (torch.from_numpy(v.astype(np.int32))[..., None] for v in (begin, end))
+    return (index >= lower).logical_and_(index < upper)
 
 
 def _places(

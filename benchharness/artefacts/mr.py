@@ -97,7 +97,7 @@ class Motion(Artefact):
         even = torch.arange(1, level.moves + 1, dtype=torch.float64)
         offset = 2 * (even + jitter) / (level.moves + 1) - 1
         away = torch.sign(offset) * (level.calm + (1 - level.calm) * offset.abs())
-        narrowing: float = min(1.0, 28 / size) ** (0.6 * (1 - level.calm))
+        narrowing: float = min(1.0, 28 / size) ** (0.68 * (1 - level.calm) ** 1.2)
         return 0.5 + away / 2 * narrowing
 
 
