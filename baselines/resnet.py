@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from baselines._folding import fold_batch_norms
 from baselines._monai import check_arguments, monai_networks
 
 if TYPE_CHECKING:
@@ -74,10 +75,18 @@ def medmnist_resnet3d_50(num_classes: int, in_channels: int = 1) -> nn.Module:
     return _resnet(50, num_classes, in_channels, _MEDMNIST_STEM)
 
 
+class _ResNet(_monai.ResNet):  # type: ignore[misc, name-defined]
+    """MONAI's network, which also knows its equal for evaluation."""
+
+    def folded(self) -> _ResNet:
+        """An equal network for evaluation, its normalisations folded into the convolutions."""
+        return fold_batch_norms(self)
+
+
 def _resnet(depth: int, num_classes: int, in_channels: int, stem: dict[str, Any]) -> nn.Module:
     check_arguments(num_classes, in_channels)
     bottleneck = depth >= _FIRST_BOTTLENECK_DEPTH
-    network: nn.Module = _monai.ResNet(
+    network: nn.Module = _ResNet(
         "bottleneck" if bottleneck else "basic",
         list(_DEPTHS[depth]),
         list(_WIDTHS),

@@ -114,7 +114,13 @@ def _corrupted(
     corrupted = Cache.of_environment().get(
         _corruption_key(cell, device),
         lambda: corrupt(
-            artefact, split.volumes, split.ids, severity=severity, seed=seed, device=device
+            artefact,
+            split.volumes,
+            split.ids,
+            severity=severity,
+            seed=seed,
+            device=device,
+            spacing=split.spacing,
         ),
     )
     facts = {

@@ -122,7 +122,7 @@ def plan(config: RunConfig) -> Plan:
         perturbations = (
             CLEAN,
             *_attack_keys(config, usable, dataset),
-            *_artefact_keys(config, chosen_artefacts),
+            *_artefact_keys(config, chosen_artefacts, dataset),
         )
         attacked_by_gradient = any(attack.access == "white box" for attack in usable.values())
         networks = [
@@ -305,7 +305,11 @@ def _dataset_key(dataset: Dataset, split: Split) -> DatasetKey:
     )
 
 
-def _artefact_keys(config: RunConfig, chosen: Mapping[str, Artefact]) -> Iterator[PerturbationKey]:
+def _artefact_keys(
+    config: RunConfig, chosen: Mapping[str, Artefact], dataset: Dataset
+) -> Iterator[PerturbationKey]:
+    # The batched implementations know no millimetres.
+    fast = config.fast_artefacts and dataset.test.spacing is None
     for artefact in chosen.values():
         for level in config.severities:
             yield PerturbationKey(
@@ -313,9 +317,7 @@ def _artefact_keys(config: RunConfig, chosen: Mapping[str, Artefact]) -> Iterato
                 name=artefact.name,
                 version=artefact.version,
                 family=artefact.group,
-                parameters=artefact.identity(
-                    level, implementation(artefact, fast=config.fast_artefacts)
-                ),
+                parameters=artefact.identity(level, implementation(artefact, fast=fast)),
                 severity=level,
                 seed=config.perturbation_seed,
             )

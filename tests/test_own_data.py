@@ -218,3 +218,11 @@ def assert_refused(result: tuple[int, str, str], message: str, folder: Path) -> 
     assert error.count("\n") == 1
     assert not (folder / "out").exists()
     assert not [*(folder / "cache").rglob("*.npz"), *(folder / "cache").rglob("*.json")]
+
+
+def test_millimetres_reach_the_artefacts(bench: Bench, tmp_path: Path) -> None:
+    write_folder(tmp_path / "own", {"train": 3, "val": 2, "test": 3})
+    run = (*RUN, "--datasets", "own", "--size", "8", "--artefacts", "blur,bias_field")
+    assert "3 cells run, 0 were" in bench(*run, "--severities", "3")[1]
+    # The batched implementation knows no millimetres, so that it is not taken: the same cells.
+    assert "0 cells run, 3 were" in bench(*run, "--severities", "3", "--fast-artefacts")[1]

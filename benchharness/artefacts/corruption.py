@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Spacing = tuple[float, float, float]
+
 _LIBRARIES = ("torch", "numpy", "scipy", "torchio", "SimpleITK", "monai")
 _BATCH = 16
 
@@ -45,6 +47,7 @@ def corrupt(
     severity: int,
     seed: int,
     device: torch.device | str | None = None,
+    spacing: Spacing | None = None,
 ) -> CorruptedSet:
     """Corrupt every volume of a split.
 
@@ -55,7 +58,8 @@ def corrupt(
         severity: Level, 1 to 5.
         seed: Perturbation seed.
         device: None takes the canonical path, one volume at a time on the CPU; else the batched
-            implementation on this device, which must exist.
+            implementation on this device, which must exist and knows no spacing.
+        spacing: Edges of a voxel along D, H and W in millimetres, where they are known.
 
     Raises:
         BenchError: As `Artefact.__call__`.
@@ -66,26 +70,39 @@ def corrupt(
     for start in range(0, len(ids), _BATCH):
         part = slice(start, start + _BATCH)
         clean = torch.from_numpy(np.ascontiguousarray(volumes[part])).float() / 255
-        made[part], clipped[part] = _batch(artefact, clean, ids[part], severity, seed, device)
+        made[part], clipped[part] = (
+            _one_by_one(artefact, clean, ids[part], severity, seed, spacing)
+            if device is None
+            else _at_once(artefact, clean, ids[part], severity, seed, device)
+        )
     changed = (made != volumes.astype(np.uint16) * (STEPS // 255)).reshape(len(ids), -1).any(axis=1)
     return CorruptedSet(volumes=made, clipped=clipped, changed=changed)
 
 
-def _batch(
+def _at_once(
     artefact: Artefact,
     clean: torch.Tensor,
     ids: Sequence[str],
     severity: int,
     seed: int,
-    device: torch.device | str | None,
+    device: torch.device | str,
 ) -> tuple[NDArray[np.uint16], Any]:
-    if device is not None:
-        corrupted, shares = batched.corrupt(
-            artefact, clean.to(device), severity=severity, ids=ids, seed=seed
-        )
-        return _steps(corrupted.cpu()), shares.cpu().numpy()
+    corrupted, shares = batched.corrupt(
+        artefact, clean.to(device), severity=severity, ids=ids, seed=seed
+    )
+    return _steps(corrupted.cpu()), shares.cpu().numpy()
+
+
+def _one_by_one(
+    artefact: Artefact,
+    clean: torch.Tensor,
+    ids: Sequence[str],
+    severity: int,
+    seed: int,
+    spacing: Spacing | None,
+) -> tuple[NDArray[np.uint16], Any]:
     found = [
-        artefact(volume, severity=severity, id=name, seed=seed)
+        artefact(volume, severity=severity, id=name, seed=seed, spacing=spacing)
         for volume, name in zip(clean, ids, strict=True)
     ]
     return _steps(torch.stack([one.volume for one in found])), [one.clipped for one in found]

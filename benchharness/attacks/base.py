@@ -73,6 +73,8 @@ class Batch:
     """The budget, above 0, in the unit of the attack's norm."""
     draws: Draws
     """Where every random number comes from."""
+    clean: Tensor
+    """(B, K), float32: logits of `volumes`."""
     source: Observed | None
     """The network to make the volumes on, where it is not the one that judges them."""
     findings: dict[str, Tensor]
@@ -98,7 +100,7 @@ class Cost:
 
 
 CHECKING = Cost(forward=3, backward=0)
-"""What `Attack.__call__` adds: two passes of the clean volume, and one of the result."""
+"""What `Attack.__call__` adds at most: two passes of the clean volume, and one of the result."""
 
 
 def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
@@ -245,7 +247,7 @@ class Attack(ABC):
             nullcontext() if source is None else source.frozen(),
             randomness.isolated(self.name, severity, seed, *ids),
         ):
-            clean, again, stochastic = _clean_passes(classifier, volumes)
+            clean, agreement, stochastic = _clean_passes(classifier, volumes)
             draws = Draws(ids, self.name, severity, seed, device=classifier.device)
             batch = Batch(
                 classifier=Observed(classifier, targets, draws),
@@ -253,6 +255,7 @@ class Attack(ABC):
                 labels=targets,
                 severity=severity,
                 draws=draws,
+                clean=clean,
                 source=None if source is None else Observed(source, targets, draws),
                 findings={},
             )
@@ -266,7 +269,7 @@ class Attack(ABC):
             "loss_start": F.cross_entropy(clean, targets, reduction="none"),
             "loss_end": F.cross_entropy(logits, targets, reduction="none"),
             "broken": logits.argmax(1) != targets,
-            "disagreement": certificates.disagreement(clean, again),
+            "disagreement": agreement,
             "probabilities": certificates.like_probabilities(clean),
             **(batch.classifier.findings(logits) if self.traced else {}),
             **batch.findings,
@@ -357,6 +360,9 @@ def build(name: str, parameters: Mapping[str, object]) -> Attack:
     return target(**parameters)
 
 
+_PASSED_TWICE = 2
+"""Volumes of a batch on which two forward passes are compared."""
+
 _AUC_FROM = "all volumes, each attacked at full length on the cross-entropy"
 
 _KINDS: dict[Any, tuple[type, str]] = {
@@ -424,10 +430,16 @@ def _checked_labels(labels: Tensor | NDArray[np.int64], count: int, num_classes:
 
 
 def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Two forward passes of the same volumes, and whether the network draws for itself."""
+    """Logits of the clean volumes, how far a second pass is off, and whether the network draws.
+
+    A network that answers differently each time does so for any volume, so the second pass is of
+    a few; their largest disagreement (B,) stands for all.
+    """
     passes: list[Tensor] = []
     stochastic = network_draws(lambda: passes.append(_logits(classifier, volumes)))
-    return passes[0], _logits(classifier, volumes), stochastic
+    again = _logits(classifier, volumes[:_PASSED_TWICE])
+    apart = certificates.disagreement(passes[0][:_PASSED_TWICE], again)
+    return passes[0], apart.max().expand(len(volumes)), stochastic
 
 
 @torch.no_grad()

@@ -143,6 +143,7 @@ def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
         batch,
         classifier=Observed(batch.classifier, labels, draws),
         volumes=batch.volumes[rows],
+        clean=batch.clean[rows],
         labels=labels,
         draws=draws,
         findings={},

@@ -54,7 +54,12 @@ class FullRange(Attack):
             if len(standing) == 0:
                 break
             reached = climb(
-                replace(batch, volumes=batch.volumes[standing], labels=batch.labels[standing]),
+                replace(
+                    batch,
+                    volumes=batch.volumes[standing],
+                    labels=batch.labels[standing],
+                    clean=batch.clean[standing],
+                ),
                 point[standing],
                 LINF,
                 step=2.5 * batch.severity / self.steps,

@@ -89,7 +89,7 @@ class PGD(Attack):
 
         Volumes that a random start leaves no worse are attacked once more from the clean volume.
         """
-        compared = (self.restarts if self.restarts > 1 else 0) + 2 * self.random_start
+        compared = (self.restarts if self.restarts > 1 else 0) + self.random_start
         iterations = self.planned_iterations(num_classes)
         return Cost(forward=iterations + compared, backward=iterations)
 
@@ -113,8 +113,8 @@ class PGD(Attack):
         """
         with torch.no_grad():
             clean, reached = (
-                F.cross_entropy(batch.classifier(volumes).float(), batch.labels, reduction="none")
-                for volumes in (batch.volumes, worst)
+                F.cross_entropy(logits, batch.labels, reduction="none")
+                for logits in (batch.clean, batch.classifier(worst).float())
             )
         rows = (reached <= clean).nonzero().flatten()
         if len(rows) == 0:
@@ -123,6 +123,7 @@ class PGD(Attack):
             batch,
             volumes=batch.volumes[rows],
             labels=batch.labels[rows],
+            clean=batch.clean[rows],
             draws=batch.draws.select(rows.tolist()),
             findings={},
         )

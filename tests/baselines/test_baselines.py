@@ -137,3 +137,23 @@ def test_the_block_ends_with_the_import(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ModuleNotFoundError, match="no_such_network"):
         monai_networks("no_such_network")
     assert "torchvision" not in sys.modules
+
+
+@pytest.mark.parametrize("factory", [resnet3d_18, resnet3d_50], ids=_name)
+def test_a_folded_residual_network_answers_as_the_whole_one(factory: Factory) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = factory(3)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 2)
+    network.eval()
+    folded = network.folded()
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm3d)]
+    volumes = torch.rand(2, 1, 16, 16, 16)
+    torch.testing.assert_close(folded(volumes), network(volumes), rtol=1e-4, atol=1e-4)
+    assert any(isinstance(m, nn.BatchNorm3d) for m in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
