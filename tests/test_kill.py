@@ -75,7 +75,8 @@ def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
     assert start(data, tmp_path / "killed").wait() == 0
     whole, killed = contents(tmp_path / "whole"), contents(tmp_path / "killed")
     assert whole.keys() == killed.keys()
-    assert len(whole) == 2 * (1 + 4 + 15)
+    # Clean, two attacks at two budgets, three artefacts at five levels, and the control.
+    assert len(whole) == 2 * (1 + 4 + 15 + 1)
     for identity, (metrics, logits) in whole.items():
         assert killed[identity][0] == metrics
         assert killed[identity][1] == logits

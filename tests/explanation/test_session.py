@@ -187,7 +187,7 @@ def test_what_is_stored_is_read_back_and_reported(
     assert page.count("data:image/png;base64,") == 2
     for picture in found.pictures:
         stem = picture.file.removesuffix(".png").replace("-", "_")
-        drawn = report.html.parent / "plots" / f"heat_maps_{stem}.png"
+        drawn = report.html.parent / "pictures" / f"heat_maps_{stem}.png"
         assert drawn.read_bytes() == (path.parent / picture.file).read_bytes()
         assert f"pictures/{drawn.name}" in markdown
 
