@@ -72,6 +72,18 @@ def test_compare_exits_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pair")
+def test_a_narrow_terminal_gets_sentences_instead_of_broken_columns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, said, _ = bench("compare", "base", "worse")
+    lines = said.splitlines()
+    assert "Endpoints: mean accuracy" in said
+    assert any("clean: worse. Mean accuracy" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("pair")
 def test_every_format_is_the_whole_output(bench: Bench) -> None:
     _, said, _ = bench("compare", "base", "worse", "--format", "json")
     assert json.loads(said)["verdict"] == "worse"

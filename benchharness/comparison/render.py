@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import string
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
@@ -17,7 +18,7 @@ from tabulate import tabulate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from benchharness import statistics
     from benchharness.comparison import ComparedCell, Endpoint, Gap, StoreComparison
@@ -90,8 +91,16 @@ def explain(endpoint: Endpoint, tolerance: float) -> str:
 def table(result: StoreComparison) -> RenderableType:
     """The comparison for `rich.console.Console.print`."""
     parts: list[RenderableType] = [
-        _grid("Endpoints: mean accuracy", _ENDPOINTS, map(_endpoint_row, result.endpoints)),
-        _grid("Cells (they explain, endpoints decide)", _CELLS, map(_cell_row, result.cells)),
+        _Fitting(
+            _grid("Endpoints: mean accuracy", _ENDPOINTS, map(_endpoint_row, result.endpoints)),
+            "Endpoints: mean accuracy",
+            tuple(_in_words(endpoint, result.settings.tolerance) for endpoint in result.endpoints),
+        ),
+        _Fitting(
+            _grid("Cells (they explain, endpoints decide)", _CELLS, map(_cell_row, result.cells)),
+            "Cells (they explain, endpoints decide): accuracy, and p by Holm",
+            tuple(map(_cell_in_words, result.cells)),
+        ),
     ]
     for title, gaps in _by_kind(result):
         parts.append(Text(f"{title}:"))
@@ -106,6 +115,37 @@ _LEGEND = (
     "interval at its Holm level. Cells: exact McNemar and DeLong (more classes or seeds: a "
     "bootstrap), p by Holm over the cells. Detectable: found beyond the tolerance with 80 % power."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A table where the terminal is wide enough for it, else a line for each of its rows."""
+
+    table: Table
+    title: str
+    lines: tuple[Text, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # rich never measures more than there is room for, so the room is made endless.
+        needed = Measurement.get(console, options.update(max_width=10_000), self.table).maximum
+        if needed <= options.max_width:
+            yield self.table
+            return
+        yield Text(self.title, style="italic")
+        yield from self.lines
+        yield Text()
+
+
+def _in_words(endpoint: Endpoint, tolerance: float) -> Text:
+    said = explain(endpoint, tolerance)
+    if endpoint.judgement is not None:
+        said = f"{endpoint.verdict}. {said[0].upper()}{said[1:]}"
+    return Text(f"  {endpoint.name}: {said}", style=_COLOURS.get(endpoint.verdict, ""))
+
+
+def _cell_in_words(cell: ComparedCell) -> Text:
+    name, _, base, new, _, difference, p_value, *_ = _cell_row(cell)
+    return Text(f"  {name}: {base} → {new}, {difference}, p {p_value}")
 
 
 def _grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
