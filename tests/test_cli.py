@@ -30,29 +30,6 @@ def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bench(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Bench:
-    """Call the command in a folder of its own; gives exit code, output and error output."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["bench", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     return samples.write_archive(tmp_path / "data.npz")
 

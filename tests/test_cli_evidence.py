@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchharness import cli, recipes
+from benchharness import recipes
 from benchharness.records import Store
 from tests import samples
 from tests.comparison.stores import matrix, store
@@ -22,29 +22,10 @@ if TYPE_CHECKING:
     Bench = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def bench(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Bench:
-    """Call the command in a folder of its own; gives exit code, output and error output."""
+@pytest.fixture(autouse=True)
+def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
     monkeypatch.setitem(recipes.RECIPES, "quick", quick)
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["bench", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

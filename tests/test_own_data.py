@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
 import pytest
 
-from benchharness import cli, recipes
+from benchharness import recipes
 from benchharness.records import Store
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Bench = Callable[..., tuple[int, str, str]]
 
@@ -28,28 +28,9 @@ def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(recipes.RECIPES, "quick", quick)
 
 
-@pytest.fixture
-def bench(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Bench:
-    """Call the command in a folder of its own; gives exit code, output and error output."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
+@pytest.fixture(autouse=True)
+def cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["bench", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, said.out, said.err
-
-    return call
 
 
 def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path: Path) -> None:
