@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchharness.acceleration import accelerated
 from benchharness.cells import Pairs, pairs
 from benchharness.errors import BenchError, CellError, unknown_name
 
@@ -129,19 +130,12 @@ class Classifier(nn.Module):
         return logits
 
     def swift(self, *, compiled: bool = False) -> Classifier:
-        """The same classifier as it is best run in evaluation.
-
-        A network may have a method `folded() -> nn.Module` that returns an equal network for
-        evaluation, its logits the same to the rounding of float32.
+        """The same classifier as it is best run in evaluation; see `acceleration`.
 
         Args:
-            compiled: Whether to run through `torch.compile`, with CUDA graphs on a GPU; the first
-                passes are slow then.
+            compiled: Whether to run through `torch.compile`.
         """
-        offered = getattr(self.network, "folded", None)
-        network: nn.Module = offered() if callable(offered) else self.network
-        if compiled:
-            network = _Compiled(network, self.device)
+        network = accelerated(self.network, self.device, compiled=compiled)
         if network is self.network:
             return self
         return Classifier(
@@ -195,21 +189,6 @@ class Classifier(nn.Module):
         if unusable:
             raise CellError(f"the logits of {unusable} of {len(result)} volumes are not finite")
         return result
-
-
-class _Compiled(nn.Module):
-    """A network behind `torch.compile`; what it returns may be kept."""
-
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        super().__init__()
-        self.network = network
-        # CUDA graphs are what "reduce-overhead" is about; elsewhere there is nothing to reduce.
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
-        self.run = torch.compile(network, mode=mode)
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        # A CUDA graph writes its output to the same place each time.
-        return self.run(volumes).clone()  # type: ignore[no-any-return]
 
 
 def as_float(volumes: Tensor | NDArray[np.unsignedinteger], device: torch.device | str) -> Tensor:

@@ -52,11 +52,7 @@ class GroupedConv3d(nn.Conv3d):
         """Returns features of the shape ``(B, C, D, H, W)`` it was given."""
         if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
-        # On an axis of one slice the outer taps only ever meet padding.
-        kernel = self.weight
-        for axis, size in enumerate(input.shape[2:], start=2):
-            if size == 1:
-                kernel = kernel.narrow(axis, KERNEL // 2, 1)
+        kernel = without_idle_taps(self.weight, input.shape[2:])
         return grouped_conv3d(input, kernel, self.groups, self.bias)
 
 
@@ -81,6 +77,19 @@ def channels_last(features: Tensor) -> Tensor:
     if features.device.type != "cpu":
         return features
     return features.contiguous(memory_format=torch.channels_last_3d)
+
+
+def without_idle_taps(kernel: Tensor, grid: torch.Size) -> Tensor:
+    """The kernel without the taps that only ever meet padding, those beside an axis of one slice.
+
+    Args:
+        kernel: ``(out, in, 3, 3, 3)``.
+        grid: Depth, height and width of the features.
+    """
+    for axis, size in enumerate(grid, start=2):
+        if size == 1:
+            kernel = kernel.narrow(axis, KERNEL // 2, 1)
+    return kernel
 
 
 def grouped_conv3d(
@@ -110,7 +119,7 @@ class _GroupedConv3d(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(features, kernel)
         ctx.groups = groups
-        return _convolve(features, kernel, groups, bias)
+        return convolve(features, kernel, groups, bias)
 
     @staticmethod
     @once_differentiable
@@ -120,7 +129,7 @@ class _GroupedConv3d(torch.autograd.Function):
         features, kernel = ctx.saved_tensors
         features_gradient = kernel_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            features_gradient = _convolve(gradient, _transposed(kernel, ctx.groups), ctx.groups)
+            features_gradient = convolve(gradient, transposed(kernel, ctx.groups), ctx.groups)
         if ctx.needs_input_grad[1]:
             kernel_gradient = _correlate(features, gradient, kernel.shape, ctx.groups)
         if ctx.needs_input_grad[3]:
@@ -128,7 +137,8 @@ class _GroupedConv3d(torch.autograd.Function):
         return features_gradient, kernel_gradient, None, bias_gradient
 
 
-def _convolve(features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None = None) -> Tensor:
+def convolve(features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None = None) -> Tensor:
+    """Convolves as `grouped_conv3d` does, with torch's own gradients."""
     # Depthwise kernels are fast only with channels last, by a factor of ten and more.
     if kernel.shape[1] == 1:
         features = features.contiguous(memory_format=torch.channels_last_3d)
@@ -140,7 +150,7 @@ def _padding(shape: torch.Size) -> list[int]:
     return [size // 2 for size in shape[2:]]
 
 
-def _transposed(kernel: Tensor, groups: int) -> Tensor:
+def transposed(kernel: Tensor, groups: int) -> Tensor:
     """The kernel of the input's gradient: taps flipped, channels in and out swapped per group."""
     flipped = kernel.flip(2, 3, 4)
     if kernel.shape[1] == 1:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medvit3d.blocks import ConvBlock, LocalFeedForward, SpatialReduction, TransformerBlock
 from medvit3d.folding import fold_batch_norms
+from medvit3d.frozen import frozen
 from medvit3d.layers import BatchNorm, ConvNormAct, PatchMomentumChanger
 
 if TYPE_CHECKING:
@@ -121,8 +122,17 @@ class MedViT3D(nn.Module):
         initialise(self)
 
     def folded(self) -> MedViT3D:
-        """An equal network for evaluation, its normalisations folded into the convolutions."""
-        return fold_batch_norms(self)
+        """An equal network for evaluation, its normalisations folded into the convolutions.
+
+        On a CPU its blocks are those of ``frozen``: it can be differentiated once, by its input.
+        """
+        folded = fold_batch_norms(self)
+        if self.head.weight.device.type == "cpu":
+            for stage in folded.stages:
+                assert isinstance(stage, nn.Sequential)
+                for index, block in enumerate(stage):
+                    stage[index] = frozen(block)
+        return folded
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.
