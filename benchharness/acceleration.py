@@ -34,9 +34,7 @@ def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = Fa
     folded: nn.Module = offered() if callable(offered) else network
     # Nothing in a network that belongs to somebody else is replaced.
     if folded is not network and device.type == "cpu":
-        _replace_first_convolutions(folded)
-        # oneDNN's own layout: a convolution then reorders neither what it reads nor what it writes.
-        folded.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        _arrange_convolutions(folded)
     return _Compiled(folded, device) if compiled else folded
 
 
@@ -130,22 +128,23 @@ class _Compiled(nn.Module):
         return self.run(volumes).clone()  # type: ignore[no-any-return]
 
 
-def _replace_first_convolutions(network: nn.Module) -> None:
+def _arrange_convolutions(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv3d) and _has_slow_gradient(child):
-                setattr(parent, name, SubPixelConv3d(child))
+            # A subclass may compute something else, and a weight in training changes.
+            if type(child) is nn.Conv3d and not child.weight.requires_grad:
+                # oneDNN then reorders neither what it reads nor what it writes.
+                child.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+                if _has_slow_gradient(child):
+                    setattr(parent, name, SubPixelConv3d(child))
 
 
 def _has_slow_gradient(module: nn.Conv3d) -> bool:
-    # A subclass may compute something else.
     return (
-        type(module) is nn.Conv3d
-        and module.in_channels <= _FEW_CHANNELS
+        module.in_channels <= _FEW_CHANNELS
         and max(module.stride) > 1
         and module.groups == 1
         and max(module.dilation) == 1
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
-        and not module.weight.requires_grad
     )

@@ -4,7 +4,7 @@ In evaluation a batch normalisation is a scale and a shift for each channel. Beh
 both can be had for nothing: the scale goes into the kernel and the shift becomes a bias. An attack
 runs a network forwards and backwards hundreds of times, so the folding pays for itself at once.
 Normalisations before an attention or a feed-forward stay: what they return is added to the
-residual too.
+residual too. On a CPU ``frozen`` gives the branches behind them matrices that include them.
 """
 
 from __future__ import annotations

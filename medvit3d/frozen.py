@@ -116,8 +116,8 @@ class FrozenGroupedConv3d(nn.Module):
         super().__init__()
         kernel = conv.weight.detach()
         self.groups = conv.groups
-        self.register_buffer("kernel", kernel)
-        self.register_buffer("reverse_kernel", transposed(kernel, conv.groups).contiguous())
+        self.register_buffer("kernel", channels_last(kernel))
+        self.register_buffer("reverse_kernel", channels_last(transposed(kernel, conv.groups)))
         self.register_buffer("bias", None if conv.bias is None else conv.bias.detach())
         self._matrices: dict[torch.Size, Tensor] = {}
 
@@ -285,8 +285,8 @@ class FrozenFeedForward(nn.Module):
             "residual": 1 + scale,
             "expand": expand * scale,
             "expand_bias": _bias(feed_forward.expand) + expand @ shift,
-            "depthwise": kernel,
-            "reverse_depthwise": transposed(kernel, len(kernel)).contiguous(),
+            "depthwise": channels_last(kernel),
+            "reverse_depthwise": channels_last(transposed(kernel, len(kernel))),
             "depthwise_bias": _bias(feed_forward.depthwise),
             "reduce": gate.reduce.weight.detach(),
             "reduce_bias": gate.reduce.bias.detach(),
