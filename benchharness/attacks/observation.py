@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchharness.attacks.draws import undisturbed
 from benchharness.errors import CellError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.draws import Draws
     from benchharness.classifier import Classifier
 
 
@@ -28,16 +28,14 @@ class Observed(nn.Module):
         classifier: In evaluation mode, frozen; or one that is observed already, by an attack of
             which this one is a part.
         labels: (B,), int64.
-        draws: Told when the network runs, whose own draws are not the attack's.
     """
 
-    def __init__(self, classifier: Classifier | Observed, labels: Tensor, draws: Draws) -> None:
+    def __init__(self, classifier: Classifier | Observed, labels: Tensor) -> None:
         super().__init__()
         # torchattacks reads the device off the first parameter, and some networks have none.
         self.anchor = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
         self.classifier = classifier
         self.labels = labels
-        self.draws = draws
         self.losses: list[Tensor] = []
         self.gradients = 0
         self.zero_gradient: Tensor | None = None
@@ -64,11 +62,7 @@ class Observed(nn.Module):
         whole = wanted and len(volumes) == len(self.labels)
         if whole:
             volumes.register_hook(self._keep_gradient)  # type: ignore[no-untyped-call]
-        self.draws.running_network = True
-        try:
-            logits: Tensor = self.classifier(volumes)
-        finally:
-            self.draws.running_network = False
+        logits = undisturbed(self.classifier, volumes)
         if wanted and not logits.requires_grad:
             raise CellError(
                 "no gradient reaches the volumes: the network cuts the graph (detach, no_grad or "

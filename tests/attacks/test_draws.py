@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from torch.overrides import has_torch_function
 
-from benchharness.attacks.draws import Draws, network_draws
+from benchharness.attacks.draws import Draws, network_draws, undisturbed
 from benchharness.errors import CellError
 
 if TYPE_CHECKING:
@@ -94,13 +95,27 @@ def test_what_cannot_belong_to_a_volume_raises(call: Callable[[], object], messa
         call()
 
 
-def test_the_networks_own_draws_and_explicit_generators_pass() -> None:
-    draws = Draws(IDS, "attack")
-    with draws.intercepted():
+def test_explicit_generators_pass() -> None:
+    with Draws(IDS, "attack").intercepted():
         own = torch.Generator().manual_seed(1)
         assert torch.rand(7, generator=own).shape == (7,)
-        draws.running_network = True
-        assert torch.randperm(5).shape == (5,)
+
+
+def shuffled(volumes: Tensor) -> Tensor:
+    """A network that draws what an attack may not."""
+    assert not has_torch_function((volumes,)), "somebody still listens"
+    return volumes + torch.randperm(5).sum()
+
+
+def test_a_network_draws_for_itself_whoever_calls_it() -> None:
+    with torch.random.fork_rng():
+        assert undisturbed(shuffled, LIKE).shape == LIKE.shape
+        # The attack's own context lies above the interception, and a part's below a cascade's.
+        with Draws(IDS, "outer").intercepted(), torch.device("cpu"), Draws(IDS, "a").intercepted():
+            found = undisturbed(lambda volumes: undisturbed(shuffled, volumes), LIKE)
+            assert found.shape == LIKE.shape
+            with pytest.raises(CellError, match="calls randperm"):
+                torch.randperm(5)
 
 
 def test_interceptions_nest() -> None:
