@@ -196,7 +196,7 @@ def _attacked(
             outcomes, severity=severity, num_classes=classifier.num_classes
         ),
         undefined={"auc": attack.auc_undefined} if attack.auc_undefined else {},
-        facts=attack.facts(),
+        facts=attack.facts(classifier.num_classes),
     )
 
 
@@ -228,7 +228,7 @@ def _still_standing(
         predictions=_predictions(split, logits, extra),
         certificate=() if found is None else found.certificate,
         undefined={"auc": "only accuracy was asked for (--accuracy-only)"},
-        facts=attack.facts() | {"attacked_volumes": int(standing.sum())},
+        facts=attack.facts(classifier.num_classes) | {"attacked_volumes": int(standing.sum())},
     )
 
 

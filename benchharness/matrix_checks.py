@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness import metrics
 from benchharness.cells import CONTROL_FAMILY, TRANSFER_FAMILY, canonical_json, format_severity
-from benchharness.records import Check
+from benchharness.records import BROKEN_BY, Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from benchharness.records import Predictions, Record
 
@@ -46,6 +49,8 @@ class Cellmate:
     record: Record
     right: int
     """Volumes still classified correctly."""
+    broken_by: NDArray[np.float32] | None = None
+    """(N,), see `records.BROKEN_BY`; None where the attack has no parts."""
 
     @property
     def name(self) -> str:
@@ -100,7 +105,8 @@ def matrix_checks(
             found = predictions[record.identity]
             right = int(metrics.correct(found.labels, found.logits).sum())
             place = (*checkpoint, record.cell.dataset.volumes, key.seed)
-            groups[place].append(Cellmate(record=record, right=right))
+            mate = Cellmate(record=record, right=right, broken_by=found.extra.get(BROKEN_BY))
+            groups[place].append(mate)
     return tuple(
         check
         for place, mates in groups.items()
@@ -178,7 +184,7 @@ _Found = tuple[str, list[_Fault]]
 def _behind_black_box(
     mates: Sequence[Cellmate], white: Sequence[Cellmate], margin: float
 ) -> _Found:
-    """Whether random search breaks more than the best gradient attack of its norm and budget."""
+    """Whether random search breaks more than gradients do, in cells of its own or in a cascade."""
     black = [mate for mate in mates if mate.fact("access") == "black box"]
     faults, compared = [], False
     for searcher in black:
@@ -195,8 +201,30 @@ def _behind_black_box(
             )
             cells = tuple(mate.record.identity for mate in rivals)
             faults.append(_Fault(excess=excess, reason=reason, cells=cells))
-    missing = "needs square3d and a white-box attack of the same norm and budget"
+    for mate in mates:
+        for searcher_name, before, excess in _late_breaks(mate):
+            compared = True
+            if excess >= margin:
+                reason = (
+                    f"in {mate.name} {searcher_name} breaks {excess} volumes that {before} left"
+                )
+                cells = (mate.record.identity,)
+                faults.append(_Fault(excess=excess, reason=reason, cells=cells))
+    missing = (
+        "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
+    )
     return "" if compared else missing, faults
+
+
+def _late_breaks(mate: Cellmate) -> Iterator[tuple[str, str, int]]:
+    """For each black-box part of a cascade its name, the white-box parts before it, its catch."""
+    parts = mate.fact("parts") or []
+    if mate.broken_by is None:
+        return
+    for number, part in enumerate(parts, start=1):
+        before = [p["name"] for p in parts[: number - 1] if p["access"] == "white box"]
+        if part["access"] == "black box" and before:
+            yield part["name"], ", ".join(before), int((mate.broken_by == number).sum())
 
 
 def _along(mates: Sequence[Cellmate], margin: float, group: Group, what: str) -> _Found:

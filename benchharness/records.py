@@ -52,6 +52,10 @@ SCHEMA = 1
 NOT_APPLICABLE = "not applicable"
 """How the reasons of a record begin whose perturbation changes no voxel of the dataset."""
 
+BROKEN_BY = "broken_by"
+"""What a cascade of attacks keeps with its predictions: the part, counted from 1, that broke each
+volume; 0 where it was wrong when clean, −1 where it withstood."""
+
 DAMAGE = (
     OSError,
     ValueError,

@@ -35,8 +35,10 @@ class Matrix:
         family: str = "linf",
         settings: dict[str, Any] | None = None,
         iterative: bool = True,
+        parts: dict[str, tuple[str, int]] | None = None,
         **key: Any,
     ) -> str:
+        """Parts are given by name as what each sees of the network and how many it broke."""
         settings = {"steps": 10} if settings is None else settings
         made = cell(
             dataset={"count": COUNT},
@@ -53,10 +55,19 @@ class Matrix:
         logits = np.eye(2, dtype=np.float32)[answers]
         ids = np.asarray([str(index) for index in range(COUNT)])
         facts = {"access": access, "iterative": iterative, "settings": settings}
+        extra = {}
+        if parts is not None:
+            facts["parts"] = [{"name": part, "access": seen} for part, (seen, _) in parts.items()]
+            counts = [0, *(caught for _, caught in parts.values())]
+            counts[0] = COUNT - right - sum(counts)
+            broken_by = np.repeat([*range(len(counts)), -1], [*counts, right])
+            extra["broken_by"] = broken_by.astype(np.float32)
         self.records.append(
             record(made, facts=facts, metrics={"accuracy": right / COUNT}, undefined={})
         )
-        self.predictions[made.identity] = Predictions(ids=ids, labels=labels, logits=logits)
+        self.predictions[made.identity] = Predictions(
+            ids=ids, labels=labels, logits=logits, extra=extra
+        )
         return made.identity
 
     def checks(self) -> dict[str, MatrixCheck]:
@@ -123,6 +134,32 @@ def test_square_ahead_of_every_white_box_attack_makes_them_suspect(matrix: Matri
 def test_square_ahead_by_less_than_two_volumes_is_chance(matrix: Matrix) -> None:
     matrix.add("square3d", 2 / 255, 47, access="black box", settings={"queries": 5000})
     assert matrix.failed() == {}
+
+
+@pytest.mark.parametrize(("caught", "suspect"), [(1, False), (2, True)])
+def test_square_breaking_what_the_rest_of_a_cascade_left_is_suspect(
+    caught: int, suspect: bool
+) -> None:
+    made = Matrix()
+    parts = {
+        "pgd": ("white box", 40),
+        "fab": ("white box", 3),
+        "square3d": ("black box", caught),
+    }
+    whole = made.add("autoattack3d", 8 / 255, 30, access="both", parts=parts)
+    check = made.checks()[matrix_checks.BLACK_BOX].check
+    assert check.verdict == ("failed" if suspect else "passed")
+    assert made.failed() == ({matrix_checks.BLACK_BOX: (whole,)} if suspect else {})
+    if suspect:
+        reason = "in autoattack3d 8/255 square3d breaks 2 volumes that pgd, fab left"
+        assert check.reason == reason
+
+
+def test_a_cascade_without_random_search_compares_nothing() -> None:
+    made = Matrix()
+    parts = {"apgd_ce": ("white box", 40), "apgd_dlr": ("white box", 9)}
+    made.add("autoattack3d", 8 / 255, 30, access="both", parts=parts)
+    assert made.checks()[matrix_checks.BLACK_BOX].check.verdict == "not applicable"
 
 
 @pytest.mark.parametrize("changes", [{"family": "l2"}, {"seed": 1}])

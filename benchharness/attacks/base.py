@@ -168,15 +168,25 @@ class Attack(ABC):
         """Whether a backward pass is asked for."""
         return self.access not in ("black box", "none")
 
+    @property
+    def expectation(self) -> int:
+        """Passes that a gradient is averaged over: the parameter `samples`, where there is one."""
+        return int(getattr(self, "samples", 1))
+
+    def parts(self, num_classes: int) -> tuple[Attack, ...]:  # noqa: ARG002
+        """The attacks that it runs in turn, each on what those before it left; none for most."""
+        return ()
+
     @final
-    def facts(self) -> dict[str, Any]:
+    def facts(self, num_classes: int) -> dict[str, Any]:
         """What readers of a record need to compare it with others, as JSON values."""
-        length = {} if self.auc_undefined else {"auc_from": _AUC_FROM}
+        parts = [{"name": part.name, "access": part.access} for part in self.parts(num_classes)]
         return {
             "access": self.access,
             "iterative": self.iterative,
             "settings": self.parameters(),
-            **length,
+            **({} if self.auc_undefined else {"auc_from": _AUC_FROM}),
+            **({"parts": parts} if parts else {}),
         }
 
     @final
@@ -250,13 +260,13 @@ class Attack(ABC):
             clean, agreement, stochastic = _clean_passes(classifier, volumes)
             draws = Draws(ids, self.name, severity, seed, device=classifier.device)
             batch = Batch(
-                classifier=Observed(classifier, targets, draws),
+                classifier=Observed(classifier, targets),
                 volumes=volumes,
                 labels=targets,
                 severity=severity,
                 draws=draws,
                 clean=clean,
-                source=None if source is None else Observed(source, targets, draws),
+                source=None if source is None else Observed(source, targets),
                 findings={},
             )
             if severity == 0:
@@ -302,6 +312,7 @@ class Attack(ABC):
             planned_iterations=planned,
             uses_gradient=self.uses_gradient and severity > 0,
             ascends=self.ascends,
+            expectation=self.expectation,
         )
 
     def _perturbed(self, batch: Batch, *, guard: bool) -> Tensor:

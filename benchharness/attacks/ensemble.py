@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.apgd import APGDCE, APGDT, APGDMargin
+from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
 from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.certificates import DRAWS
 from benchharness.attacks.draws import Draws
 from benchharness.attacks.gradient_sign import PGD
 from benchharness.attacks.minimum_norm import FAB
@@ -20,6 +21,7 @@ from benchharness.attacks.norms import LINF
 from benchharness.attacks.observation import Observed
 from benchharness.attacks.square import Square3D
 from benchharness.cells import Pairs, pairs
+from benchharness.records import BROKEN_BY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,11 +30,16 @@ if TYPE_CHECKING:
 
 _STANDARD_CLASSES = 4
 """From how many classes on the standard protocol is defined: its targeted loss needs four."""
+_RAND_CLASSES = 3
+"""From how many classes on the protocol for stochastic networks is defined, by its DLR loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoAttack3D(Attack):
-    """AutoAttack's standard protocol, or a protocol of its own name for two or three classes."""
+    """AutoAttack's protocols, and protocols of their own names where too few classes define them.
+
+    Networks that draw at random are attacked by the protocols for them, which `samples` chooses.
+    """
 
     name: ClassVar[str] = "autoattack3d"
     version: ClassVar[int] = 1
@@ -42,7 +49,7 @@ class AutoAttack3D(Attack):
     )
     summary: ClassVar[str] = (
         "APGD-CE, APGD-T, FAB-T and Square in turn on what is still correct; with 2 or 3 classes "
-        "PGD, APGD-CE, APGD on the margin, FAB and Square."
+        "PGD, APGD-CE, APGD on the margin, FAB and Square; with samples the rand protocol."
     )
     traced: ClassVar[bool] = False
     access: ClassVar[Access] = "both"
@@ -58,14 +65,33 @@ class AutoAttack3D(Attack):
     """Queries of Square."""
     pgd_steps: int = parameter(10, low=1)
     """Steps of PGD, with 2 or 3 classes."""
+    samples: int = parameter(1, low=1)
+    """Passes that a gradient is averaged over; 20 for stochastic networks in AutoAttack's rand."""
 
     def protocol(self, num_classes: int) -> str:
-        """`standard`, `few-classes-1`, or either with ` (altered)` for other iteration counts."""
-        name = "standard" if num_classes >= _STANDARD_CLASSES else "few-classes-1"
-        return name if self == AutoAttack3D() else f"{name} (altered)"
+        """The protocol's name, with ` (altered)` for other iteration counts than its own.
+
+        `standard` or `few-classes-1`, and `rand` or `few-classes-rand-1` with several `samples`.
+        """
+        if self.samples == 1:
+            name = "standard" if num_classes >= _STANDARD_CLASSES else "few-classes-1"
+        else:
+            name = "rand" if num_classes >= _RAND_CLASSES else "few-classes-rand-1"
+        faithful = self in (AutoAttack3D(), AutoAttack3D(samples=DRAWS))
+        return name if faithful else f"{name} (altered)"
 
     def parts(self, num_classes: int) -> tuple[Attack, ...]:
         """The attacks in their order."""
+        return self._parts(num_classes) if self.samples == 1 else self._averaging_parts(num_classes)
+
+    def _averaging_parts(self, num_classes: int) -> tuple[Attack, ...]:
+        own = {"steps": self.steps, "samples": self.samples}
+        if num_classes >= _RAND_CLASSES:
+            return APGDCE(**own), APGDDLR(**own)
+        pgd = PGD(steps=self.pgd_steps, samples=self.samples)
+        return pgd, APGDCE(**own), APGDMargin(**own)
+
+    def _parts(self, num_classes: int) -> tuple[Attack, ...]:
         square = Square3D(queries=self.queries)
         if num_classes >= _STANDARD_CLASSES:
             return (
@@ -101,8 +127,7 @@ class AutoAttack3D(Attack):
     def perturb(self, batch: Batch) -> Tensor:
         """Run the parts in turn; a volume that none breaks comes back clean.
 
-        `broken_by` tells the part, counted from 1; 0 is a volume misclassified already, and −1 one
-        that withstood all.
+        Which part broke a volume is kept as `records.BROKEN_BY`.
         """
         adversarial = batch.volumes.clone()
         broken_by = torch.where(self._broken(batch, adversarial), 0, -1)
@@ -121,7 +146,7 @@ class AutoAttack3D(Attack):
             if number == 1:
                 first = inner.classifier.zero_gradient
                 zero[rows] = zero[rows] if first is None else first.long()
-        batch.findings.update(broken_by=broken_by, zero_gradient=zero)
+        batch.findings.update({BROKEN_BY: broken_by, "zero_gradient": zero})
         return adversarial
 
     @staticmethod
@@ -141,7 +166,7 @@ def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
     )
     return replace(
         batch,
-        classifier=Observed(batch.classifier, labels, draws),
+        classifier=Observed(batch.classifier, labels),
         volumes=batch.volumes[rows],
         clean=batch.clean[rows],
         labels=labels,

@@ -16,6 +16,7 @@ from benchharness.cells import TRANSFER_FAMILY
 from benchharness.errors import BenchError
 from benchharness.records import write_atomically
 from benchharness.report import (
+    cascades,
     certificates,
     clinical,
     corruptions,
@@ -224,6 +225,7 @@ def _dataset(findings: Findings, dataset: str) -> Section:
             found += transferred.matrices(findings, dataset)
         elif any(condition.attack for condition in scores.conditions(findings, dataset, family)):
             found.append(tables.attacks(findings, dataset, family))
+        found += cascades.tables(findings, dataset, family)
         if needed.attacks(findings, dataset, family):
             found.append(needed.table(findings, dataset, family))
         found.append(tables.by_severity(findings, dataset, family, "accuracy"))

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from attack_networks import accuracy, linear, names, task, tiny, trained, volumes_like
+from attack_networks import (
+    BlackBox,
+    accuracy,
+    linear,
+    names,
+    task,
+    tiny,
+    trained,
+    volumes_like,
+)
 from torch import Tensor, nn
 
 from benchharness import registry
@@ -259,27 +268,6 @@ def test_the_largest_budget_breaks_a_trained_network(name: str) -> None:
     assert accuracy(classifier, volumes, labels) > 0.9
     outcome = attacked(attack_named(name), classifier, volumes, labels, severity=1.0)
     assert (outcome.logits.argmax(1) == labels.numpy()).mean() <= 0.05
-
-
-class NoWayBack(torch.autograd.Function):
-    """The identity, whose backward raises."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        raise RuntimeError("no way back")
-
-
-class BlackBox(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        return NoWayBack.apply(self.inner(volumes))
 
 
 class Returns(Attack):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchharness.attacks import certificates
 from benchharness.attacks.apgd import APGDCE, APGDMargin
 from benchharness.attacks.base import build
+from benchharness.attacks.ensemble import AutoAttack3D
 from benchharness.attacks.gradient_sign import PGD
 from benchharness.attacks.minimum_norm import FAB
 from benchharness.attacks.noise import NoiseSign
@@ -117,6 +118,28 @@ def test_masked_gradients_are_caught(kind: type[Masked], attack: Attack) -> None
 )
 def test_an_honest_network_passes(attack: Attack) -> None:
     assert failed(certificate_of(attack, trained(4).network)) == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "suspect"),
+    [
+        (APGDCE(steps=4, samples=19), True),
+        (APGDCE(steps=4, samples=20), False),
+        (AutoAttack3D(steps=2, samples=20), False),
+        (Square3D(queries=5), True),
+    ],
+    ids=str,
+)
+def test_a_stochastic_network_is_judged_by_its_expectation(attack: Attack, suspect: bool) -> None:
+    name = "two forward passes agree"
+    (check,) = (check for check in certificate_of(attack, Noisy()) if check.name == name)
+    assert check.verdict == ("failed" if suspect else "not applicable")
+    assert "two forward passes of the same volumes differ by" in check.reason
+
+
+def test_enough_draws_change_nothing_for_a_network_that_draws_nothing() -> None:
+    checks = certificate_of(APGDCE(steps=2, samples=20), trained(4).network)
+    assert {check.verdict for check in checks if "two forward" in check.name} == {"passed"}
 
 
 def test_a_cut_graph_is_an_error() -> None:

@@ -35,6 +35,32 @@ def test_few_classes_have_a_protocol_of_their_own(num_classes: int) -> None:
         part.check(num_classes)
 
 
+def test_stochastic_networks_have_autoattacks_rand() -> None:
+    attack = AutoAttack3D(samples=20)
+    parts = [(part.name, part.parameters()) for part in attack.parts(3)]
+    assert [name for name, _ in parts] == ["apgd_ce", "apgd_dlr"]
+    for _, parameters in parts:
+        assert (parameters["steps"], parameters["restarts"], parameters["samples"]) == (100, 1, 20)
+    assert attack.protocol(3) == attack.protocol(11) == "rand"
+    assert AutoAttack3D(samples=5).protocol(4) == "rand (altered)"
+
+
+def test_two_classes_have_a_rand_of_their_own() -> None:
+    attack = AutoAttack3D(samples=20)
+    parts = attack.parts(2)
+    assert [part.name for part in parts] == ["pgd", "apgd_ce", "apgd_margin"]
+    assert {part.expectation for part in parts} == {20}
+    assert attack.protocol(2) == "few-classes-rand-1"
+    for part in parts:
+        part.check(2)
+
+
+def test_facts_tell_what_each_part_sees() -> None:
+    parts = QUICK.facts(2)["parts"]
+    assert [part["access"] for part in parts] == ["white box"] * 4 + ["black box"]
+    assert "parts" not in QUICK.parts(2)[0].facts(2)
+
+
 def test_altered_counts_are_not_called_standard() -> None:
     assert AutoAttack3D(queries=300).protocol(4) == "standard (altered)"
     assert AutoAttack3D(pgd_steps=20).protocol(2) == "few-classes-1 (altered)"

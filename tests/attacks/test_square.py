@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attack_networks import accuracy, names, task, tiny, trained, volumes_like
+from attack_networks import BlackBox, accuracy, names, task, tiny, trained, volumes_like
 from torch import Tensor
 
 from benchharness.attacks.draws import Draws
 from benchharness.attacks.noise import NoiseSign
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.square import Square3D, Square3DL2, State, bump, fraction, window_of
+from benchharness.classifier import Classifier
 
 EPS = 16 / 255
 
@@ -23,7 +24,9 @@ def state_of(shape: tuple[int, ...], severity: float = EPS) -> State:
 
 
 def test_takes_twenty_points_off_a_trained_network_and_beats_noise() -> None:
-    classifier, (volumes, labels) = trained(4), task(60, 4, seed=9)
+    """The network's backward pass raises: nothing but the logits is of use."""
+    classifier = Classifier(BlackBox(trained(4)), num_classes=4)
+    volumes, labels = task(60, 4, seed=9)
     clean = accuracy(classifier, volumes, labels)
 
     def robust(attack: Square3D | NoiseSign) -> float:

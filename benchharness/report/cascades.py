@@ -1,0 +1,55 @@
+"""What each part of a cascade broke: which attack of `autoattack3d` did the work, and by what name.
+
+A cascade runs its parts in turn, each on the volumes that those before it left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchharness.records import BROKEN_BY
+from benchharness.report.layout import Table, text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchharness.report.collect import Findings, Row
+
+
+def tables(findings: Findings, dataset: str, family: str) -> Iterator[Table]:
+    """One table for each list of parts that was run in a family of attacks on a dataset."""
+    rows = [row for row in findings.of(dataset) if row.family == family and _is_cascade(row)]
+    for parts in dict.fromkeys(_parts(row) for row in rows):
+        own = [row for row in rows if _parts(row) == parts]
+        yield text_table(
+            f"What each part of a cascade broke on {dataset}, {findings.title(family)}",
+            ("Model", "Training seed", "Cascade", "Protocol", "Wrong when clean", *parts, "Left"),
+            [
+                (row.model, row.seed, row.condition, _protocol(row), *_counts(row, len(parts)))
+                for row in own
+            ],
+            caption="Volumes. A part is given what the parts to its left did not break. Only the "
+            "protocols called standard and rand are AutoAttack's; (altered) says that some count "
+            "of iterations or queries is not the protocol's own.",
+        )
+
+
+def _is_cascade(row: Row) -> bool:
+    return bool(_parts(row)) and row.predictions is not None and BROKEN_BY in row.predictions.extra
+
+
+def _parts(row: Row) -> tuple[str, ...]:
+    return tuple(part["name"] for part in row.record.facts.get("parts", ()))
+
+
+def _protocol(row: Row) -> str | None:
+    found = dict(row.record.cell.perturbation.parameters).get("protocol")
+    return None if found is None else str(found)
+
+
+def _counts(row: Row, parts: int) -> tuple[int, ...]:
+    assert row.predictions is not None
+    broken_by = row.predictions.extra[BROKEN_BY].astype(np.int64)
+    return tuple(int((broken_by == place).sum()) for place in (*range(parts + 1), -1))
