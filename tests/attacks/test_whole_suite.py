@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import torch
-from attack_networks import task, trained
 
 from benchharness import cli, registry
 from benchharness.cells import CONTROL_FAMILY, TRANSFER_FAMILY
 from benchharness.records import Store
+from tests import attacked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,14 +37,7 @@ def test_the_whole_suite_runs_and_autoattack_is_the_strongest_of_its_parts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # The task has an octant a class; eleven classes share eight, which an attack does not mind.
-    arrays = {}
-    for seed, (split, count) in enumerate({"train": 22, "val": 22, "test": 44}.items()):
-        volumes, labels = task(count, classes, seed=seed)
-        arrays[f"{split}_images"] = (volumes[:, 0] * 255).round().to(torch.uint8).numpy()
-        arrays[f"{split}_labels"] = labels[:, None].to(torch.uint8).numpy()
-    np.savez("data.npz", **arrays)
-    torch.save(trained(classes).network.state_dict(), "weights.pth")
+    attacked.save_task(tmp_path, {"train": 22, "val": 22, "test": 44}, classes)
     (tmp_path / "bench.toml").write_text(FEW)
     models = ("tests.masked:honest", "tests.masked:other")
     command = [
