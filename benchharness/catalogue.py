@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchharness import artefacts, attacks, registry
+from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchharness.attacks import Attack
     from benchharness.registry import Entry, Registry
 
+
+_MANY_CLASSES = 11
+"""Classes for which an attack's cost is told: those of organmnist3d."""
 
 _SIZES = ("_64", "_128", "_224")
 """Suffixes of datasets that stand in their smallest copy's row."""
@@ -36,7 +41,15 @@ def catalogue(name: Registry) -> Catalogue:
         "models": (("model", "parameters", "what it is", "from"), _model),
         "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
         "attacks": (
-            ("attack", "norm", "what it does", "parameters", "passes a volume", "source"),
+            (
+                "attack",
+                "norm",
+                "classes",
+                "what it does",
+                "parameters",
+                "passes a volume",
+                "source",
+            ),
             _attack,
         ),
         "artefacts": (
@@ -90,11 +103,32 @@ def _attack(entry: Entry) -> tuple[str, ...]:
     return (
         entry.name,
         attack.norm,
+        f"{_least_classes(attack)} or more",
         attack.summary,
         settings or "–",
-        str(attack.cost(2)),
+        _passes(attack),
         attack.source,
     )
+
+
+def _least_classes(attack: Attack) -> int:
+    """How many classes a task must have for an attack to apply to it."""
+    for classes in range(2, _MANY_CLASSES):
+        try:
+            attack.check(classes)
+        except BenchError:
+            continue
+        return classes
+    return _MANY_CLASSES
+
+
+def _passes(attack: Attack) -> str:
+    """The passes with the fewest classes that the attack takes and, where it matters, with many."""
+    least = _least_classes(attack)
+    few, many = attack.cost(least), attack.cost(_MANY_CLASSES)
+    if few == many:
+        return str(few)
+    return f"{few} with {least} classes; {many} with {_MANY_CLASSES}"
 
 
 def _artefact(entry: Entry) -> tuple[str, ...]:

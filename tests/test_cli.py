@@ -63,6 +63,18 @@ def test_list_is_readable_at_80_columns(bench: Bench, monkeypatch: pytest.Monkey
     assert "geometric = affine, elastic" in said
 
 
+def test_list_tells_what_an_attack_costs_and_which_tasks_it_takes(bench: Bench) -> None:
+    _, said, _ = bench("list", "attacks")
+    lines = [line.strip() for line in said.splitlines()]
+    targeted = lines[lines.index("apgd_t") : lines.index("fab")]
+    assert "classes          4 or more" in targeted
+    passes = "304 forward, 303 backward with 4 classes; 910 forward, 909 backward with 11"
+    assert f"passes a volume  {passes}" in targeted
+    single = lines[lines.index("fgsm") : lines.index("pgd")]
+    assert "classes          2 or more" in single
+    assert "passes a volume  1 forward, 1 backward" in single
+
+
 def test_dry_run_says_what_would_run_and_writes_nothing(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:
