@@ -91,12 +91,13 @@ def run(
     length = torch.full((len(start), 1, 1, 1, 1), 2 * severity, device=start.device)
     halved = torch.ones_like(found.broken)
     value_then = best_value
+    project = norm.projection(clean, severity)
     checkpoints, window = _checkpoints(steps), 0
     for number in range(1, steps + 1):
-        forward = norm.project(point + length * norm.steepest(gradient), clean, severity)
+        forward = project(torch.addcmul(point, length, norm.steepest(gradient)))
         if number > 1:
-            mixed = point + 0.75 * (forward - point) + 0.25 * (point - previous)
-            forward = norm.project(mixed, clean, severity)
+            ahead, behind = forward.sub_(point), point - previous
+            forward = project(ahead.mul_(0.75).add_(point).add_(behind, alpha=0.25))
         previous, point = point, forward
         found = evaluate(classifier, point, labels, objective, samples=samples)
         gradient = found.gradient

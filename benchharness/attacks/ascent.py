@@ -48,12 +48,11 @@ def climb(
         The last iterate.
     """
     direction = norm.steepest if direction is None else direction
+    project = norm.projection(batch.volumes, batch.severity)
     point = start
     for _ in range(steps):
         found = evaluate(batch.classifier, point, batch.labels, cross_entropy, samples=samples)
-        point = norm.project(
-            point + step * direction(found.gradient), batch.volumes, batch.severity
-        )
+        point = project(point + step * direction(found.gradient))
     return point
 
 

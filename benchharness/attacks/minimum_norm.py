@@ -11,6 +11,7 @@ or 1 (CW), and its FAB may return its input; hence these.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -153,8 +154,9 @@ class Boundaries:
 
 def _dual(flat: Tensor, norm: Budget) -> Tensor:
     """Rise of a linear function over a step of length 1, (B, J), for gradients (B, J, V)."""
-    flat = flat.double()
-    return flat.abs().sum(2) if norm is LINF else (flat.square().sum(2) * flat.shape[2]).sqrt()
+    order = 1 if norm is LINF else 2
+    lengths: Tensor = torch.linalg.vector_norm(flat, ord=order, dim=2, dtype=torch.float64)
+    return lengths if norm is LINF else lengths * math.sqrt(flat.shape[2])
 
 
 def boundaries(
@@ -193,11 +195,12 @@ def _looks(
 def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) -> Tensor:
     """The smallest step within [0, 1] that raises a linear function by `rise`.
 
-    Voxels move along s_i = 1 (L∞) or |g_i| (L2) times a common λ until they reach their bound; the
-    rise Σ|g_i|·min(λ·s_i, u_i) grows with λ, so one sort of the bounds u_i / s_i finds it exactly.
-    Where [0, 1] does not admit the rise, every voxel goes to its bound. This is the projection of
-    Croce & Hein (ICML 2020, "Minimally distorted adversarial examples with a fast adaptive boundary
-    attack", section 3.1).
+    Voxels move along s_i = 1 (L∞) or |g_i| (L2) times a common λ until they reach their bound u_i.
+    The rise Σ|g_i|·min(λ·s_i, u_i) is concave and made of straight pieces, so that Newton's method
+    climbs to the λ that is wanted from below, and ends on the piece where that lies. Where [0, 1]
+    does not admit the rise, every voxel goes to its bound. This is the projection of Croce & Hein
+    (ICML 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
+    section 3.1), which they find by sorting the bounds.
 
     Args:
         points: (B, C, D, H, W) in [0, 1].
@@ -211,23 +214,35 @@ def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) 
     flat = gradient.flatten(1).double() * rise.sign().double()[:, None]
     place = points.flatten(1).double()
     slope = flat.abs()
-    room = torch.where(flat > 0, 1 - place, place) * (slope > 0)
+    room = torch.where(flat > 0, 1 - place, place)
     speed = torch.ones_like(slope) if norm is LINF else slope
+    # A voxel without a slope adds to no rise, and is at its bound from the beginning.
     reach = torch.where(slope > 0, room / speed.clamp_min(1e-300), 0.0)
-    order = reach.argsort(dim=1)
-    reach, room_, slope_, speed_ = (
-        values.gather(1, order) for values in (reach, room, slope, speed)
-    )
-    fixed = (slope_ * room_).cumsum(1) - slope_ * room_
-    rate = (slope_ * speed_).flip(1).cumsum(1).flip(1)
-    wanted = rise.abs().double()[:, None]
-    # The rise when the k-th bound is reached; the first that suffices tells which voxels are free.
-    enough = (fixed + rate * reach >= wanted).double()
-    first = torch.where(enough.any(1), enough.argmax(1), enough.shape[1] - 1)[:, None]
-    scale = (wanted - fixed.gather(1, first)) / rate.gather(1, first).clamp_min(1e-300)
-    scale = torch.where(enough.any(1)[:, None], scale, torch.inf)
-    step = torch.where(slope > 0, torch.minimum(scale * speed, room), 0.0) * flat.sign()
+    scale = _scale(slope * speed, reach, rise.abs().double())
+    step = torch.minimum(scale[:, None], reach).mul_(speed).mul_(flat.sign())
     return step.to(points.dtype).view_as(points)
+
+
+def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
+    """The least λ (B,) for which Σ rate·min(λ, reach) is a rise (B,); infinite where none is.
+
+    Args:
+        rate: (B, V), not negative.
+        reach: (B, V), not negative.
+        rise: (B,).
+    """
+    scale = torch.zeros_like(rise)
+    most = rate * reach
+    while True:
+        free = reach > scale[:, None]
+        fixed = most.masked_fill(free, 0).sum(1)
+        climb = rate.masked_fill(~free, 0).sum(1)
+        missing = (rise - fixed).clamp_min(0)
+        wanted = torch.where(climb > 0, missing / climb, torch.where(missing > 0, torch.inf, scale))
+        # From below, and never back: where rounding would turn, this is the answer.
+        if (wanted <= scale).all():
+            return scale
+        scale = torch.maximum(scale, wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,11 @@ import torch
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+    Projection = Callable[[Tensor], Tensor]
 
 TOLERANCE = 1e-6
 """What float32 rounding may add to a norm: a few units in the last place of an intensity near 1."""
@@ -38,6 +42,10 @@ class Norm(ABC):
     @abstractmethod
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
         """The points of the ball around `clean`, within [0, 1], that `volumes` are taken to."""
+
+    def projection(self, clean: Tensor, severity: float) -> Projection:
+        """The same for volumes that are yet to come: what many projections share is done once."""
+        return lambda volumes: self.project(volumes, clean, severity)
 
 
 class Budget(Norm):
@@ -65,12 +73,16 @@ class Linf(Budget):
 
     def size(self, delta: Tensor) -> Tensor:
         """Max |δ|."""
-        return delta.double().abs().flatten(1).amax(1)
+        return delta.abs().flatten(1).amax(1).double()
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
         """Clip every voxel to its interval; this is the Euclidean projection, range included."""
-        within = torch.minimum(torch.maximum(volumes, clean - severity), clean + severity)
-        return within.clamp(0, 1)
+        return self.projection(clean, severity)(volumes)
+
+    def projection(self, clean: Tensor, severity: float) -> Projection:
+        """As `project`; the intervals are found once."""
+        lowest, highest = (clean - severity).clamp_(0, 1), (clean + severity).clamp_(0, 1)
+        return lambda volumes: torch.clamp(volumes, lowest, highest)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """sign(g)."""
@@ -78,7 +90,7 @@ class Linf(Budget):
 
     def spread(self, noise: Tensor) -> Tensor:
         """Divide by the largest magnitude."""
-        return noise / _positive(noise.abs().flatten(1).amax(1), noise)
+        return noise / _positive(self.size(noise), noise)
 
 
 class L2(Budget):
@@ -86,7 +98,9 @@ class L2(Budget):
 
     def size(self, delta: Tensor) -> Tensor:
         """√mean(δ²)."""
-        return delta.double().square().flatten(1).mean(1).sqrt()
+        flat = delta.flatten(1)
+        lengths: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+        return lengths / math.sqrt(flat.shape[1])
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
         """Shorten δ to the sphere where it is longer, then clip to the range.
@@ -96,7 +110,7 @@ class L2(Budget):
         delta = volumes - clean
         size = self.size(delta)
         factor = torch.where(size > severity, severity / size.clamp_min(1e-300), 1.0)
-        return (clean + delta * _as_factor(factor, delta)).clamp(0, 1)
+        return delta.mul_(_as_factor(factor, delta)).add_(clean).clamp_(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """G / rms(g)."""
@@ -104,9 +118,9 @@ class L2(Budget):
 
     def spread(self, noise: Tensor) -> Tensor:
         """Divide by the root mean square."""
-        # Scaled first: the squares of gradients as small as 1e-25 would vanish in float32.
+        # Scaled first: float32 holds no quotient of gradients as small as 1e-40.
         noise = LINF.spread(noise)
-        return noise / _positive(noise.square().flatten(1).mean(1).sqrt(), noise)
+        return noise / _positive(self.size(noise), noise)
 
 
 class L0(Norm):

@@ -106,24 +106,25 @@ def evaluate(
         samples: Passes to average over; more than 1 attacks the expectation of a stochastic
             network (Athalye, Engstrom, Ilyas & Kwok, ICML 2018), which predicts by its mean logits.
     """
-    total_values = torch.zeros(len(volumes), device=volumes.device)
-    total_logits: Tensor | None = None
-    total_gradient = torch.zeros_like(volumes)
-    for _ in range(samples):
-        point = volumes.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = classifier(point).float()
-            values = objective(logits, labels)
-        total_gradient += torch.autograd.grad(values.sum(), point)[0]
-        total_values += values.detach()
-        logits = logits.detach()
-        total_logits = logits if total_logits is None else total_logits + logits
-    assert total_logits is not None
-    return Evaluation(
-        values=total_values / samples,
-        gradient=total_gradient / samples,
-        broken=total_logits.argmax(1) != labels,
-    )
+    logits, values, gradient = _look(classifier, volumes, labels, objective)
+    for _ in range(samples - 1):
+        more = _look(classifier, volumes, labels, objective)
+        logits, values, gradient = logits + more[0], values + more[1], gradient + more[2]
+    if samples > 1:
+        values, gradient = values / samples, gradient / samples
+    return Evaluation(values=values, gradient=gradient, broken=logits.argmax(1) != labels)
+
+
+def _look(
+    classifier: nn.Module, volumes: Tensor, labels: Tensor, objective: Objective
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, objective and gradient of one pass each way."""
+    point = volumes.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = classifier(point).float()
+        values = objective(logits, labels)
+    (gradient,) = torch.autograd.grad(values.sum(), point)
+    return logits.detach(), values.detach(), gradient
 
 
 class Worst:

@@ -28,9 +28,9 @@ def extremes(clean: Tensor, gradient: Tensor) -> Tensor:
     return torch.where(gradient > 0, 1.0, torch.where(gradient < 0, 0.0, clean))
 
 
-def gains(clean: Tensor, gradient: Tensor) -> Tensor:
+def gains(clean: Tensor, gradient: Tensor, ends: Tensor) -> Tensor:
     """First-order gain of taking each voxel to its extreme, over channels, (B, D, H, W)."""
-    return (gradient * (extremes(clean, gradient) - clean)).sum(1)
+    return (gradient * (ends - clean)).sum(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +78,12 @@ class VoxelFlip(Attack):
         return worst.volumes
 
     def _flipped(self, clean: Tensor, gradient: Tensor, count: int) -> Tensor:
-        gain = gains(clean, gradient).flatten(1)
+        ends = extremes(clean, gradient)
+        gain = gains(clean, gradient, ends).flatten(1)
         chosen = gain.topk(min(count, gain.shape[1]), dim=1).indices
         mask = torch.zeros_like(gain, dtype=torch.bool).scatter_(1, chosen, value=True)
         mask = mask.view(len(clean), 1, *clean.shape[2:])
-        return torch.where(mask, extremes(clean, gradient), clean)
+        return torch.where(mask, ends, clean)
 
 
 def offer_last(worst: Worst, batch: Batch, point: Tensor) -> None:
@@ -147,7 +148,8 @@ class Region(Attack):
 
         Regions may overlap; where there are fewer than `candidates`, the last is tried again.
         """
-        gain = gains(batch.volumes, first.gradient)[:, None]
+        ends = extremes(batch.volumes, first.gradient)
+        gain = gains(batch.volumes, first.gradient, ends)[:, None]
         depth, height, width = gain.shape[2:]
         windows = self.windows(int(batch.severity), (depth, height, width))
         sums = [_box_sums(gain, window) for window in windows]

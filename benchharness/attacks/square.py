@@ -63,6 +63,15 @@ class State:
     """Of these volumes."""
     severity: float
 
+    def select(self, kept: Tensor) -> State:
+        """Those of the volumes that a mask (n,) keeps."""
+        return State(
+            clean=self.clean[kept],
+            point=self.point[kept],
+            draws=self.draws.select(kept.nonzero()[:, 0].tolist()),
+            severity=self.severity,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square(Attack):
@@ -96,39 +105,45 @@ class Square(Attack):
     def perturb(self, batch: Batch) -> Tensor:
         """Search until a volume is broken or the queries are spent."""
         best = batch.volumes.clone()
-        untouched, broken = self._look(batch, best, None)
-        value = untouched.clone()
+        untouched, broken = self._look(batch, best, torch.arange(len(best), device=best.device))
         spent = torch.zeros_like(batch.labels)
+        rows = (~broken).nonzero()[:, 0]
+        value = untouched[rows]
+        state = State(
+            clean=batch.volumes[rows],
+            point=batch.volumes[rows],
+            draws=batch.draws.select(rows.tolist()),
+            severity=batch.severity,
+        )
+        project = self.budget.projection(state.clean, batch.severity)
         for query in range(self.queries):
-            rows = (~broken).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            clean, draws = batch.volumes[rows], batch.draws.select(rows.tolist())
-            if query == 0:
-                proposal = self.start(clean, draws, batch.severity)
-            else:
-                state = State(clean=clean, point=best[rows], draws=draws, severity=batch.severity)
-                # The schedule counts from the first proposal after the start.
-                proposal = self.propose(
-                    state, fraction(query - 1, self.queries, self.initial_share)
-                )
-            proposal = self.budget.project(proposal, clean, batch.severity)
+            proposal = project(self._proposal(state, query))
             reached, fooled = self._look(batch, proposal, rows)
-            better = (reached > value[rows]) | fooled | (query == 0)
-            chosen = rows[better]
-            best[chosen], value[chosen] = proposal[better], reached[better]
-            broken[rows] = fooled
+            better = (reached > value) | fooled | (query == 0)
+            state.point[better], value[better] = proposal[better], reached[better]
             spent[rows] += 1
+            if fooled.any():
+                best[rows[fooled]] = proposal[fooled]
+                rows, value, state = rows[~fooled], value[~fooled], state.select(~fooled)
+                project = self.budget.projection(state.clean, batch.severity)
         batch.findings.update(queries=spent)
         # The search begins at a random proposal, and may end below where the clean volume is.
-        lost = (value < untouched) & ~broken
-        best[lost] = batch.volumes[lost]
+        gained = value >= untouched[rows]
+        best[rows[gained]] = state.point[gained]
         return best
 
+    def _proposal(self, state: State, query: int) -> Tensor:
+        if query == 0:
+            return self.start(state.clean, state.draws, state.severity)
+        # The schedule counts from the first proposal after the start.
+        return self.propose(state, fraction(query - 1, self.queries, self.initial_share))
+
     @staticmethod
-    def _look(batch: Batch, volumes: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Margin and whether the prediction is wrong."""
-        labels = batch.labels if rows is None else batch.labels[rows]
+    def _look(batch: Batch, volumes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Margin of these volumes of the batch, and whether the prediction is wrong."""
+        labels = batch.labels[rows]
         logits = batch.classifier(volumes).float()
         return margin(logits, labels), logits.argmax(1) != labels
 
@@ -261,7 +276,8 @@ def _placed(shapes: Tensor, mask: Tensor) -> Tensor:
 
 def _energy(delta: Tensor) -> Tensor:
     """Sum of squares in each channel, (n, C)."""
-    return delta.square().flatten(2).sum(2)
+    lengths: Tensor = torch.linalg.vector_norm(delta.flatten(2), dim=2)
+    return lengths.square()
 
 
 def _unit(delta: Tensor) -> Tensor:
