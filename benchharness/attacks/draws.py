@@ -68,10 +68,14 @@ class Draws:
         Returns:
             A new tensor on `device`.
         """
-        drawn = torch.empty(like.shape, dtype=like.dtype)
-        for part, generator in zip(drawn, self._generators, strict=True):
-            fill(part, generator)
-        return drawn.to(self.device)
+
+        def filled(like: Tensor) -> Tensor:
+            drawn = torch.empty(like.shape, dtype=like.dtype)
+            for part, generator in zip(drawn, self._generators, strict=True):
+                fill(part, generator)
+            return drawn.to(self.device)
+
+        return undisturbed(filled, like)
 
     def uniform(self, like: Tensor, low: float, high: float) -> Tensor:
         """Draw U(low, high), in the shape of `like`."""
@@ -124,17 +128,17 @@ def network_draws(call: Callable[[], object]) -> bool:
     return states() != before
 
 
-def undisturbed(network: Callable[[Tensor], Tensor], volumes: Tensor) -> Tensor:
-    """Call a network with no interception around it.
+def undisturbed(call: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """Call a function with no interception around it.
 
-    What a network draws is its own; and asking about each of its operations takes longer than many
-    of them do.
+    What a network draws is its own; and to be asked about each operation takes longer than many
+    operations do.
     """
-    if has_torch_function((volumes,)):
+    if has_torch_function((values,)):
         # Whoever intercepts is taken off the stack while it answers, and answers by the call below.
-        answer: Tensor = handle_torch_function(undisturbed, (volumes,), network, volumes)
+        answer: Tensor = handle_torch_function(undisturbed, (values,), call, values)
         return answer
-    return network(volumes)
+    return call(values)
 
 
 def _other_generators() -> tuple[object, ...]:
@@ -158,8 +162,8 @@ class _Interception(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is undisturbed:
-            network, volumes = args
-            return network(volumes)
+            call, values = args
+            return call(values)
         name = getattr(func, "__name__", "")
         if name not in _RANDOM or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
