@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchharness.attacks.arguments import parameter
 from benchharness.attacks.base import (
     CHECKING,
     Access,
@@ -10,7 +11,6 @@ from benchharness.attacks.base import (
     Cost,
     Outcome,
     build,
-    parameter,
 )
 
 __all__ = ["CHECKING", "Access", "Attack", "Batch", "Cost", "Outcome", "build", "parameter"]

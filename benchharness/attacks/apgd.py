@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.arguments import parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.objectives import (
     NOT_CROSS_ENTROPY,
     Evaluation,
     Worst,
+    choose,
     cross_entropy,
     dlr,
     evaluate,
     margin,
+    ranked_targets,
     targeted_dlr,
 )
-from benchharness.attacks.observation import progress
+from benchharness.attacks.observation import progress, zero_gradient
 from benchharness.cells import Pairs, pairs
 from benchharness.errors import BenchError
 
@@ -104,8 +107,8 @@ def run(
         values.append(found.values)
         worst.offer(point, found.values, found.broken)
         better = found.values > best_value
-        best = _where(better, point, best)
-        best_gradient = _where(better, gradient, best_gradient)
+        best = choose(better, point, best)
+        best_gradient = choose(better, gradient, best_gradient)
         best_value = torch.where(better, found.values, best_value)
         window += 1
         if number in checkpoints:
@@ -114,9 +117,9 @@ def run(
             stuck = ~halved & (value_then >= best_value)
             halved = (rises <= rho * window) | stuck
             value_then, window = best_value, 0
-            length = _where(halved, length / 2, length)
-            point = _where(halved, best, point)
-            gradient = _where(halved, best_gradient, gradient)
+            length = choose(halved, length / 2, length)
+            point = choose(halved, best, point)
+            gradient = choose(halved, best_gradient, gradient)
     return Run(best=best, worst=worst, values=values, first=first)
 
 
@@ -130,10 +133,6 @@ def _checkpoints(steps: int) -> frozenset[int]:
         interval = max(interval - shrink, least)
         at += interval
     return frozenset(found)
-
-
-def _where(rows: Tensor, chosen: Tensor, otherwise: Tensor) -> Tensor:
-    return torch.where(rows.view(-1, 1, 1, 1, 1), chosen, otherwise)
 
 
 def random_start(clean: Tensor, draws: Draws, norm: Budget, severity: float) -> Tensor:
@@ -338,17 +337,6 @@ class APGDT(Attack):
                 zero[rows] = zero_gradient(found.first.gradient)
         batch.findings.update(zero_gradient=zero, iterations=iterations)
         return worst.volumes
-
-
-def zero_gradient(gradient: Tensor) -> Tensor:
-    """Whether a volume's gradient is exactly zero, bool (B,)."""
-    return (gradient == 0).flatten(1).all(1)
-
-
-def ranked_targets(logits: Tensor, labels: Tensor) -> Tensor:
-    """The wrong classes from the likeliest to the least likely, (B, K−1)."""
-    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)[:, :-1]
 
 
 def require_classes(name: str, num_classes: int, least: int) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.arguments import parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.objectives import Worst, cross_entropy, evaluate
 from benchharness.attacks.observation import progress

@@ -8,11 +8,10 @@ ball and in [0, 1], and verifies what comes out.
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from benchharness import randomness, registry
 from benchharness.attacks import certificates
+from benchharness.attacks.arguments import checked_labels, checked_parameter, checked_volumes
 from benchharness.attacks.draws import Draws, network_draws
 from benchharness.attacks.norms import TOLERANCE, norm_named
 from benchharness.attacks.observation import Observed
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from benchharness.classifier import Classifier
     from benchharness.records import Check
-
-T = TypeVar("T")
 
 Access = Literal["white box", "black box", "both", "another network", "none"]
 """What an attack sees of the network: gradients, logits alone, either in turn, those of another
@@ -103,11 +101,6 @@ CHECKING = Cost(forward=3, backward=0)
 """What `Attack.__call__` adds at most: two passes of the clean volume, and one of the result."""
 
 
-def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
-    """A parameter of an attack with its range, ends included."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack(ABC):
     """An attack with its parameters.
@@ -147,7 +140,7 @@ class Attack(ABC):
     @final
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = _checked(self.name, field, self)
+            value = checked_parameter(self.name, field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         self.validate()
 
@@ -247,8 +240,8 @@ class Attack(ABC):
         """
         self.check_severity(severity)
         self.check(classifier.num_classes)
-        volumes = _checked_volumes(volumes).to(classifier.device)
-        targets = _checked_labels(labels, len(volumes), classifier.num_classes)
+        volumes = checked_volumes(volumes).to(classifier.device)
+        targets = checked_labels(labels, len(volumes), classifier.num_classes)
         targets = targets.to(classifier.device)
         if len(ids) != len(volumes):
             raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
@@ -375,69 +368,6 @@ _PASSED_TWICE = 2
 """Volumes of a batch on which two forward passes are compared."""
 
 _AUC_FROM = "all volumes, each attacked at full length on the cross-entropy"
-
-_KINDS: dict[Any, tuple[type, str]] = {
-    "bool": (bool, "true or false"),
-    "float": (float, "a number"),
-    "int": (int, "a whole number"),
-}
-"""Types that a parameter may have, as its annotation names them, and how people call them."""
-
-
-def _checked(attack: str, field: dataclasses.Field[Any], owner: Attack) -> Any:
-    """The value of a parameter in its declared type, or BenchError."""
-    value = getattr(owner, field.name)
-    where = f"parameter {field.name!r} of attack {attack!r}"
-    # An annotation is a string where annotations are postponed, and else the type itself.
-    declared = getattr(field.type, "__name__", field.type)
-    if declared not in _KINDS:
-        raise BenchError(f"{where} is declared {declared}; parameters are int, float or bool.")
-    kind, words = _KINDS[declared]
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise BenchError(f"{where} must be {words}, received {value!r}.")
-    low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
-    if kind is not bool and not low <= value <= high:
-        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise BenchError(f"{where} must be {bounds}, received {value!r}.")
-    return value
-
-
-def _checked_volumes(volumes: Tensor) -> Tensor:
-    if volumes.dim() != 5 or volumes.dtype != torch.float32 or len(volumes) == 0:
-        raise BenchError(
-            "an attack takes float32 volumes of shape (B, C, D, H, W), received "
-            f"{str(volumes.dtype).removeprefix('torch.')} of shape {tuple(volumes.shape)}."
-        )
-    if not torch.isfinite(volumes).all():
-        raise BenchError("the volumes hold NaN or infinity; an attack takes intensities in [0, 1].")
-    low, high = float(volumes.min()), float(volumes.max())
-    if low < 0 or high > 1:
-        raise BenchError(
-            f"the volumes' intensities go from {low:g} to {high:g}; an attack takes [0, 1]. Divide "
-            "uint8 by 255, and keep normalisation inside the classifier."
-        )
-    return volumes.detach()
-
-
-def _checked_labels(labels: Tensor | NDArray[np.int64], count: int, num_classes: int) -> Tensor:
-    tensor = torch.as_tensor(labels)
-    if tensor.shape != (count,):
-        raise BenchError(
-            f"labels have shape {tuple(tensor.shape)}, expected ({count},). MedMNIST's (N, 1) "
-            "labels need labels[:, 0]."
-        )
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise BenchError(
-            f"labels are {str(tensor.dtype).removeprefix('torch.')}, expected integers."
-        )
-    if int(tensor.min()) < 0 or int(tensor.max()) >= num_classes:
-        raise BenchError(
-            f"labels go from {int(tensor.min())} to {int(tensor.max())}, expected 0 to "
-            f"{num_classes - 1}."
-        )
-    return tensor.long()
 
 
 def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tensor, bool]:

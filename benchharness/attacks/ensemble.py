@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.arguments import parameter
+from benchharness.attacks.base import Attack, Batch, Cost
+from benchharness.attacks.boundary import FAB
 from benchharness.attacks.certificates import DRAWS
 from benchharness.attacks.draws import Draws
 from benchharness.attacks.gradient_sign import PGD
-from benchharness.attacks.minimum_norm import FAB
 from benchharness.attacks.norms import LINF
 from benchharness.attacks.observation import Observed
 from benchharness.attacks.square import Square3D

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import climb
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.norms import LINF
 
 if TYPE_CHECKING:

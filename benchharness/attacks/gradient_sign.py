@@ -14,8 +14,9 @@ import torchattacks
 from torch.nn import functional as F
 
 from benchharness.attacks import _torchattacks
+from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import refuse_equal_restarts, worst_restart
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.cells import Pairs, pairs
 
 if TYPE_CHECKING:

@@ -72,6 +72,17 @@ def towards(targets: Tensor) -> Objective:
     return objective
 
 
+def ranked_targets(logits: Tensor, labels: Tensor) -> Tensor:
+    """The wrong classes from the likeliest to the least likely, (B, K−1)."""
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)[:, :-1]
+
+
+def choose(rows: Tensor, chosen: Tensor, otherwise: Tensor) -> Tensor:
+    """Volumes (B, C, D, H, W): `chosen` in the rows of a mask (B,), `otherwise` elsewhere."""
+    return torch.where(rows.view(-1, 1, 1, 1, 1), chosen, otherwise)
+
+
 def _own(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(1, labels[:, None])[:, 0]
 

@@ -92,7 +92,12 @@ class Observed(nn.Module):
     def _keep_gradient(self, gradient: Tensor) -> None:
         self.gradients += 1
         if self.zero_gradient is None:
-            self.zero_gradient = (gradient == 0).flatten(1).all(1)
+            self.zero_gradient = zero_gradient(gradient)
+
+
+def zero_gradient(gradient: Tensor) -> Tensor:
+    """Whether a volume's gradient (B, C, D, H, W) is exactly zero, bool (B,)."""
+    return (gradient == 0).flatten(1).all(1)
 
 
 def progress(values: list[Tensor]) -> dict[str, Tensor]:

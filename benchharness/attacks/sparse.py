@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from benchharness.attacks.apgd import zero_gradient
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.arguments import parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.objectives import NOT_CROSS_ENTROPY, Evaluation, Worst, evaluate, margin
+from benchharness.attacks.observation import zero_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

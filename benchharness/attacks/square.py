@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.arguments import parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.objectives import margin
 from benchharness.attacks.sparse import box_mask

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import MIFGSM
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks.base import Attack, Batch, Cost
 
 if TYPE_CHECKING:
     from torch import Tensor

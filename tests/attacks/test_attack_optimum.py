@@ -11,8 +11,10 @@ from attack_networks import linear, names, volumes_like
 
 from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
 from benchharness.attacks.ascent import MIFGSM, PGDL2
+from benchharness.attacks.boundary import FAB, FABL2, DeepFool
+from benchharness.attacks.carlini_wagner import CarliniWagner
 from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.minimum_norm import FAB, FABL2, CarliniWagner, DeepFool, to_hyperplane
+from benchharness.attacks.hyperplanes import to_hyperplane
 from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.sparse import Cube, Slab, VoxelFlip
 

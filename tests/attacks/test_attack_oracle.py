@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from benchharness.attacks import apgd
 from benchharness.attacks._torchattacks import Folded, folded
 from benchharness.attacks.ascent import MIFGSM, PGDL2
+from benchharness.attacks.boundary import FAB, FABL2, DeepFool
+from benchharness.attacks.carlini_wagner import CarliniWagner
 from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.minimum_norm import FAB, FABL2, CarliniWagner, DeepFool
 from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import cross_entropy, dlr, targeted_dlr
+from benchharness.attacks.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
 from benchharness.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def test_targeted_apgd(task_of: Task) -> None:
     oracle = torchattacks.APGDT(model, eps=EPS, steps=30, n_classes=4)
     oracle.target_class = 2
     with torch.no_grad():
-        targets = apgd.ranked_targets(classifier(volumes), labels)[:, 0]
+        targets = ranked_targets(classifier(volumes), labels)[:, 0]
     from_the_same_start(oracle, given, targeted_dlr(targets), LINF)
 
 

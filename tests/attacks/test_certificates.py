@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from benchharness.attacks import certificates
 from benchharness.attacks.apgd import APGDCE, APGDMargin
 from benchharness.attacks.base import build
+from benchharness.attacks.boundary import FAB
 from benchharness.attacks.ensemble import AutoAttack3D
 from benchharness.attacks.gradient_sign import PGD
-from benchharness.attacks.minimum_norm import FAB
 from benchharness.attacks.noise import NoiseSign
 from benchharness.attacks.observation import progress
 from benchharness.attacks.square import Square3D

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchharness.artefacts.base import Artefact, Group, Level
-from benchharness.attacks.base import Attack, Batch, Cost, parameter
+from benchharness.attacks import Attack, Batch, Cost, parameter
 from benchharness.datasets import Dataset, Split
 
 if TYPE_CHECKING:

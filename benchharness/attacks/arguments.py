@@ -1,0 +1,87 @@
+"""What an attack may be given: parameters when it is built, volumes and labels when called."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+T = TypeVar("T")
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "float": (float, "a number"),
+    "int": (int, "a whole number"),
+}
+"""Types that a parameter may have, as its annotation names them, and how people call them."""
+
+
+def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
+    """A parameter of an attack with its range, ends included."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+
+
+def checked_parameter(attack: str, field: dataclasses.Field[Any], value: Any) -> Any:
+    """The value of a parameter in its declared type, or BenchError."""
+    where = f"parameter {field.name!r} of attack {attack!r}"
+    # An annotation is a string where annotations are postponed, and else the type itself.
+    declared = getattr(field.type, "__name__", field.type)
+    if declared not in _KINDS:
+        raise BenchError(f"{where} is declared {declared}; parameters are int, float or bool.")
+    kind, words = _KINDS[declared]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise BenchError(f"{where} must be {words}, received {value!r}.")
+    low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
+    if kind is not bool and not low <= value <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise BenchError(f"{where} must be {bounds}, received {value!r}.")
+    return value
+
+
+def checked_volumes(volumes: Tensor) -> Tensor:
+    """Volumes as they were given, or BenchError unless float32 (B, C, D, H, W) in [0, 1]."""
+    if volumes.dim() != 5 or volumes.dtype != torch.float32 or len(volumes) == 0:
+        raise BenchError(
+            "an attack takes float32 volumes of shape (B, C, D, H, W), received "
+            f"{str(volumes.dtype).removeprefix('torch.')} of shape {tuple(volumes.shape)}."
+        )
+    if not torch.isfinite(volumes).all():
+        raise BenchError("the volumes hold NaN or infinity; an attack takes intensities in [0, 1].")
+    low, high = float(volumes.min()), float(volumes.max())
+    if low < 0 or high > 1:
+        raise BenchError(
+            f"the volumes' intensities go from {low:g} to {high:g}; an attack takes [0, 1]. Divide "
+            "uint8 by 255, and keep normalisation inside the classifier."
+        )
+    return volumes.detach()
+
+
+def checked_labels(labels: Tensor | NDArray[np.int64], count: int, num_classes: int) -> Tensor:
+    """Labels as int64 (B,), or BenchError unless they are integers in 0..K−1."""
+    tensor = torch.as_tensor(labels)
+    if tensor.shape != (count,):
+        raise BenchError(
+            f"labels have shape {tuple(tensor.shape)}, expected ({count},). MedMNIST's (N, 1) "
+            "labels need labels[:, 0]."
+        )
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise BenchError(
+            f"labels are {str(tensor.dtype).removeprefix('torch.')}, expected integers."
+        )
+    if int(tensor.min()) < 0 or int(tensor.max()) >= num_classes:
+        raise BenchError(
+            f"labels go from {int(tensor.min())} to {int(tensor.max())}, expected 0 to "
+            f"{num_classes - 1}."
+        )
+    return tensor.long()
