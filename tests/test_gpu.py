@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchharness import attacks, costs, devices, metrics
+from benchharness import attacks, costs, devices, metrics, registry
+from benchharness.attacks.norms import norm_named
 from benchharness.classifier import Classifier, as_float, in_batches
+from benchharness.errors import BenchError
 from medvit3d.variants import medvit3d_n
 from tests import samples
 
@@ -62,6 +64,59 @@ def test_verdicts_under_attack_agree_except_near_the_boundary() -> None:
             seed=0,
         )
         found.append(outcome.logits)
+    close = np.abs(metrics.margins(split.labels, found[0])) <= 0.01
+    verdicts = [metrics.correct(split.labels, logits) for logits in found]
+    assert np.array_equal(verdicts[0][~close], verdicts[1][~close])
+
+
+FEW: dict[str, dict[str, int]] = {
+    "square3d": {"queries": 20},
+    "square3d_l2": {"queries": 20},
+    "autoattack3d": {"steps": 5, "queries": 10},
+    "cw": {"steps": 10, "search_steps": 2},
+    **{name: {"steps": 10} for name in ("apgd_ce", "apgd_margin", "apgd_ce_l2", "fab", "fab_l2")},
+    "apgd_margin_l2": {"steps": 10},
+}
+"""Parameters that make a slow attack quick."""
+
+
+@pytest.mark.parametrize("name", sorted(registry.entries("attacks")))
+def test_every_attack_runs_on_the_device(name: str) -> None:
+    attack = attacks.build(name, FEW.get(name, {}))
+    split = samples.dataset().test
+    try:
+        attack.check(2)
+    except BenchError:
+        pytest.skip(f"{name} does not apply to two classes")
+    severity = 2 if norm_named(attack.norm).counts else 8 / 255
+    outcome = attack(
+        classifier("cuda:0"),
+        as_float(split.volumes[:4], "cuda:0"),
+        split.labels[:4],
+        severity=severity,
+        ids=split.ids[:4],
+        seed=0,
+    )
+    assert outcome.volumes.device == torch.device("cuda:0")
+    certificate = attack.certificate([outcome], severity=severity, num_classes=2)
+    by_rule = ("norm within its bound", "intensities in [0, 1]", "volumes and losses finite")
+    assert {c.verdict for c in certificate if c.name in by_rule} == {"passed"}
+
+
+@pytest.mark.slow
+def test_cuda_graphs_change_no_answer() -> None:
+    split = samples.dataset().test
+    found = [
+        attacks.build("pgd", {})(
+            classifier("cuda:0").swift(compiled=compiled),
+            as_float(split.volumes, "cuda:0"),
+            split.labels,
+            severity=2 / 255,
+            ids=split.ids,
+            seed=0,
+        ).logits
+        for compiled in (False, True)
+    ]
     close = np.abs(metrics.margins(split.labels, found[0])) <= 0.01
     verdicts = [metrics.correct(split.labels, logits) for logits in found]
     assert np.array_equal(verdicts[0][~close], verdicts[1][~close])
