@@ -1,14 +1,15 @@
 """The frozen bits of the suite: `python -m tests.artefacts.golden` writes them anew.
 
-`golden.json` holds, for every artefact and level, the SHA-256 of phantom3d's corrupted test set
-and of its first volumes, and what can be compared to a tolerance where libraries or processors are
-others. The bits may change only together with `SUITE_VERSION`; the command holds that too.
+`golden.json` holds, for every artefact and level, means and samples of phantom3d's first corrupted
+volumes, and for every environment in which the command was run the SHA-256 of these volumes and of
+the whole set. The bits may change only together with `SUITE_VERSION`; the command holds that too.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,6 @@ from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.datasets import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchharness.datasets import Split
 
 FILE = Path(__file__).with_name("golden.json")
@@ -34,18 +33,38 @@ _SAMPLE = 64
 
 
 def environment() -> dict[str, Any]:
-    """What the bits hold for: versions, architecture and the vector instructions in use."""
+    """What the bits hold for: versions, architecture, vector instructions and who made them.
+
+    The library behind torch's Fourier transforms takes other code on other makers' processors.
+    """
     return {
         "libraries": libraries(),
         "machine": platform.machine(),
+        "maker": _maker(),
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _maker() -> str:
+    """The processor's maker as Linux tells it; what Python knows elsewhere."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith(("vendor_id", "CPU implementer")):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def read() -> dict[str, Any]:
     """The golden file."""
     content: dict[str, Any] = json.loads(FILE.read_text())
     return content
+
+
+def digests_of(content: dict[str, Any], where: dict[str, Any]) -> dict[str, Any] | None:
+    """What the file holds of an environment: `few` and `all` by artefact and level; or nothing."""
+    known = (entry["digests"] for entry in content["bits"] if entry["environment"] == where)
+    return next(known, None)
 
 
 def split() -> Split:
@@ -78,49 +97,38 @@ def sample(found: CorruptedSet) -> list[int]:
     return [int(value) for value in flat[:: len(flat) // _SAMPLE][:_SAMPLE]]
 
 
-def describe(found: CorruptedSet) -> dict[str, Any]:
-    """What the file holds of one artefact at one level."""
-    few = first(found)
-    return {"all": found.sha256, "few": few.sha256, "means": means(few), "sample": sample(few)}
-
-
 def names() -> tuple[str, ...]:
     """Every built-in artefact."""
     return tuple(registry.BUILT_IN["artefacts"])
 
 
-def _sets(volumes: Split) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in names():
-        yield name, {str(level): describe(made(name, level, volumes)) for level in LEVELS}
-
-
 def main() -> None:
-    """Write the golden file; refuse to change bits under one version."""
-    content = {"suite": SUITE_VERSION, "environment": environment(), "sets": dict(_sets(split()))}
-    if FILE.exists():
-        old = read()
-        same = old["environment"] == content["environment"] and old["suite"] == SUITE_VERSION
-        changed = [n for n in old["sets"] if content["sets"].get(n) != old["sets"][n]]
-        if same and changed:
+    """Add this environment to the golden file; refuse to change bits under one version."""
+    sets: dict[str, Any] = {}
+    digests: dict[str, Any] = {}
+    for name in names():
+        sets[name], digests[name] = {}, {}
+        for level in map(str, LEVELS):
+            found = made(name, int(level), split())
+            few = first(found)
+            sets[name][level] = {"means": means(few), "sample": sample(few)}
+            digests[name][level] = {"few": few.sha256, "all": found.sha256}
+    here = {"environment": environment(), "digests": digests}
+    bits = [here]
+    if FILE.exists() and (old := read())["suite"] == SUITE_VERSION:
+        known = digests_of(old, here["environment"]) or {}
+        changed = [name for name in known if digests.get(name) != known[name]]
+        if changed:
             sys.exit(f"the bits of {', '.join(changed)} changed: raise SUITE_VERSION first")
-    text = json.dumps(content, indent=1)
-    # One line a list of numbers.
+        bits += [entry for entry in old["bits"] if entry["environment"] != here["environment"]]
+        sets |= old["sets"]
+    text = json.dumps({"suite": SUITE_VERSION, "sets": sets, "bits": bits}, indent=1)
     FILE.write_text(_compact(text) + "\n")
 
 
 def _compact(text: str) -> str:
-    lines, row = [], None
-    for line in text.splitlines():
-        if row is not None:
-            row += line.strip()
-            if line.strip().startswith("]"):
-                lines.append(row)
-                row = None
-        elif line.endswith("["):
-            row = line
-        else:
-            lines.append(line)
-    return "\n".join(lines)
+    """JSON with each list of numbers in one line."""
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\s+", "", found[0]), text)
 
 
 if __name__ == "__main__":

@@ -36,16 +36,25 @@ def test_the_file_is_of_this_version_and_whole(expected: dict[str, Any]) -> None
 def test_the_first_volumes_are_as_they_were(
     name: str, expected: dict[str, Any], volumes: Split
 ) -> None:
-    pinned = expected["environment"] == golden.environment()
+    """To the bit where the file knows the environment, and to a step of 65,535 on a processor of
+    another make; other libraries may differ by more."""
+    here = golden.environment()
+    known = golden.digests_of(expected, here)
+    same_libraries = any(
+        entry["environment"]["libraries"] == here["libraries"] for entry in expected["bits"]
+    )
     for level in LEVELS:
         found = golden.made(name, level, volumes, golden.FEW)
-        known = expected["sets"][name][str(level)]
-        # Libraries and processors of other versions may differ in the last bits, not in more.
-        np.testing.assert_allclose(golden.means(found), known["means"], atol=1e-3, rtol=0)
-        apart = np.abs(np.subtract(golden.sample(found), known["sample"])) / 65535
-        assert np.quantile(apart, 0.9) < 2e-3
-        if pinned:
-            assert found.sha256 == known["few"], f"{name} at level {level} changed: {MEND}"
+        wanted = expected["sets"][name][str(level)]
+        means = np.abs(np.subtract(golden.means(found), wanted["means"]))
+        steps = np.abs(np.subtract(golden.sample(found), wanted["sample"]))
+        if same_libraries:
+            assert means.max() < 1e-5, f"{name} at level {level}"
+            assert steps.max() <= 1, f"{name} at level {level}"
+        assert means.max() < 1e-3, f"{name} at level {level}"
+        assert np.quantile(steps, 0.9) < 2e-3 * 65535, f"{name} at level {level}"
+        if known is not None:
+            assert found.sha256 == known[name][str(level)]["few"], f"{name}, level {level}: {MEND}"
 
 
 @pytest.mark.slow
@@ -53,9 +62,10 @@ def test_the_first_volumes_are_as_they_were(
 def test_the_whole_test_set_is_as_it_was(
     name: str, expected: dict[str, Any], volumes: Split
 ) -> None:
-    if expected["environment"] != golden.environment():
-        pytest.skip(f"the bits hold for {expected['environment']}")
+    known = golden.digests_of(expected, golden.environment())
+    if known is None:
+        environments = [entry["environment"] for entry in expected["bits"]]
+        pytest.skip(f"the bits hold for {environments}")
     for level in LEVELS:
         found = golden.made(name, level, volumes)
-        known = expected["sets"][name][str(level)]["all"]
-        assert found.sha256 == known, f"{name} at level {level} changed: {MEND}"
+        assert found.sha256 == known[name][str(level)]["all"], f"{name}, level {level}: {MEND}"
