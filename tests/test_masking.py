@@ -66,8 +66,24 @@ def test_a_network_that_hides_its_gradient_is_suspect_and_not_ranked(
     assert reason in markdown
 
 
-def test_no_network_of_the_committed_quickstart_is_suspect() -> None:
-    findings = collect(ROOT / "results" / "quickstart")
+@pytest.mark.parametrize(("store", "controls"), [("quickstart", 2), ("attacks", 6)])
+def test_no_trained_network_of_a_committed_store_is_suspect(store: str, controls: int) -> None:
+    findings = collect(ROOT / "results" / store)
     assert [row.suspicion for row in (*findings.rows, *findings.controls) if row.suspicion] == []
     verdicts = [c.check.verdict for c in findings.checks if c.check.name == "breaks at ε = 1"]
-    assert verdicts == ["passed", "passed"]
+    assert verdicts == ["passed"] * controls
+
+
+def test_in_the_committed_attacks_the_cascade_is_never_weaker_than_a_part() -> None:
+    findings = collect(ROOT / "results" / "attacks")
+    places = {(row.dataset, row.model, row.severity) for row in findings.rows if row.severity}
+    assert len(places) == 3 * 2 * 2
+    for place in places:
+        left = {
+            row.record.cell.perturbation.name: row.record.metrics["accuracy"]
+            for row in findings.rows
+            if (row.dataset, row.model, row.severity) == place and row.family == "linf"
+        }
+        cascade = left.pop("autoattack3d")
+        assert cascade <= min(left.values())
+        assert {"pgd", "square3d"} <= set(left)
