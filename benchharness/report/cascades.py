@@ -25,14 +25,15 @@ def tables(findings: Findings, dataset: str, family: str) -> Iterator[Table]:
         own = [row for row in rows if _parts(row) == parts]
         yield text_table(
             f"What each part of a cascade broke on {dataset}, {findings.title(family)}",
-            ("Model", "Training seed", "Cascade", "Protocol", "Wrong when clean", *parts, "Left"),
+            ("Model", "Cascade", "Protocol", "Wrong when clean", *parts, "Left"),
             [
-                (row.model, row.seed, row.condition, _protocol(row), *_counts(row, len(parts)))
+                (_who(findings, row), row.condition, _protocol(row), *_counts(row, len(parts)))
                 for row in own
             ],
             caption="Volumes. A part is given what the parts to its left did not break. Only the "
             "protocols called standard and rand are AutoAttack's; (altered) says that some count "
             "of iterations or queries is not the protocol's own.",
+            wordy=False,
         )
 
 
@@ -42,6 +43,11 @@ def _is_cascade(row: Row) -> bool:
 
 def _parts(row: Row) -> tuple[str, ...]:
     return tuple(part["name"] for part in row.record.facts.get("parts", ()))
+
+
+def _who(findings: Findings, row: Row) -> str:
+    several = len(findings.seeds(row.dataset, row.model)) > 1
+    return f"{row.model}, seed {row.seed}" if several else row.model
 
 
 def _protocol(row: Row) -> str | None:

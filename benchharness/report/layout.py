@@ -122,15 +122,20 @@ def score_table(
 
 
 def text_table(
-    title: str, header: Iterable[str], rows: Iterable[Sequence[object]], *, caption: str = ""
+    title: str,
+    header: Iterable[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    caption: str = "",
+    wordy: bool = True,
 ) -> Table:
-    """Lay out plain texts; None becomes a dash."""
+    """Lay out plain texts; None becomes a dash. What is not wordy is never broken over lines."""
     return Table(
         title=title,
         header=tuple(header),
         rows=tuple(tuple(Entry(text=DASH if f is None else str(f)) for f in row) for row in rows),
         caption=caption,
-        wordy=True,
+        wordy=wordy,
     )
 
 
