@@ -136,20 +136,23 @@ def _checkpoint(record: Record) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
-    """One comparison that came out the wrong way."""
+class _Comparison:
+    """One comparison of cells."""
 
     excess: float
-    """By how much: volumes, or accuracy."""
+    """What is held against the bound: volumes, negative where all is well, or accuracy."""
+    failed: bool
     reason: str
+    """What a failure means, in words."""
     cells: tuple[str, ...]
+    """What a failure makes suspect."""
 
 
 def _of_group(mates: Sequence[Cellmate], control: Record | None) -> Iterator[MatrixCheck]:
     count = mates[0].record.cell.dataset.count
     margin = max(MARGIN_VOLUMES, MARGIN_SHARE * count)
     white = [mate for mate in mates if mate.fact("access") == "white box"]
-    for name, bound, missing, faults in (
+    for name, bound, missing, made in (
         (BLACK_BOX, margin, *_behind_black_box(mates, white, margin)),
         (BUDGET, margin, *_along(mates, margin, _by_budget, "budgets")),
         (STEPS, margin, *_along(mates, margin, _by_steps, "numbers of steps")),
@@ -157,63 +160,61 @@ def _of_group(mates: Sequence[Cellmate], control: Record | None) -> Iterator[Mat
         (CONTROL, CONTROL_ACCURACY, *_withstands_control(mates, control)),
     ):
         yield MatrixCheck(
-            check=_check(name, bound, missing, faults),
+            check=_check(name, bound, missing, made),
             of=mates[0].record.identity,
-            cells=tuple(dict.fromkeys(identity for fault in faults for identity in fault.cells)),
+            cells=tuple(dict.fromkeys(cell for one in made if one.failed for cell in one.cells)),
         )
 
 
-def _check(name: str, bound: float, missing: str, faults: Sequence[_Fault]) -> Check:
-    if missing:
+def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -> Check:
+    if not made:
         return Check(name=name, verdict="not applicable", reason=missing)
-    if not faults:
-        return Check(name=name, verdict="passed", bound=bound)
+    failed = [one for one in made if one.failed]
     return Check(
         name=name,
-        verdict="failed",
-        value=max(fault.excess for fault in faults),
+        verdict="failed" if failed else "passed",
+        value=float(max(one.excess for one in made)),
         bound=bound,
-        reason="; ".join(fault.reason for fault in faults),
+        reason="; ".join(one.reason for one in failed),
     )
 
 
-_Found = tuple[str, list[_Fault]]
-"""What is missing, in words, or nothing; and what came out the wrong way."""
+_Found = tuple[str, list[_Comparison]]
+"""What a comparison needs, in words, and the comparisons that could be made."""
 
 
 def _behind_black_box(
     mates: Sequence[Cellmate], white: Sequence[Cellmate], margin: float
 ) -> _Found:
     """Whether random search breaks more than gradients do, in cells of its own or in a cascade."""
-    black = [mate for mate in mates if mate.fact("access") == "black box"]
-    faults, compared = [], False
-    for searcher in black:
+    needs = (
+        "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
+    )
+    made = []
+    for searcher in (mate for mate in mates if mate.fact("access") == "black box"):
         rivals = [mate for mate in white if _threat(mate) == _threat(searcher)]
-        if not rivals:
-            continue
-        compared = True
-        best = min(rivals, key=lambda mate: mate.right)
-        excess = best.right - searcher.right
-        if excess >= margin:
+        if rivals:
+            best = min(rivals, key=lambda mate: mate.right)
             reason = (
                 f"{searcher.name} leaves {searcher.right} volumes, the best white-box attack "
                 f"({best.name}) {best.right}"
             )
-            cells = tuple(mate.record.identity for mate in rivals)
-            faults.append(_Fault(excess=excess, reason=reason, cells=cells))
+            made.append(_comparison(best.right - searcher.right, margin, reason, *rivals))
     for mate in mates:
-        for searcher_name, before, excess in _late_breaks(mate):
-            compared = True
-            if excess >= margin:
-                reason = (
-                    f"in {mate.name} {searcher_name} breaks {excess} volumes that {before} left"
-                )
-                cells = (mate.record.identity,)
-                faults.append(_Fault(excess=excess, reason=reason, cells=cells))
-    missing = (
-        "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
+        for name, before, caught in _late_breaks(mate):
+            reason = f"in {mate.name} {name} breaks {caught} volumes that {before} left"
+            made.append(_comparison(caught, margin, reason, mate))
+    return needs, made
+
+
+def _comparison(excess: float, margin: float, reason: str, *mates: Cellmate) -> _Comparison:
+    """A comparison by volumes, which fails from a margin on."""
+    return _Comparison(
+        excess=excess,
+        failed=excess >= margin,
+        reason=reason,
+        cells=tuple(mate.record.identity for mate in mates),
     )
-    return "" if compared else missing, faults
 
 
 def _late_breaks(mate: Cellmate) -> Iterator[tuple[str, str, int]]:
@@ -234,21 +235,17 @@ def _along(mates: Sequence[Cellmate], margin: float, group: Group, what: str) ->
         place = group(mate) if mate.fact("iterative") else None
         if place is not None:
             series[place[0]].append((place[1], mate))
-    faults, compared = [], False
+    made = []
     for members in series.values():
         members.sort(key=lambda member: member[0])
-        compared |= len(members) > 1
         for number, (_, mate) in enumerate(members[1:], start=1):
             strongest = min((before for _, before in members[:number]), key=lambda m: m.right)
-            excess = mate.right - strongest.right
-            if excess >= margin:
-                reason = (
-                    f"{mate.name}{_steps(mate)} leaves {mate.right} volumes, "
-                    f"{strongest.name}{_steps(strongest)} {strongest.right}"
-                )
-                cells = (mate.record.identity,)
-                faults.append(_Fault(excess=excess, reason=reason, cells=cells))
-    return "" if compared else f"needs an iterative attack at two {what}", faults
+            reason = (
+                f"{mate.name}{_steps(mate)} leaves {mate.right} volumes, "
+                f"{strongest.name}{_steps(strongest)} {strongest.right}"
+            )
+            made.append(_comparison(mate.right - strongest.right, margin, reason, mate))
+    return f"needs an iterative attack at two {what}", made
 
 
 def _by_budget(mate: Cellmate) -> tuple[str, float] | None:
@@ -280,37 +277,37 @@ def _behind_noise(mates: Sequence[Cellmate], margin: float) -> _Found:
     Signs of size ε have root mean square ε too, so that they are a control of L2 attacks as well.
     """
     noise = {m.severity: m for m in mates if m.fact("access") == "none"}
-    faults, compared = [], False
+    made = []
     for mate in mates:
         family = mate.record.cell.perturbation.family
         control = noise.get(mate.severity) if family in ("linf", "l2") else None
-        if control is None or mate is control:
-            continue
-        compared = True
-        excess = mate.right - control.right
-        if excess >= margin:
+        if control is not None and mate is not control:
             reason = f"{mate.name} leaves {mate.right} volumes, {control.name} {control.right}"
-            faults.append(_Fault(excess=excess, reason=reason, cells=(mate.record.identity,)))
-    return "" if compared else "needs noise_sign at the budgets of the attacks", faults
+            made.append(_comparison(mate.right - control.right, margin, reason, mate))
+    return "needs noise_sign at the budgets of the attacks", made
 
 
 def _withstands_control(mates: Sequence[Cellmate], control: Record | None) -> _Found:
     """Whether volumes stand where the attack may paint anything."""
-    accuracy = None if control is None else control.metrics.get("accuracy")
     if control is None:
         return "the control at ε = 1 was not run", []
+    accuracy = control.metrics.get("accuracy")
     if accuracy is None:
         return f"the control at ε = 1 failed: {control.error}", []
-    by_gradient = [m for m in mates if m.fact("access") in ("white box", "both")]
-    if accuracy <= CONTROL_ACCURACY or not by_gradient:
-        return "", []
-    count = control.cell.dataset.count
     reason = (
         f"PGD with {dict(control.cell.perturbation.parameters)['steps']} steps at ε = 1 leaves "
-        f"accuracy {accuracy:.2f} on {count} volumes: the gradient seems to be masked"
+        f"accuracy {accuracy:.2f} on {control.cell.dataset.count} volumes: the gradient seems to "
+        "be masked"
     )
-    cells = tuple(mate.record.identity for mate in by_gradient)
-    return "", [_Fault(excess=accuracy, reason=reason, cells=cells)]
+    by_gradient = [m for m in mates if m.fact("access") in ("white box", "both")]
+    return "", [
+        _Comparison(
+            excess=accuracy,
+            failed=accuracy > CONTROL_ACCURACY and bool(by_gradient),
+            reason=reason,
+            cells=tuple(mate.record.identity for mate in by_gradient),
+        )
+    ]
 
 
 def _threat(mate: Cellmate) -> tuple[str, float]:

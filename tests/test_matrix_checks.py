@@ -119,6 +119,17 @@ def test_an_honest_matrix_passes_every_check(matrix: Matrix) -> None:
     assert matrix_checks.suspicions(matrix.checks().values()) == {}
 
 
+def test_a_passed_check_says_how_far_it_was_from_failing(matrix: Matrix) -> None:
+    values = {name: found.check.value for name, found in matrix.checks().items()}
+    assert values == {
+        matrix_checks.BLACK_BOX: 48 - 60,
+        matrix_checks.BUDGET: 30 - 60,
+        matrix_checks.STEPS: 9 - 10,
+        matrix_checks.NOISE: 70 - 88,
+        matrix_checks.CONTROL: 0,
+    }
+
+
 def test_square_ahead_of_every_white_box_attack_makes_them_suspect(matrix: Matrix) -> None:
     white = [
         record.identity

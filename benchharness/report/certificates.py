@@ -32,7 +32,8 @@ def _matrix(findings: Findings) -> Table:
         "Matrix checks",
         ("Model", "Dataset", "Training seed", "Check", "Verdict", "Value", "Bound", "Reason"),
         lines,
-        caption="Cells of one checkpoint compared. Bounds are in volumes, that of ε = 1 in "
+        caption="Cells of one checkpoint compared. A value says by how many volumes the worst "
+        "comparison came out the wrong way, negative where none did, and at ε = 1 it is the "
         "accuracy. A failed check makes the cells that it concerns suspect.",
     )
 
