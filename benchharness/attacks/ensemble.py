@@ -76,10 +76,13 @@ class AutoAttack3D(Attack):
         """
         if self.samples == 1:
             name = "standard" if num_classes >= _STANDARD_CLASSES else "few-classes-1"
+            faithful = AutoAttack3D()
         else:
             name = "rand" if num_classes >= _RAND_CLASSES else "few-classes-rand-1"
-        faithful = self in (AutoAttack3D(), AutoAttack3D(samples=DRAWS))
-        return name if faithful else f"{name} (altered)"
+            faithful = AutoAttack3D(samples=DRAWS)
+        # A parameter that none of the parts has alters nothing.
+        same = self.parts(num_classes) == faithful.parts(num_classes)
+        return name if same else f"{name} (altered)"
 
     def parts(self, num_classes: int) -> tuple[Attack, ...]:
         """The attacks in their order."""

@@ -109,7 +109,7 @@ def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) 
 
 
 def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
-    """The least λ (B,) for which Σ rate·min(λ, reach) is a rise (B,); infinite where none is.
+    """The least λ (B,) for which Σ rate·min(λ, reach) is a rise (B,); infinite where there is none.
 
     Args:
         rate: (B, V), not negative.
@@ -124,7 +124,8 @@ def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
         climb = rate.masked_fill(~free, 0).sum(1)
         missing = (rise - fixed).clamp_min(0)
         wanted = torch.where(climb > 0, missing / climb, torch.where(missing > 0, torch.inf, scale))
-        # From below, and never back: where rounding would turn, this is the answer.
-        if (wanted <= scale).all():
+        # From below, and never back: where rounding would turn, this is the answer. A gradient of
+        # NaN asks for NaN, which is not more either.
+        if not (wanted > scale).any():
             return scale
         scale = torch.maximum(scale, wanted)

@@ -163,6 +163,17 @@ def test_to_hyperplane_without_a_gradient_stays() -> None:
     assert step.abs().max() == 0
 
 
+@pytest.mark.parametrize("norm", [LINF, L2_RMS], ids=["linf", "l2"])
+def test_to_hyperplane_ends_for_a_gradient_of_nan(norm: Budget) -> None:
+    clean = volumes_like(3)
+    gradient = torch.ones_like(clean)
+    gradient[1, 0, 0, 0, 0] = torch.nan
+    step = to_hyperplane(clean, gradient, torch.full((3,), 2.0), norm)
+    assert step[1].isnan().any()
+    rises = (step * gradient).flatten(1).sum(1)[[0, 2]]
+    torch.testing.assert_close(rises, torch.full((2,), 2.0))
+
+
 @pytest.mark.parametrize("kind", ["interior", "masks"])
 @pytest.mark.parametrize(
     "attack",

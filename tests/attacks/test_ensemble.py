@@ -66,6 +66,12 @@ def test_altered_counts_are_not_called_standard() -> None:
     assert AutoAttack3D(pgd_steps=20).protocol(2) == "few-classes-1 (altered)"
 
 
+def test_what_no_part_uses_alters_nothing() -> None:
+    assert AutoAttack3D(pgd_steps=20).protocol(4) == "standard"
+    assert AutoAttack3D(targets=3).protocol(2) == "few-classes-1"
+    assert AutoAttack3D(samples=20, queries=300).protocol(4) == "rand"
+
+
 def test_resolved_parameters_tell_every_part() -> None:
     resolved = dict(AutoAttack3D().resolved(4, EPS))
     text = canonical_json(resolved)
