@@ -17,7 +17,7 @@ __all__ = ["__version__", "load_records"]
 def load_records(directory: str | Path) -> pd.DataFrame:
     """One row a cell of a store or a baseline, for one's own analysis.
 
-    See `benchharness.frames.load_records` for the columns. pandas is imported only when called.
+    See `benchharness.store.frames` for the columns. pandas is imported only when called.
 
     Args:
         directory: Folder of a run, or file of a baseline.
@@ -26,5 +26,5 @@ def load_records(directory: str | Path) -> pd.DataFrame:
         BenchError: When there are no records, or one cannot be read.
     """
     # By name: every module imports this one for its version, and none of those may import frames.
-    records: pd.DataFrame = import_module("benchharness.frames").load_records(directory)
+    records: pd.DataFrame = import_module("benchharness.store.frames").load_records(directory)
     return records

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from benchharness import baseline, comparison, report, runner
+from benchharness import comparison, report
 from benchharness.comparison import render
 from benchharness.errors import BenchError
-from benchharness.records import Store, write_atomically
+from benchharness.run import runner
+from benchharness.store import baseline
+from benchharness.store.records import Store, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.comparison import Settings, StoreComparison
-    from benchharness.config import RunConfig
-    from benchharness.progress import Display
-    from benchharness.runner import Summary
+    from benchharness.run.config import RunConfig
+    from benchharness.run.progress import Display
+    from benchharness.run.runner import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchharness import config, runner
-from benchharness.progress import Display
+from benchharness.run import config, runner
+from benchharness.run.progress import Display
 from tests.attacks.attack_networks import task, trained
 
 if TYPE_CHECKING:

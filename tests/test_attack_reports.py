@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchharness import metrics, report
-from benchharness.cells import TRANSFER_FAMILY
+from benchharness import report
 from benchharness.report import cascades, needed, scores, tables, transferred
 from benchharness.report.collect import collect
+from benchharness.statistics import metrics
+from benchharness.store.cells import TRANSFER_FAMILY
 from tests import attacked
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchharness import artefacts, attacks, registry
-from benchharness.attacks.norms import norm_named
-from benchharness.classifier import Classifier
+from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError, CellError
+from benchharness.networks.classifier import Classifier
 from tests import samples
 
 IDS = tuple(f"flat/test/{index}" for index in range(3))

@@ -11,18 +11,21 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness import attacks, checkpoints, comparison, recipes, runner
-from benchharness.cells import ModelKey
+from benchharness import attacks, comparison
 from benchharness.comparison import Settings
-from benchharness.config import load
-from benchharness.progress import Display
-from benchharness.records import Store
+from benchharness.networks import checkpoints
+from benchharness.run import runner
+from benchharness.run.config import load
+from benchharness.run.progress import Display
+from benchharness.store.cells import ModelKey
+from benchharness.store.records import Store
+from benchharness.training import recipes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.baseline import Source
-    from benchharness.classifier import Classifier
+    from benchharness.networks.classifier import Classifier
+    from benchharness.store.baseline import Source
 
 pytestmark = pytest.mark.slow
 

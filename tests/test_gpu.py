@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchharness import attacks, costs, devices, metrics, registry
-from benchharness.attacks.norms import norm_named
-from benchharness.classifier import Classifier, as_float, in_batches
+from benchharness import attacks, registry
+from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError
+from benchharness.networks import costs, devices
+from benchharness.networks.classifier import Classifier, as_float, in_batches
+from benchharness.statistics import metrics
 from medvit3d.variants import medvit3d_n
 from tests import samples
 

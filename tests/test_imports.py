@@ -16,18 +16,18 @@ import medvit3d
 
 LIGHT = (
     "benchharness.cli",
-    "benchharness.clusters",
-    "benchharness.config",
-    "benchharness.metrics",
-    "benchharness.records",
+    "benchharness.statistics.uncertainty",
+    "benchharness.run.config",
+    "benchharness.statistics.metrics",
+    "benchharness.store.records",
     "benchharness.registry",
     "benchharness.statistics",
     "benchharness.report",
-    "benchharness.baseline",
+    "benchharness.store.baseline",
     "benchharness.comparison",
     "benchharness.comparison.render",
-    "benchharness.frames",
-    "benchharness.stores",
+    "benchharness.store.frames",
+    "benchharness.store.upkeep",
 )
 """What must not import torch; one after the other, so that the first guilty one is named."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.records import Store
+from benchharness.store.records import Store
 from tests import samples
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchharness import recipes
-from benchharness.records import Store
+from benchharness.store.records import Store
+from benchharness.training import recipes
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
 if TYPE_CHECKING:

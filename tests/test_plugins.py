@@ -19,9 +19,9 @@ USE = """
 import json
 import torch
 from benchharness import artefacts, attacks, catalogue, datasets, registry
-from benchharness.checkpoints import build_network
-from benchharness.cells import ModelKey
-from benchharness.classifier import Classifier, as_float
+from benchharness.networks.checkpoints import build_network
+from benchharness.store.cells import ModelKey
+from benchharness.networks.classifier import Classifier, as_float
 
 names = {
     "models": "acme_net",

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import (
-    CHECKING,
-    Access,
-    Attack,
-    Batch,
-    Cost,
-    Outcome,
-    build,
-)
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import CHECKING, Access, Attack, Batch, Cost, Outcome, build
 
 __all__ = ["CHECKING", "Access", "Attack", "Batch", "Cost", "Outcome", "build", "parameter"]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import (
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.objectives import (
     NOT_CROSS_ENTROPY,
     Evaluation,
     Worst,
@@ -27,16 +27,16 @@ from benchharness.attacks.objectives import (
     ranked_targets,
     targeted_dlr,
 )
-from benchharness.attacks.observation import progress, zero_gradient
-from benchharness.cells import Pairs, pairs
+from benchharness.attacks.core.observation import progress, zero_gradient
 from benchharness.errors import BenchError
+from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from benchharness.attacks.draws import Draws
-    from benchharness.attacks.norms import Budget
-    from benchharness.attacks.objectives import Objective
+    from benchharness.attacks.core.draws import Draws
+    from benchharness.attacks.core.norms import Budget
+    from benchharness.attacks.core.objectives import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

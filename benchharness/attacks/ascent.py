@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import Worst, cross_entropy, evaluate
-from benchharness.attacks.observation import progress
-from benchharness.cells import Pairs, pairs
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.objectives import Worst, cross_entropy, evaluate
+from benchharness.attacks.core.observation import progress
 from benchharness.errors import BenchError
+from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.core.norms import Budget
 
 
 def climb(

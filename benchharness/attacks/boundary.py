@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Cost
-from benchharness.attacks.hyperplanes import boundaries, to_hyperplane
-from benchharness.attacks.minimum_norm import MinimumNorm, Nearest
-from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import choose, ranked_targets
-from benchharness.cells import Pairs, pairs
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Cost
+from benchharness.attacks.core.hyperplanes import boundaries, to_hyperplane
+from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
+from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.objectives import choose, ranked_targets
+from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.core.norms import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Cost
-from benchharness.attacks.minimum_norm import MinimumNorm, Nearest
-from benchharness.attacks.norms import L2_RMS
-from benchharness.attacks.objectives import choose, evaluate, margin
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Cost
+from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
+from benchharness.attacks.core.norms import L2_RMS
+from benchharness.attacks.core.objectives import choose, evaluate, margin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.core.norms import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

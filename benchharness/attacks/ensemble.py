@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Attack, Batch, Cost
 from benchharness.attacks.boundary import FAB
-from benchharness.attacks.certificates import DRAWS
-from benchharness.attacks.draws import Draws
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.certificates import DRAWS
+from benchharness.attacks.core.draws import Draws
+from benchharness.attacks.core.norms import LINF
+from benchharness.attacks.core.observation import Observed
 from benchharness.attacks.gradient_sign import PGD
-from benchharness.attacks.norms import LINF
-from benchharness.attacks.observation import Observed
 from benchharness.attacks.square import Square3D
-from benchharness.cells import Pairs, pairs
-from benchharness.records import BROKEN_BY
+from benchharness.store.cells import Pairs, pairs
+from benchharness.store.records import BROKEN_BY
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.base import Access
+    from benchharness.attacks.core.base import Access
 
 _STANDARD_CLASSES = 4
 """From how many classes on the standard protocol is defined: its targeted loss needs four."""

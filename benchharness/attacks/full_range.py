@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import climb
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.attacks.norms import LINF
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.norms import LINF
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,11 +13,11 @@ import torch
 import torchattacks
 from torch.nn import functional as F
 
-from benchharness.attacks import _torchattacks
-from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import refuse_equal_restarts, worst_restart
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.cells import Pairs, pairs
+from benchharness.attacks.core import bridge
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ class FGSM(Attack):
 
     def perturb(self, batch: Batch) -> Tensor:
         """X + ε·sign(∇L)."""
-        return _torchattacks.run(torchattacks.FGSM, batch, eps=batch.severity)
+        return bridge.run(torchattacks.FGSM, batch, eps=batch.severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,5 +138,5 @@ class PGD(Attack):
             "random_start": random_start,
         }
         if self.samples > 1:
-            return _torchattacks.run(torchattacks.EOTPGD, batch, eot_iter=self.samples, **settings)
-        return _torchattacks.run(torchattacks.PGD, batch, **settings)
+            return bridge.run(torchattacks.EOTPGD, batch, eot_iter=self.samples, **settings)
+        return bridge.run(torchattacks.PGD, batch, **settings)

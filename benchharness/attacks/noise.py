@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.attacks.base import Attack, Batch, Cost
+from benchharness.attacks.core.base import Attack, Batch, Cost
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.base import Access
+    from benchharness.attacks.core.base import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

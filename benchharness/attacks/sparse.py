@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.attacks.objectives import NOT_CROSS_ENTROPY, Evaluation, Worst, evaluate, margin
-from benchharness.attacks.observation import zero_gradient
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.objectives import (
+    NOT_CROSS_ENTROPY,
+    Evaluation,
+    Worst,
+    evaluate,
+    margin,
+)
+from benchharness.attacks.core.observation import zero_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

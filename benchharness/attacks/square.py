@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.arguments import parameter
-from benchharness.attacks.base import Attack, Batch, Cost
-from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import margin
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.objectives import margin
 from benchharness.attacks.sparse import box_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.base import Access
-    from benchharness.attacks.draws import Draws
-    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.core.base import Access
+    from benchharness.attacks.core.draws import Draws
+    from benchharness.attacks.core.norms import Budget
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries of 10,000 after which the fraction of voxels is halved: Square's schedule."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.attacks.arguments import parameter
 from benchharness.attacks.ascent import MIFGSM
-from benchharness.attacks.base import Attack, Batch, Cost
+from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.base import Attack, Batch, Cost
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.base import Access
-    from benchharness.cells import Pairs
+    from benchharness.attacks.core.base import Access
+    from benchharness.store.cells import Pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchharness import matrix_checks
 from benchharness.comparison import verdicts
 from benchharness.comparison.pairing import Choice, Gap, Place, pair
 from benchharness.comparison.verdicts import ComparedCell, Endpoint, Verdict
+from benchharness.store import matrix_checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchharness.baseline import Source
+    from benchharness.store.baseline import Source
 
 __all__ = [
     "ComparedCell",

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from benchharness.cells import CONTROL_FAMILY, format_severity
 from benchharness.errors import BenchError
+from benchharness.store.cells import CONTROL_FAMILY, format_severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from benchharness.baseline import Source
-    from benchharness.cells import Cell, PerturbationKey
-    from benchharness.records import Predictions, Record
+    from benchharness.store.baseline import Source
+    from benchharness.store.cells import Cell, PerturbationKey
+    from benchharness.store.records import Predictions, Record
 
 GapKind = Literal["refused", "missing", "suspect", "unreferenced"]
 """Why a cell is left out: its counterpart is another measurement, or there is none in NEW; a number

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchharness import clusters, metrics, statistics
+from benchharness import statistics
+from benchharness.statistics import metrics, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,7 @@ def endpoints(pairing: Pairing, *, tolerance: float, alpha: float) -> tuple[Endp
     matrices = [np.stack([_gaps(cell) for cell in group.cells]) for group in judged]
     found = statistics.judge(
         [
-            clusters.per_patient(matrix.mean(axis=0), group.cells[0].patients)
+            uncertainty.per_patient(matrix.mean(axis=0), group.cells[0].patients)
             for group, matrix in zip(judged, matrices, strict=True)
         ],
         tolerance=tolerance,
@@ -248,7 +249,7 @@ def _accuracy(cell: PairedCell, level: float) -> statistics.Comparison:
         new, base = (metrics.correct(cell.labels, own[0]) for own in (cell.new, cell.base))
         return statistics.mcnemar_exact(new, base, level)
     new_runs, base_runs = _repeated(cell)
-    return clusters.paired_bootstrap("accuracy", new_runs, base_runs, cell.patients, level)
+    return uncertainty.paired_bootstrap("accuracy", new_runs, base_runs, cell.patients, level)
 
 
 def _areas(
@@ -265,7 +266,7 @@ def _areas(
         scores, against = (metrics.softmax(own[0])[:, 1] for own in (cell.new, cell.base))
         return base, new, statistics.delong_paired(cell.labels, scores, against, level)
     new_runs, base_runs = _repeated(cell)
-    return base, new, clusters.paired_bootstrap("auc", new_runs, base_runs, cell.patients, level)
+    return base, new, uncertainty.paired_bootstrap("auc", new_runs, base_runs, cell.patients, level)
 
 
 def _repeated(cell: PairedCell) -> tuple[list[Predicted], list[Predicted]]:

@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.progress import track
 
 from benchharness import randomness
-from benchharness.cells import canonical_json, digest, pairs
 from benchharness.datasets import listing, reading
 from benchharness.datasets.archive import SPLITS
 from benchharness.datasets.base import Dataset, Split
 from benchharness.datasets.preparation import VERSION
 from benchharness.errors import BenchError
-from benchharness.records import write_atomically
+from benchharness.store.cells import canonical_json, digest, pairs
+from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchharness.cells import Pairs
     from benchharness.datasets.base import SplitName
     from benchharness.datasets.listing import Item, Listing
     from benchharness.datasets.preparation import Preparation, Triple
+    from benchharness.store.cells import Pairs
 
     T = TypeVar("T")
 

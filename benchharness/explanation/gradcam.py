@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from benchharness.classifier import Classifier
+    from benchharness.networks.classifier import Classifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

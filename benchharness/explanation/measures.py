@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from benchharness import randomness, statistics
-from benchharness.heatmaps import Estimate
+from benchharness.store.heatmaps import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,22 +15,17 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 import numpy as np
 import torch
 
-from benchharness import (
-    cells,
-    checkpoints,
-    devices,
-    heatmaps,
-    metrics,
-    planning,
-    provenance,
-    randomness,
-)
+from benchharness import randomness
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
-from benchharness.classifier import Classifier, as_float, in_batches
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation import figures, gradcam, measures
-from benchharness.heatmaps import HeatMaps, Located, Measured, NetworkMaps, Picture
+from benchharness.networks import checkpoints, devices
+from benchharness.networks.classifier import Classifier, as_float, in_batches
+from benchharness.run import planning
+from benchharness.statistics import metrics
+from benchharness.store import cells, heatmaps, provenance
+from benchharness.store.heatmaps import HeatMaps, Located, Measured, NetworkMaps, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,10 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from benchharness.cells import PerturbationKey
-    from benchharness.config import RunConfig
     from benchharness.datasets import Split
-    from benchharness.planning import Work
+    from benchharness.run.config import RunConfig
+    from benchharness.run.planning import Work
+    from benchharness.store.cells import PerturbationKey
 
 T = TypeVar("T", bound=np.generic)
 

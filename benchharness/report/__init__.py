@@ -12,9 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchharness.cells import TRANSFER_FAMILY
 from benchharness.errors import BenchError
-from benchharness.records import write_atomically
 from benchharness.report import (
     cascades,
     certificates,
@@ -33,6 +31,8 @@ from benchharness.report import (
 )
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
+from benchharness.store.cells import TRANSFER_FAMILY
+from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +203,7 @@ def _sections(findings: Findings) -> tuple[Section, ...]:
 
 
 def _artefacts() -> Section:
-    """What the artefacts look like: a sheet that `python -m benchharness.gallery` draws."""
+    """What the artefacts look like: a sheet that `python -m tests.artefacts.gallery` draws."""
     path = resources.files("benchharness.report") / "assets" / "artefacts.png"
     sheet = page.Picture(
         name="artefacts",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.records import BROKEN_BY
 from benchharness.report.layout import Table, text_table
+from benchharness.store.records import BROKEN_BY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

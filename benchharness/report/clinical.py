@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchharness import clusters, metrics, statistics
+from benchharness import statistics
 from benchharness.report import scores
 from benchharness.report.collect import CLEAN, Score
 from benchharness.report.layout import Line, score_table
+from benchharness.statistics import metrics, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def _calibration(row: Row, metric: str) -> Score:
     value = values[metric]
     if value is None:
         return Score(gap=undefined[metric])
-    found = clusters.interval(metric, labels, logits, row.predictions.patients)
+    found = uncertainty.interval(metric, labels, logits, row.predictions.patients)
     if found is None:
         return Score(value=value, suspect=row.suspicion)
     return Score(value=value, low=found.low, high=found.high, suspect=row.suspicion)
@@ -141,7 +142,7 @@ def flips(findings: Findings, row: Row) -> Score:
     changed = metrics.predicted_classes(clean.predictions.logits) != metrics.predicted_classes(
         row.predictions.logits
     )
-    found = clusters.share(changed, row.predictions.patients)
+    found = uncertainty.share(changed, row.predictions.patients)
     return Score(value=float(changed.mean()), low=found.low, high=found.high, suspect=row.suspicion)
 
 

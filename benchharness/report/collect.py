@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from benchharness import clusters, matrix_checks, metrics
-from benchharness.baseline import open_source
-from benchharness.cells import CONTROL_FAMILY, format_severity
 from benchharness.errors import BenchError
-from benchharness.records import Store
+from benchharness.statistics import metrics, uncertainty
+from benchharness.store import matrix_checks
+from benchharness.store.baseline import open_source
+from benchharness.store.cells import CONTROL_FAMILY, format_severity
+from benchharness.store.records import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchharness.matrix_checks import MatrixCheck
-    from benchharness.records import ModelCost, Predictions, Record
+    from benchharness.store.matrix_checks import MatrixCheck
+    from benchharness.store.records import ModelCost, Predictions, Record
 
 Metric = Literal["accuracy", "auc", "balanced_accuracy"]
 
@@ -304,14 +305,14 @@ def _score(row: Row, metric: Metric) -> Score:
     values |= dict.fromkeys(row.record.undefined)
     if values[metric] is None:
         return Score(gap=undefined[metric], suspect=suspect)
-    interval = clusters.interval(metric, labels, logits, row.predictions.patients)
+    interval = uncertainty.interval(metric, labels, logits, row.predictions.patients)
     if interval is None:
         return Score(value=values[metric], suspect=suspect)
     return Score(value=values[metric], low=interval.low, high=interval.high, suspect=suspect)
 
 
 def _over_seeds(rows: Sequence[Row], metric: Metric) -> Score:
-    found = clusters.over_seeds(metric, pairs(rows), patients(rows))
+    found = uncertainty.over_seeds(metric, pairs(rows), patients(rows))
     if found.interval is None:
         return Score(value=found.mean)
     return Score(value=found.mean, low=found.interval.low, high=found.interval.high)
@@ -322,7 +323,7 @@ def _mean(rows: Sequence[Row], metric: Metric) -> Score:
     undefined = next((f"{where}: {score.gap}" for where, score in cells if score.gap), "")
     if undefined:
         return Score(gap=undefined)
-    value, interval = clusters.mean_over_cells(metric, pairs(rows), patients(rows))
+    value, interval = uncertainty.mean_over_cells(metric, pairs(rows), patients(rows))
     suspect = "; ".join(score.suspect for _, score in cells if score.suspect)
     return Score(value=value, low=interval.low, high=interval.high, suspect=suspect)
 

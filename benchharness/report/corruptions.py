@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchharness import corruption, reference
-from benchharness.corruption import HEADINGS
-from benchharness.records import NOT_APPLICABLE
 from benchharness.report import scores
 from benchharness.report.collect import CLEAN, Score
 from benchharness.report.layout import Line, Table, score_table
+from benchharness.statistics import corruption
+from benchharness.statistics.corruption import HEADINGS
+from benchharness.store import reference
+from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchharness.corruption import Value
-    from benchharness.records import Predictions
-    from benchharness.reference import Reference
     from benchharness.report.collect import Findings, Row
     from benchharness.report.scores import Condition, Subject
+    from benchharness.statistics.corruption import Value
+    from benchharness.store.records import Predictions
+    from benchharness.store.reference import Reference
 
 PLAUSIBLE = "plausible"
 ALL = "all"

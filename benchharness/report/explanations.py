@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness import heatmaps
 from benchharness.errors import BenchError
 from benchharness.report.collect import Score
 from benchharness.report.layout import Line, score_table, text_table
 from benchharness.report.page import Picture, Section
 from benchharness.report.plots import slug
+from benchharness.store import heatmaps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.heatmaps import Estimate, HeatMaps, Located, NetworkMaps
     from benchharness.report.layout import Table
+    from benchharness.store.heatmaps import Estimate, HeatMaps, Located, NetworkMaps
 
 _TARGETS = {"label": "each volume's own class", "predicted": "the predicted class"}
 

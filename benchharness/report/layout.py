@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchharness.records import NOT_APPLICABLE
 from benchharness.report.collect import Score
+from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

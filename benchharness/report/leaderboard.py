@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchharness.cells import format_severity
 from benchharness.errors import BenchError
 from benchharness.report import layout, ranking, scores
 from benchharness.report.collect import CLEAN, Findings, collect
 from benchharness.report.layout import Line, score_table
+from benchharness.store.cells import format_severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from benchharness.cells import format_severity
 from benchharness.report.layout import Table, text_table
+from benchharness.store.cells import format_severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchharness.cells import Pairs
     from benchharness.report.collect import Findings, Row
+    from benchharness.store.cells import Pairs
 
 
 def provenance(findings: Findings) -> tuple[Table, ...]:

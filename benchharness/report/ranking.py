@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness import clusters, statistics
+from benchharness import statistics
 from benchharness.report import scores
 from benchharness.report.collect import CLEAN, pairs, patients
 from benchharness.report.layout import Table, text_table
+from benchharness.statistics import uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def _of_means(findings: Findings, models: Sequence[Sequence[Row]]) -> tuple[int,
     cells = [pairs(rows) for rows in models]
     places = list(combinations(range(len(models)), 2))
     whom = patients(models[0])
-    tests = [clusters.paired_bootstrap("accuracy", cells[i], cells[j], whom) for i, j in places]
+    tests = [uncertainty.paired_bootstrap("accuracy", cells[i], cells[j], whom) for i, j in places]
     different = np.zeros((len(models), len(models)), dtype=np.bool_)
     for (i, j), p_value in zip(places, statistics.holm([t.p_value for t in tests]), strict=True):
         different[i, j] = different[j, i] = p_value < _ALPHA

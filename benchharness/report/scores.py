@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness import clusters
-from benchharness.cells import format_severity
-from benchharness.records import NOT_APPLICABLE
 from benchharness.report.collect import CLEAN, Score, patients
+from benchharness.statistics import uncertainty
+from benchharness.store.cells import format_severity
+from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -175,7 +175,7 @@ def worst_case(
         if isinstance(rows, Score):
             return rows
         survived = np.logical_and.reduce([row.correct for row in rows if row.correct is not None])
-        interval = clusters.share(survived, patients(rows))
+        interval = uncertainty.share(survived, patients(rows))
         return Score(
             value=float(survived.mean()),
             low=interval.low,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.cells import TRANSFER_FAMILY
 from benchharness.report import scores
 from benchharness.report.layout import Line, Table, score_table
+from benchharness.store.cells import TRANSFER_FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

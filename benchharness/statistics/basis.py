@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from benchharness import metrics
 from benchharness.errors import BenchError, unknown_name
+from benchharness.statistics import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from benchharness.metrics import Labels, Logits
+    from benchharness.statistics.metrics import Labels, Logits
 
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness import metrics
+from benchharness.statistics import metrics
 from benchharness.statistics.basis import LEVEL, Interval
 from benchharness.statistics.intervals import wilson
 
 if TYPE_CHECKING:
-    from benchharness.metrics import Labels, Logits
     from benchharness.statistics.basis import Booleans, Floats
+    from benchharness.statistics.metrics import Labels, Logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import optimize
 
-from benchharness import metrics
 from benchharness.errors import BenchError, unknown_name
+from benchharness.statistics import metrics
 from benchharness.statistics.basis import BY_CLASS, LEVEL, Interval, check_shares, quantile
 from benchharness.statistics.resampling import (
     contributions,
@@ -23,8 +23,8 @@ from benchharness.statistics.resampling import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchharness.metrics import Labels, Logits
     from benchharness.statistics.basis import Floats, Predicted
+    from benchharness.statistics.metrics import Labels, Logits
 
 
 def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) -> Interval | None:

@@ -25,8 +25,8 @@ from benchharness.statistics.resampling import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchharness.metrics import Labels
     from benchharness.statistics.basis import Booleans, Floats, Predicted
+    from benchharness.statistics.metrics import Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from benchharness import metrics
 from benchharness.randomness import numpy_generator
+from benchharness.statistics import metrics
 from benchharness.statistics.basis import BY_CLASS
 
 if TYPE_CHECKING:
-    from benchharness.metrics import Labels, Logits
     from benchharness.statistics.basis import Booleans, Floats
+    from benchharness.statistics.metrics import Labels, Logits
 
 RESAMPLES = 2000
 """Bootstrap resamples: the ends of a 95 % interval then rest on 50 resamples each."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchharness.classifier import Classifier
+from benchharness.networks.classifier import Classifier
 
 
 class Linear(nn.Module):

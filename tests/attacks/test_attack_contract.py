@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from attack_networks import (
+from torch import Tensor, nn
+
+from benchharness import registry
+from benchharness.attacks.core.base import Attack, Outcome, build
+from benchharness.attacks.core.norms import norm_named
+from benchharness.errors import BenchError, CellError
+from benchharness.networks.classifier import Classifier
+from tests.attacks.attack_networks import (
     BlackBox,
     accuracy,
     linear,
@@ -22,13 +29,6 @@ from attack_networks import (
     trained,
     volumes_like,
 )
-from torch import Tensor, nn
-
-from benchharness import registry
-from benchharness.attacks.base import Attack, Outcome, build
-from benchharness.attacks.norms import norm_named
-from benchharness.classifier import Classifier
-from benchharness.errors import BenchError, CellError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from attack_networks import linear, names, volumes_like
 
 from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
 from benchharness.attacks.ascent import MIFGSM, PGDL2
 from benchharness.attacks.boundary import FAB, FABL2, DeepFool
 from benchharness.attacks.carlini_wagner import CarliniWagner
+from benchharness.attacks.core.hyperplanes import to_hyperplane
+from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.hyperplanes import to_hyperplane
-from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.sparse import Cube, Slab, VoxelFlip
+from tests.attacks.attack_networks import linear, names, volumes_like
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.base import Attack
-    from benchharness.attacks.norms import Budget
-    from benchharness.classifier import Classifier
+    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks.core.norms import Budget
+    from benchharness.networks.classifier import Classifier
 
 SHAPE = (1, 6, 7, 8)
 VOXELS = 6 * 7 * 8

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from attack_networks import names, task, tiny, trained, volumes_like
 from torch import Tensor, nn
 
 from benchharness.attacks import apgd
-from benchharness.attacks._torchattacks import Folded, folded
 from benchharness.attacks.ascent import MIFGSM, PGDL2
 from benchharness.attacks.boundary import FAB, FABL2, DeepFool
 from benchharness.attacks.carlini_wagner import CarliniWagner
+from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
+from benchharness.attacks.core.bridge import Folded, folded
 from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.norms import L2_RMS, LINF
-from benchharness.attacks.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
-from benchharness.classifier import Classifier
+from benchharness.networks.classifier import Classifier
+from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
 
 if TYPE_CHECKING:
-    from benchharness.attacks.base import Attack
-    from benchharness.attacks.norms import Budget
+    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks.core.norms import Budget
 
 EPS = 16 / 255
 

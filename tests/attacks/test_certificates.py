@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from attack_networks import names, task, trained
 from torch import Tensor, nn
 
-from benchharness.attacks import certificates
 from benchharness.attacks.apgd import APGDCE, APGDMargin
-from benchharness.attacks.base import build
 from benchharness.attacks.boundary import FAB
+from benchharness.attacks.core import certificates
+from benchharness.attacks.core.base import build
+from benchharness.attacks.core.observation import progress
 from benchharness.attacks.ensemble import AutoAttack3D
 from benchharness.attacks.gradient_sign import PGD
 from benchharness.attacks.noise import NoiseSign
-from benchharness.attacks.observation import progress
 from benchharness.attacks.square import Square3D
-from benchharness.classifier import Classifier
 from benchharness.errors import CellError
+from benchharness.networks.classifier import Classifier
+from tests.attacks.attack_networks import names, task, trained
 
 if TYPE_CHECKING:
-    from benchharness.attacks.base import Attack
-    from benchharness.records import Check
+    from benchharness.attacks.core.base import Attack
+    from benchharness.store.records import Check
 
 EPS = 8 / 255
 

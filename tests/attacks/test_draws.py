@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.overrides import has_torch_function
 
-from benchharness.attacks.draws import Draws, network_draws, undisturbed
+from benchharness.attacks.core.draws import Draws, network_draws, undisturbed
 from benchharness.errors import CellError
 
 if TYPE_CHECKING:

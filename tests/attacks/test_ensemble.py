@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from attack_networks import names, task, trained
 
 from benchharness.attacks.ensemble import AutoAttack3D
-from benchharness.cells import canonical_json
+from benchharness.store.cells import canonical_json
+from tests.attacks.attack_networks import names, task, trained
 
 QUICK = AutoAttack3D(steps=8, queries=40)
 EPS = 12 / 255

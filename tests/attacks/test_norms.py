@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attack_networks import volumes_like
 
-from benchharness.attacks.norms import L0_COUNT, L2_RMS, LINF, NORMS, TOLERANCE, norm_named
+from benchharness.attacks.core.norms import L0_COUNT, L2_RMS, LINF, NORMS, TOLERANCE, norm_named
 from benchharness.errors import BenchError
+from tests.attacks.attack_networks import volumes_like
 
 CLEAN = volumes_like(4, (2, 5, 6, 7))
 FAR = CLEAN + torch.randn(CLEAN.shape, generator=torch.Generator().manual_seed(2))

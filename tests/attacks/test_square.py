@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attack_networks import BlackBox, accuracy, names, task, tiny, trained, volumes_like
 from torch import Tensor
 
-from benchharness.attacks.draws import Draws
+from benchharness.attacks.core.draws import Draws
+from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.noise import NoiseSign
-from benchharness.attacks.norms import L2_RMS, LINF
 from benchharness.attacks.square import Square3D, Square3DL2, State, bump, fraction, window_of
-from benchharness.classifier import Classifier
+from benchharness.networks.classifier import Classifier
+from tests.attacks.attack_networks import (
+    BlackBox,
+    accuracy,
+    names,
+    task,
+    tiny,
+    trained,
+    volumes_like,
+)
 
 EPS = 16 / 255
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchharness import cli, registry
-from benchharness.cells import CONTROL_FAMILY, TRANSFER_FAMILY
-from benchharness.records import Store
+from benchharness.store.cells import CONTROL_FAMILY, TRANSFER_FAMILY
+from benchharness.store.records import Store
 from tests import attacked
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness.cells import CLEAN, PerturbationKey, pairs
-from benchharness.metrics import compute
 from benchharness.randomness import numpy_generator
-from benchharness.records import Check, Predictions, Record, Store
+from benchharness.statistics.metrics import compute
+from benchharness.store.cells import CLEAN, PerturbationKey, pairs
+from benchharness.store.records import Check, Predictions, Record, Store
 from tests.factories import cell
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchharness import metrics, statistics
+from benchharness import statistics
 from benchharness.comparison import Settings, StoreComparison, compare, render
 from benchharness.errors import BenchError
+from benchharness.statistics import metrics
 from tests.comparison.stores import Measured, matrix, store
 
 if TYPE_CHECKING:

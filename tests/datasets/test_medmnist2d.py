@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchharness import catalogue, datasets, metrics, recipes, registry
+from benchharness import datasets, registry
+from benchharness.cli import catalogue
 from benchharness.datasets import medmnist2d, medmnist3d
 from benchharness.errors import BenchError
+from benchharness.statistics import metrics
+from benchharness.training import recipes
 
 ROOT = os.environ.get("BENCH_DATA_ROOT")
 NAMES = [flag + size for flag in medmnist2d.SETS for size in medmnist2d.SIZES]

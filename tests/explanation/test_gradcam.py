@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from benchharness import registry
-from benchharness.classifier import Classifier, Preprocessing
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation.gradcam import GradCAM, layer_of
+from benchharness.networks.classifier import Classifier, Preprocessing
 from tests import samples
 
 if TYPE_CHECKING:

@@ -15,14 +15,19 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchharness import checkpoints, config, explanation, heatmaps, metrics, recipes, runner
-from benchharness.cells import ModelKey
-from benchharness.classifier import as_float
+from benchharness import explanation
 from benchharness.errors import BenchError
 from benchharness.explanation import Request, measures
 from benchharness.explanation.gradcam import GradCAM
-from benchharness.progress import Display
+from benchharness.networks import checkpoints
+from benchharness.networks.classifier import as_float
 from benchharness.report import explanations, write
+from benchharness.run import config, runner
+from benchharness.run.progress import Display
+from benchharness.statistics import metrics
+from benchharness.store import heatmaps
+from benchharness.store.cells import ModelKey
+from benchharness.training import recipes
 from tests import samples
 
 if TYPE_CHECKING:

@@ -20,8 +20,10 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from benchharness import attacks, datasets, devices, metrics, registry
-from benchharness.classifier import Classifier, as_float
+from benchharness import attacks, datasets, registry
+from benchharness.networks import devices
+from benchharness.networks.classifier import Classifier, as_float
+from benchharness.statistics import metrics
 from medvit3d import layers
 from medvit3d.convolution import GroupedConv3d, PointwiseConv3d
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchharness import metrics
-from benchharness.cells import (
+from benchharness.randomness import numpy_generator
+from benchharness.statistics import metrics
+from benchharness.store.cells import (
     CLEAN,
     Cell,
     CheckpointKey,
@@ -19,8 +20,7 @@ from benchharness.cells import (
     digest,
     pairs,
 )
-from benchharness.randomness import numpy_generator
-from benchharness.records import Check, ModelCost, Predictions, Record, Store
+from benchharness.store.records import Check, ModelCost, Predictions, Record, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

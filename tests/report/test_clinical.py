@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import Made, matrix, save_all
 
-from benchharness import metrics, statistics
-from benchharness.records import Store
+from benchharness import statistics
 from benchharness.report import clinical
 from benchharness.report.collect import collect
+from benchharness.statistics import metrics
+from benchharness.store.records import Store
+from tests.report.conftest import Made, matrix, save_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,12 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from conftest import Made
 
-from benchharness import metrics
 from benchharness.errors import BenchError
-from benchharness.records import Store
 from benchharness.report.collect import collect
+from benchharness.statistics import metrics
+from benchharness.store.records import Store
+from tests.report.conftest import Made
 
 ATTACKED = Made(perturbation="pgd", severity=8 / 255)
 

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from benchharness import metrics, reference, report
-from benchharness.records import Store
+from benchharness import report
 from benchharness.report import corruptions, layout, tables
 from benchharness.report.collect import collect
+from benchharness.statistics import metrics
+from benchharness.store import reference
+from benchharness.store.records import Store
 from tests.report.conftest import Made, matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchharness.records import Record
+    from benchharness.store.records import Record
 
 DATASET = "adrenalmnist3d"
 

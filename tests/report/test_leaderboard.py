@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import Made, matrix, save_all
 
-from benchharness import baseline
 from benchharness.errors import BenchError
-from benchharness.records import Store
 from benchharness.report.leaderboard import leaderboard
+from benchharness.store import baseline
+from benchharness.store.records import Store
+from tests.report.conftest import Made, matrix, save_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from conftest import Made, matrix
 
-from benchharness import clusters, report
-from benchharness.records import Predictions
+from benchharness import report
 from benchharness.report import scores
 from benchharness.report.collect import collect
 from benchharness.report.ranking import groups, ranking
+from benchharness.statistics import uncertainty
+from benchharness.store.records import Predictions
+from tests.report.conftest import Made, matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +87,13 @@ def test_a_report_is_written_and_says_so(make_store):
     written = report.write(store)
     assert "resample patients" in written.markdown.read_text()
     row = collect(store).rows[0]
-    found = clusters.interval(
+    found = uncertainty.interval(
         "accuracy", row.predictions.labels, row.predictions.logits, row.predictions.patients
     )
     assert collect(store).score(row, "accuracy").low == found.low
 
 
 def _saved(directory, made):
-    from conftest import save_all
+    from tests.report.conftest import save_all
 
     return save_all(directory, made)

@@ -2,10 +2,10 @@ import re
 from dataclasses import replace
 
 import matplotlib as mpl
-from conftest import Made, matrix
 
 from benchharness.report import plots
 from benchharness.report.collect import collect
+from tests.report.conftest import Made, matrix
 
 
 def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):

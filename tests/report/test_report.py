@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Made
 from rich.console import Console
 
 from benchharness import report
 from benchharness.errors import BenchError
+from tests.report.conftest import Made
 
 SUBSET = Made(n=20, of=60)
 SUSPECT = Made(

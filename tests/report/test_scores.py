@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Made
 
 from benchharness import statistics
 from benchharness.report import scores
 from benchharness.report.collect import collect
+from tests.report.conftest import Made
 
 T, F = True, False
 CLEAN = Made(n=6, correct=[T, T, T, T, T, F])

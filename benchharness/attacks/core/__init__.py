@@ -1,0 +1,1 @@
+"""What attacks share: the contract around them, norms, objectives, draws and certificates."""

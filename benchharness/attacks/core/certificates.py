@@ -1,0 +1,229 @@
+"""Record checks: what makes the number of one cell trustworthy, or suspect with reasons in words.
+
+They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code) and the
+advice of Carlini et al. (arXiv 1902.06705): a gradient that is masked, a network that answers
+differently each time or an attack that did not converge make a network look robust.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchharness.store.records import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Findings = Mapping[str, NDArray[np.float64]]
+
+DISAGREEMENT = 1e-3
+"""Bound on the difference of two forward passes, relative to the largest logit; floating point on a
+GPU stays far below it."""
+DRAWS = 20
+"""Passes that a gradient of a stochastic network is averaged over at least: AutoAttack's protocol
+for randomised networks."""
+ZERO_GRADIENTS = 0.01
+"""Bound on the share of volumes whose gradient is exactly zero."""
+FALL = 0.01
+"""Share by which the mean loss may fall: attacks on the margin need not raise it everywhere."""
+LATE_GAIN = 0.05
+"""Bound on the share of the gain that the last tenth of the iterations may bring."""
+LONG = 50
+"""Iterations from which on convergence can be judged."""
+_WHEN = ("start", "late", "end")
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """Largest difference of two answers to the same volumes, relative to the largest logit, (B,).
+
+    Logits below 1 count as 1, so that a network with tiny logits is not judged by rounding.
+    """
+    return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(1)
+
+
+def like_probabilities(logits: Tensor) -> Tensor:
+    """1 where a row of (B, K) lies in [0, 1] and adds up to one within 1e-4, else 0; (B,)."""
+    inside = ((logits >= 0) & (logits <= 1)).all(1)
+    return (inside & ((logits.sum(1) - 1).abs() < 1e-4)).float()
+
+
+def judge(
+    findings: Findings,
+    *,
+    bound: float,
+    tolerance: float,
+    planned_iterations: int | None,
+    uses_gradient: bool,
+    ascends: bool,
+    expectation: int = 1,
+) -> tuple[Check, ...]:
+    """Judge the findings of a whole cell.
+
+    Args:
+        findings: Arrays (N,) as `Outcome.findings` names them.
+        bound: The severity.
+        tolerance: What rounding may add to the norm.
+        planned_iterations: Iterations that every volume must have had; None if unknown.
+        uses_gradient: Whether a gradient was asked for.
+        ascends: Whether the attack may not lower the mean loss.
+        expectation: Passes that each gradient was averaged over.
+    """
+    return (
+        _norm(findings, bound, tolerance),
+        _range(findings),
+        _finite(findings),
+        _zero_gradient(findings, uses_gradient=uses_gradient),
+        _agreement(findings, expectation),
+        _probabilities(findings),
+        _iterations(findings, planned_iterations),
+        _loss(findings, ascends=ascends),
+        _convergence(findings),
+    )
+
+
+def _check(name: str, value: float, bound: float, *, passed: bool, reason: str) -> Check:
+    """A check that applies; the reason is kept only where it failed."""
+    return Check(
+        name=name,
+        verdict="passed" if passed else "failed",
+        value=float(value),
+        bound=float(bound),
+        reason="" if passed else reason,
+    )
+
+
+def _inapplicable(name: str, reason: str) -> Check:
+    return Check(name=name, verdict="not applicable", reason=reason)
+
+
+def _norm(findings: Findings, bound: float, tolerance: float) -> Check:
+    largest = findings["norm"].max()
+    return _check(
+        "norm within its bound",
+        largest,
+        bound,
+        passed=largest <= bound + tolerance,
+        reason=f"a perturbation has norm {largest:g}, above the budget of {bound:g}",
+    )
+
+
+def _range(findings: Findings) -> Check:
+    excess = max(0.0, -findings["lowest"].min(), findings["highest"].max() - 1)
+    return _check(
+        "intensities in [0, 1]",
+        excess,
+        0.0,
+        passed=excess <= 0,
+        reason=f"intensities leave [0, 1] by {excess:g}",
+    )
+
+
+def _finite(findings: Findings) -> Check:
+    names = ("norm", "lowest", "highest", "loss_start", "loss_end")
+    table = torch.as_tensor([findings[name].tolist() for name in names])
+    share = float(torch.isfinite(table).all(0).double().mean())
+    return _check(
+        "volumes and losses finite",
+        share,
+        1.0,
+        passed=share == 1,
+        reason=f"only {share:.1%} of the volumes have finite intensities and losses",
+    )
+
+
+def _zero_gradient(findings: Findings, *, uses_gradient: bool) -> Check:
+    name = "gradients not zero"
+    if not uses_gradient:
+        return _inapplicable(name, "the attack asks for no gradient")
+    if "zero_gradient" not in findings:
+        return _inapplicable(name, "the attack does not report its gradients")
+    share = findings["zero_gradient"].mean()
+    return _check(
+        name,
+        share,
+        ZERO_GRADIENTS,
+        passed=share <= ZERO_GRADIENTS,
+        reason=f"the gradient is exactly zero for {share:.1%} of the volumes: it may be masked",
+    )
+
+
+def _agreement(findings: Findings, expectation: int) -> Check:
+    name = "two forward passes agree"
+    largest = findings["disagreement"].max()
+    differ = f"two forward passes of the same volumes differ by {largest:.2g} of the largest logit"
+    if largest > DISAGREEMENT and expectation >= DRAWS:
+        return _inapplicable(name, f"{differ}; the attack averages {expectation} of them")
+    return _check(
+        name,
+        largest,
+        DISAGREEMENT,
+        passed=largest <= DISAGREEMENT,
+        reason=f"{differ}: the network is stochastic, attack its expectation over {DRAWS} draws or "
+        "more",
+    )
+
+
+def _probabilities(findings: Findings) -> Check:
+    share = findings["probabilities"].mean()
+    return _check(
+        "output is logits, not probabilities",
+        share,
+        1.0,
+        passed=share < 1,
+        reason="every output adds up to one within [0, 1]: the network seems to end in a softmax, "
+        "which weakens gradients",
+    )
+
+
+def _iterations(findings: Findings, planned: int | None) -> Check:
+    name = "iterations and restarts run"
+    if planned is None or "iterations" not in findings:
+        return _inapplicable(name, "the attack does not iterate, or may stop early")
+    least = findings["iterations"].min()
+    return _check(
+        name,
+        least,
+        planned,
+        passed=least >= planned,
+        reason=f"a volume had {least:g} of {planned} iterations",
+    )
+
+
+def _loss(findings: Findings, *, ascends: bool) -> Check:
+    name = "loss not below its start"
+    if not ascends:
+        return _inapplicable(name, "the attack does not promise a higher cross-entropy")
+    start, end = findings["loss_start"].mean(), findings["loss_end"].mean()
+    return _check(
+        name,
+        end,
+        start,
+        passed=end >= start * (1 - FALL),
+        reason=f"the mean loss fell from {start:.4g} to {end:.4g} under attack",
+    )
+
+
+def _convergence(findings: Findings) -> Check:
+    name = "converged"
+    if "objective_late" not in findings:
+        return _inapplicable(name, "the attack reports no objective by iteration")
+    if findings["iterations"].max() < LONG:
+        return _inapplicable(name, f"fewer than {LONG} iterations cannot tell")
+    standing = findings["broken"] == 0
+    # More iterations cannot break a volume twice, so only those that withstood are judged.
+    start, late, end = (findings[f"objective_{when}"][standing].sum() for when in _WHEN)
+    share = (end - late) / (end - start) if end > start else 0.0
+    return _check(
+        name,
+        share,
+        LATE_GAIN,
+        passed=share <= LATE_GAIN,
+        reason=f"the last tenth of the iterations brought {share:.1%} of the gain on the volumes "
+        "that withstood: give it more",
+    )

@@ -1,0 +1,120 @@
+"""A classifier under attack, watched: what each forward and backward pass of an attack showed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchharness.attacks.core.draws import undisturbed
+from benchharness.errors import CellError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchharness.networks.classifier import Classifier
+
+
+class Observed(nn.Module):
+    """The classifier that an attack is handed; behaves as the classifier does.
+
+    Passes over the whole batch that ask for a gradient are kept: the loss of each and whether the
+    first gradient of a volume was exactly zero. An attack that works on parts of the batch reports
+    its own findings.
+
+    Args:
+        classifier: In evaluation mode, frozen; or one that is observed already, by an attack of
+            which this one is a part.
+        labels: (B,), int64.
+    """
+
+    def __init__(self, classifier: Classifier | Observed, labels: Tensor) -> None:
+        super().__init__()
+        # torchattacks reads the device off the first parameter, and some networks have none.
+        self.anchor = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
+        self.classifier = classifier
+        self.labels = labels
+        self.losses: list[Tensor] = []
+        self.gradients = 0
+        self.zero_gradient: Tensor | None = None
+        # torchattacks calls train() on a model that it found in training mode.
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where volumes are expected."""
+        return self.classifier.device
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, K."""
+        return self.classifier.num_classes
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Logits (B, K) of volumes (B, C, D, H, W) in [0, 1].
+
+        Raises:
+            CellError: When the logits do not depend on the volumes, so that no gradient exists.
+        """
+        wanted = volumes.requires_grad and torch.is_grad_enabled()
+        whole = wanted and len(volumes) == len(self.labels)
+        if whole:
+            volumes.register_hook(self._keep_gradient)  # type: ignore[no-untyped-call]
+        logits = undisturbed(self.classifier, volumes)
+        if wanted and not logits.requires_grad:
+            raise CellError(
+                "no gradient reaches the volumes: the network cuts the graph (detach, no_grad or "
+                "NumPy in forward); only a black-box attack can judge it"
+            )
+        if whole:
+            self.losses.append(
+                F.cross_entropy(logits.detach().float(), self.labels, reduction="none")
+            )
+        return logits
+
+    def findings(self, logits: Tensor) -> dict[str, Tensor]:
+        """What the passes showed, each (B,); empty when none asked for a gradient.
+
+        Args:
+            logits: (B, K), the answer to the adversarial volumes, whose loss ends the series.
+        """
+        if self.zero_gradient is None:
+            return {}
+        end = F.cross_entropy(logits, self.labels, reduction="none")
+        return {
+            "zero_gradient": self.zero_gradient.float(),
+            "iterations": torch.full_like(end, self.gradients),
+            **progress([*self.losses, end]),
+        }
+
+    def _keep_gradient(self, gradient: Tensor) -> None:
+        self.gradients += 1
+        if self.zero_gradient is None:
+            self.zero_gradient = zero_gradient(gradient)
+
+
+def zero_gradient(gradient: Tensor) -> Tensor:
+    """Whether a volume's gradient (B, C, D, H, W) is exactly zero, bool (B,)."""
+    return (gradient == 0).flatten(1).all(1)
+
+
+def progress(values: list[Tensor]) -> dict[str, Tensor]:
+    """Summarise the objective (B,) of each iterate as findings of what the iterations brought.
+
+    Args:
+        values: One entry an iterate, the last being where the attack ended.
+
+    Returns:
+        The best value by then at the start, before the last tenth of the iterations, and at the
+        end: `objective_start`, `objective_late`, `objective_end`.
+    """
+    best = torch.stack(values).cummax(0).values
+    steps = len(values) - 1
+    late = steps - max(1, steps // 10)
+    return {
+        "objective_start": best[0],
+        "objective_late": best[late],
+        "objective_end": best[-1],
+    }

@@ -1,0 +1,1 @@
+"""Networks: a classifier around them, their weights, their costs, the devices they run on."""

@@ -1,0 +1,247 @@
+"""Checkpoints: weights as safetensors, a model card beside them, loaded strictly or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from benchharness import randomness, registry
+from benchharness.errors import BenchError
+from benchharness.networks.classifier import Classifier, Preprocessing
+from benchharness.store import cells
+from benchharness.store.records import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from benchharness.store.cells import ModelKey, Pairs
+
+WEIGHTS = "model.safetensors"
+CARD = "model_card.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a trained checkpoint says of itself; the JSON beside its weights."""
+
+    model: str
+    factory: str
+    arguments: dict[str, Any]
+    preprocessing: dict[str, Any]
+    dataset: str
+    dataset_digest: str
+    num_classes: int
+    in_channels: int
+    recipe: dict[str, Any]
+    seed: int
+    selection_split: str
+    """Always `val`."""
+    selection_epoch: int
+    """Epoch whose weights were kept, counted from 1."""
+    val_metrics: dict[str, float | None]
+    """Metrics of the kept weights on the val split."""
+    test_metrics: dict[str, float | None]
+    """Clean metrics of the kept weights on the whole test split; measured once, after selection."""
+    sha256: str
+    """Digest of the weights file."""
+    provenance: dict[str, Any]
+    initial_weights: dict[str, Any] | None = None
+    """File, digest and method of the weights that training began from, and what they left at its
+    drawn value; None where all was drawn."""
+
+    def to_json(self) -> str:
+        """The card as indented JSON."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def folder(
+    root: Path, model: ModelKey, dataset: str, digest: str, recipe: Pairs, seed: int
+) -> Path:
+    """Where the checkpoint of this training lives; any change to its inputs changes the folder."""
+    key = cells.digest(
+        {
+            "factory": model.factory,
+            "arguments": model.arguments,
+            "preprocessing": model.preprocessing,
+            "dataset": digest,
+            "recipe": recipe,
+            "seed": seed,
+        }
+    )
+    return root / dataset / f"{model.name}-{dict(recipe)['name']}-seed{seed}-{key[:8]}"
+
+
+def read_card(directory: Path) -> ModelCard | None:
+    """The card of a finished checkpoint; None where there is none yet.
+
+    Raises:
+        BenchError: When the card cannot be read, or the weights are not those it speaks of.
+    """
+    path = directory / CARD
+    if not path.exists():
+        return None
+    try:
+        card = ModelCard(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BenchError(
+            f"cannot read model card {path}: {error}. Remove {directory} to train it anew."
+        ) from error
+    if file_sha256(directory / WEIGHTS) != card.sha256:
+        raise BenchError(
+            f"{directory / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+            f"Remove {directory} to train it anew."
+        )
+    return card
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        BenchError: When the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BenchError(f"cannot read checkpoint {path}: {error.strerror}.") from error
+
+
+def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
+    """Write weights atomically and return their SHA-256; the card is to follow."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / f".{WEIGHTS}.partial"
+    # safetensors refuses views and tied weights; copies are neither.
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in weights.items()
+    }
+    save_file(copies, partial)
+    partial.replace(directory / WEIGHTS)
+    return file_sha256(directory / WEIGHTS)
+
+
+def save_card(directory: Path, card: ModelCard) -> None:
+    """Write the card: from here on the checkpoint counts as finished."""
+    write_atomically(directory / CARD, card.to_json().encode())
+
+
+def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]:
+    """Read a state dict from .safetensors, or from .pt/.pth without running any code in it.
+
+    Args:
+        path: The file; a state dict, or a dict that holds one under `state_dict`, `model` or `net`.
+        flag: Where the user named it, for messages.
+
+    Raises:
+        BenchError: When the file is absent, of another kind or damaged.
+    """
+    if not path.is_file():
+        raise BenchError(f"no checkpoint at {path}. Check the path given to {flag}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Training scripts keep their parsed arguments beside the weights; a namespace runs nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BenchError(f"cannot read checkpoint {path}: {first}") from error
+    except Exception as error:  # torch.load unpickles: any error class may come out of it
+        raise BenchError(
+            f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a "
+            "plain state dict."
+        ) from error
+    for wrapper in ("state_dict", "model", "net"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
+        raise BenchError(f"checkpoint {path} is not a state dict of tensors.")
+    return content
+
+
+def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
+    """Import a model's factory and hold its arguments against its signature.
+
+    Raises:
+        BenchError: When the factory is not there or does not take the arguments given to it.
+    """
+    factory: Callable[..., nn.Module] = registry.import_target(model.factory)
+    arguments = dict(model.arguments)
+    try:
+        inspect.signature(factory).bind(2, in_channels=1, **arguments)
+    except TypeError as error:
+        raise BenchError(
+            f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
+            "A factory takes (num_classes, in_channels=1) and the arguments of its config table."
+        ) from error
+    return factory
+
+
+def build_network(
+    model: ModelKey, *, num_classes: int, in_channels: int, seed: int | None = None
+) -> nn.Module:
+    """Build a network with weights drawn from the seed alone (0 where none is given).
+
+    Raises:
+        BenchError: When the factory does not take the arguments given to it.
+    """
+    factory = check_arguments(model)
+    arguments = dict(model.arguments)
+    with randomness.isolated("initialisation", model.factory, seed or 0):
+        try:
+            network = factory(num_classes, in_channels=in_channels, **arguments)
+        except (ValueError, TypeError) as error:
+            raise BenchError(f"model {model.name!r} cannot be built: {error}") from error
+    return network
+
+
+def load_classifier(
+    model: ModelKey, weights: Path, *, num_classes: int, in_channels: int, device: str
+) -> Classifier:
+    """Build a network, load its weights strictly and put its preprocessing in front.
+
+    Raises:
+        BenchError: When the weights do not fit the network, key by key and shape by shape.
+    """
+    network = build_network(model, num_classes=num_classes, in_channels=in_channels)
+    state = read_weights(weights)
+    _check_fit(model, weights, state, network.state_dict())
+    network.load_state_dict(state, strict=True)
+    preprocessing = Preprocessing.from_pairs(model.preprocessing)
+    return Classifier(network, preprocessing, num_classes=num_classes, device=device)
+
+
+def _check_fit(
+    model: ModelKey, path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> None:
+    missing = [name for name in wanted if name not in found]
+    unused = [name for name in found if name not in wanted]
+    misshapen = [
+        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    complaints = [
+        *([f"{len(missing)} keys are missing (first: {missing[0]})"] if missing else []),
+        *([f"{len(unused)} keys are not the network's (first: {unused[0]})"] if unused else []),
+        *misshapen[:1],
+    ]
+    if complaints:
+        raise BenchError(
+            f"checkpoint {path} does not fit model {model.name!r}: {'; '.join(complaints)}. "
+            "Pass the checkpoint of this model, trained for this number of classes and channels."
+        )

@@ -1,0 +1,1 @@
+"""From a config to records: plan the cells, make their volumes, evaluate, append."""

@@ -1,0 +1,1 @@
+"""The store: cells, records and predictions, what reads them, and what keeps them whole."""

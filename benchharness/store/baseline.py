@@ -1,0 +1,244 @@
+"""Baselines: the records and predictions of a store in one small file, to be committed.
+
+A baseline is a zip archive of plain formats, so that it can be read in years and without this
+library: `baseline.json` (format, schema, what wrote it, SHA-256 of the others), `records.jsonl`
+(the store's lines as they are), `volumes.json` (ids and labels, once for all cells on the same
+volumes, and the identities of those cells) and `logits/I.npy` (float32, (cells, N, K), of the I-th
+entry).
+Logits are kept bit for bit, so every metric of the store is reproduced exactly. Left out are the
+weights and the per-volume findings of attacks, which no metric needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from benchharness import __version__
+from benchharness.errors import BenchError
+from benchharness.store.cells import canonical_json
+from benchharness.store.records import (
+    DAMAGE,
+    Predictions,
+    Record,
+    Store,
+    read_array,
+    unpack,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA = 1
+"""Version of the archive's layout; the records inside have their own."""
+
+_FORMAT = "benchharness baseline"
+_HEADER, _RECORDS, _VOLUMES = "baseline.json", "records.jsonl", "volumes.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The date of every member: the same store gives the same file."""
+
+
+class Source(Protocol):
+    """Where records and predictions come from: a store or a baseline."""
+
+    def records(self) -> dict[str, Record]:
+        """The newest record of every identity."""
+        ...
+
+    def predictions(self, record: Record) -> Predictions:
+        """The predictions of a record that did not fail."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """A baseline that was read; a `Source`."""
+
+    path: Path
+    written_by: str
+    """Version of the library that wrote it."""
+    size: int
+    """Bytes of the file."""
+    _records: Mapping[str, Record]
+    _predictions: Mapping[str, Predictions]
+
+    def records(self) -> dict[str, Record]:
+        """The newest record of every identity, in the store's order."""
+        return dict(self._records)
+
+    def predictions(self, record: Record) -> Predictions:
+        """Ids, labels and logits of a record.
+
+        Raises:
+            BenchError: When the record failed or is not of this baseline.
+        """
+        if record.identity not in self._predictions:
+            raise BenchError(f"{self.path} holds no predictions of {record.identity[:12]}.")
+        return self._predictions[record.identity]
+
+
+def open_source(path: Path) -> Source:
+    """A store, where `path` is a folder, or a baseline, where it is a file.
+
+    Raises:
+        BenchError: When there is neither, or a baseline cannot be read.
+    """
+    if path.is_file():
+        return read(path)
+    if not (path / "records.jsonl").exists():
+        raise BenchError(
+            f"no records in {path}. Give the folder of a 'bench run' or a file of "
+            "'bench baseline save'."
+        )
+    return Store(path)
+
+
+def save(source: Source, path: Path) -> Baseline:
+    """Write the baseline of a store.
+
+    Raises:
+        BenchError: When the store has no record, or the file cannot be written.
+    """
+    content = pack(source)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise BenchError(f"cannot write baseline {path}: {error.strerror}.") from error
+    return read(path)
+
+
+def pack(source: Source) -> bytes:
+    """The baseline of a store as bytes; the same store gives the same bytes.
+
+    Raises:
+        BenchError: When the store has no record or a file of predictions is not as recorded.
+    """
+    records = source.records()
+    if not records:
+        raise BenchError("a baseline needs records, got none. Type 'bench run' to make some.")
+    groups: dict[str, dict[str, Any]] = {}
+    for identity, record in records.items():
+        if record.predictions is None:
+            continue
+        found = source.predictions(record)
+        key = {"ids": found.ids.tolist(), "labels": found.labels.tolist()}
+        if found.patients is not None:
+            key["patients"] = found.patients.tolist()
+        name = canonical_json([key, found.logits.shape])
+        group = groups.setdefault(name, key | {"cells": [], "logits": []})
+        group["cells"].append(identity)
+        group["logits"].append(found.logits)
+    members = {
+        _RECORDS: "".join(f"{record.to_line()}\n" for record in records.values()).encode(),
+        _VOLUMES: canonical_json(
+            [{k: v for k, v in group.items() if k != "logits"} for group in groups.values()]
+        ).encode(),
+    }
+    for index, group in enumerate(groups.values()):
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.stack(group["logits"]), allow_pickle=False)
+        members[f"logits/{index}.npy"] = buffer.getvalue()
+    header = {
+        "format": _FORMAT,
+        "schema": SCHEMA,
+        "written_by": __version__,
+        "sha256": {name: hashlib.sha256(member).hexdigest() for name, member in members.items()},
+    }
+    return _zip({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member, zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline, every hash checked.
+
+    Raises:
+        BenchError: When the file is none, is damaged, or comes from a newer schema.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"cannot read baseline {path}: {error.strerror}.") from error
+    return from_bytes(content, path=path)
+
+
+def from_bytes(content: bytes, *, path: Path) -> Baseline:
+    """Read `pack`.
+
+    Raises:
+        BenchError: As `read`; the message names `path`.
+    """
+    try:
+        members = unpack(content)
+        written_by = _check_header(json.loads(members.pop(_HEADER)), members, path)
+        predictions = _predictions(members)
+        records = [Record.from_line(line) for line in members[_RECORDS].decode().splitlines()]
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BenchError(
+            f"cannot read baseline {path}: {reason}. Give a file that 'bench baseline save' wrote."
+        ) from error
+    expected = {record.identity for record in records if record.predictions is not None}
+    if expected != set(predictions):
+        raise BenchError(
+            f"baseline {path} holds predictions of {len(predictions)} cells for {len(expected)} "
+            "records. Save it again."
+        )
+    return Baseline(
+        path, written_by, len(content), {record.identity: record for record in records}, predictions
+    )
+
+
+def _check_header(header: dict[str, Any], members: Mapping[str, bytes], path: Path) -> str:
+    """Hold the header against the other members; returns the version that wrote it."""
+    schema = header["schema"]
+    if header["format"] != _FORMAT or type(schema) is not int or schema < 1:
+        raise ValueError(f"its header says {header['format']!r}, schema {schema!r}")
+    if schema > SCHEMA:
+        raise BenchError(
+            f"baseline {path} has schema {schema}, this benchharness reads up to {SCHEMA}. "
+            "Upgrade with 'pip install --upgrade benchharness'."
+        )
+    found = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
+    if found != header["sha256"]:
+        raise ValueError("its parts are not those that were packed (SHA-256 differs)")
+    return str(header["written_by"])
+
+
+def _predictions(members: Mapping[str, bytes]) -> dict[str, Predictions]:
+    found: dict[str, Predictions] = {}
+    for index, group in enumerate(json.loads(members[_VOLUMES])):
+        ids = np.asarray([str(name) for name in group["ids"]], dtype=np.str_)
+        labels = np.asarray(group["labels"], dtype=np.int64)
+        logits = read_array(members[f"logits/{index}.npy"])
+        cells = [str(identity) for identity in group["cells"]]
+        patients = group.get("patients")
+        if patients is not None:
+            patients = np.asarray([str(name) for name in patients], dtype=np.str_)
+            if patients.shape != ids.shape:
+                raise ValueError("it does not name one patient a volume")
+        shapes = labels.shape == ids.shape and logits.shape[:2] == (len(cells), len(ids))
+        if not shapes or logits.ndim != 3 or logits.dtype != np.float32:
+            raise ValueError(f"its logits {logits.shape} do not fit {len(cells)} cells")
+        if not np.isfinite(logits).all():
+            raise ValueError("it holds logits that are not finite")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[2]:
+            raise ValueError("it holds labels that are no class")
+        for identity, values in zip(cells, logits, strict=True):
+            found[identity] = Predictions(ids=ids, labels=labels, logits=values, patients=patients)
+    return found

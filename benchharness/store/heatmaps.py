@@ -1,0 +1,235 @@
+"""What `bench explain` found, as it is stored: one JSON a dataset, and a PNG a volume.
+
+They lie in the folder `explanations` of a store, beside its records. Whoever reads them needs
+neither torch nor the networks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchharness.errors import BenchError
+from benchharness.store.records import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA = 1
+"""Version of the layout; raised when a reader of the old one would misread the new."""
+
+FOLDER = "explanations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean or a share over volumes, with its 95 % interval."""
+
+    value: float | None
+    """None where no volume defines it."""
+    low: float | None
+    high: float | None
+    n: int
+    """Volumes that define it."""
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """How well maps find the structure; both None where it is not known."""
+
+    pointing: Estimate | None
+    """Share of volumes whose peak lies inside the structure."""
+    energy: Estimate | None
+    """Mean share of a map's sum inside the structure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One network's maps under one condition."""
+
+    condition: str
+    """`clean`, `pgd 8/255`, `motion level 3`."""
+    accuracy: Estimate
+    located: Located
+    empty: int
+    """Maps that are 0 everywhere; they miss, and have no energy inside."""
+    moved: Estimate | None
+    """1 − Spearman's correlation with the clean map; None for clean."""
+    shift: Estimate | None
+    """Distance of the centroid from the clean map's, in fields of view; None for clean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkMaps:
+    """Everything measured of one network."""
+
+    name: str
+    factory: str
+    checkpoint: str
+    """SHA-256 of the weights."""
+    layer: str
+    grid: tuple[int, int, int]
+    """Grid (d, h, w) of the layer before interpolation."""
+    measured: tuple[Measured, ...]
+    """Clean first."""
+    randomised: Located
+    """The same architecture with weights drawn anew, on clean volumes."""
+    similarity: Estimate
+    """Spearman's correlation between maps of the trained and of the randomised network."""
+    above_randomised: Estimate | None
+    """Energy inside minus that of the randomised network, volume by volume."""
+    above_box: Estimate | None
+    """Energy inside minus that of the centre box, volume by volume."""
+
+    @property
+    def sane(self) -> bool | None:
+        """Whether training put energy into the structure; None where it is not known.
+
+        The sanity check of Adebayo et al. (NeurIPS 2018): a map that is as good with random weights
+        explains nothing that was learnt.
+        """
+        if self.above_randomised is None or self.above_randomised.low is None:
+            return None
+        return self.above_randomised.low > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One drawn volume."""
+
+    file: str
+    """Name of the PNG in the same folder."""
+    volume: str
+    """The volume's id."""
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMaps:
+    """The heat maps of some networks on one dataset."""
+
+    dataset: str
+    digest: str
+    count: int
+    """Volumes measured."""
+    total: int
+    """Volumes of the test split."""
+    target: str
+    """Which class was explained: `label` or `predicted`."""
+    structure: float | None
+    """Mean share of a volume that is structure: the energy of a map that is the same everywhere."""
+    box: Located
+    """The centre-box baseline."""
+    box_side: float
+    """Side of that box as a fraction of the field of view."""
+    randomised_networks: int
+    """Independent draws of weights that the volumes take turns over."""
+    networks: tuple[NetworkMaps, ...]
+    pictures: tuple[Picture, ...]
+    provenance: dict[str, Any]
+
+    def to_json(self) -> str:
+        """As indented JSON; NaN raises ValueError."""
+        content = {"schema": SCHEMA} | asdict(self)
+        return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> HeatMaps:
+        """Rebuild from `to_json`; raises KeyError or TypeError when parts are missing."""
+        rest = {key: value for key, value in content.items() if key != "schema"}
+        return cls(
+            **rest
+            | {
+                "box": _located(rest["box"]),
+                "networks": tuple(_network(network) for network in rest["networks"]),
+                "pictures": tuple(Picture(**picture) for picture in rest["pictures"]),
+            }
+        )
+
+
+def write(directory: Path, stem: str, found: HeatMaps, pictures: Mapping[str, bytes]) -> Path:
+    """Write pictures, then the JSON that names them; gives its path.
+
+    Pictures of an earlier result of the same stem that this one does not name are removed.
+
+    Raises:
+        BenchError: When the folder cannot be written.
+    """
+    folder = directory / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in pictures.items():
+            write_atomically(folder / name, content)
+        write_atomically(folder / f"{stem}.json", found.to_json().encode())
+        for older in folder.glob(f"{stem}-*.png"):
+            if older.name not in pictures:
+                older.unlink()
+    except OSError as error:
+        raise BenchError(
+            f"cannot write to {folder}: {error.strerror}. Pass another --out."
+        ) from error
+    return folder / f"{stem}.json"
+
+
+def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
+    """Every result in a store, by name of its file; none where nothing was explained.
+
+    Raises:
+        BenchError: When a result cannot be read or is of a newer schema.
+    """
+    return tuple((path, _read(path)) for path in sorted((directory / FOLDER).glob("*.json")))
+
+
+def _read(path: Path) -> HeatMaps:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+        if schema == SCHEMA:
+            return HeatMaps.from_json(content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BenchError(
+            f"cannot read {path}: {reason}. Remove it and run bench explain again."
+        ) from error
+    raise BenchError(
+        f"{path} has schema {schema}, this version reads {SCHEMA}. Update with "
+        "pip install --upgrade benchharness, or remove it."
+    )
+
+
+def _estimate(content: Mapping[str, Any] | None) -> Estimate | None:
+    return None if content is None else Estimate(**content)
+
+
+def _located(content: Mapping[str, Any]) -> Located:
+    return Located(pointing=_estimate(content["pointing"]), energy=_estimate(content["energy"]))
+
+
+def _measured(content: Mapping[str, Any]) -> Measured:
+    return Measured(
+        condition=content["condition"],
+        accuracy=Estimate(**content["accuracy"]),
+        located=_located(content["located"]),
+        empty=content["empty"],
+        moved=_estimate(content["moved"]),
+        shift=_estimate(content["shift"]),
+    )
+
+
+def _network(content: Mapping[str, Any]) -> NetworkMaps:
+    depth, height, width = content["grid"]
+    return NetworkMaps(
+        name=content["name"],
+        factory=content["factory"],
+        checkpoint=content["checkpoint"],
+        layer=content["layer"],
+        grid=(depth, height, width),
+        measured=tuple(_measured(one) for one in content["measured"]),
+        randomised=_located(content["randomised"]),
+        similarity=Estimate(**content["similarity"]),
+        above_randomised=_estimate(content["above_randomised"]),
+        above_box=_estimate(content["above_box"]),
+    )

@@ -1,0 +1,320 @@
+"""Matrix checks: what several cells of one checkpoint say of each other's trustworthiness.
+
+Record checks concern one cell and are stored with it. These compare cells, and are derived when
+reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code) and
+the advice of Carlini et al. (arXiv 1902.06705) on how gradient masking shows: a black-box attack
+does better than a white-box one, a larger budget or more steps do worse than less, noise does
+better than an attack, and an unlimited budget leaves volumes standing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchharness.statistics import metrics
+from benchharness.store.cells import (
+    CONTROL_FAMILY,
+    TRANSFER_FAMILY,
+    canonical_json,
+    format_severity,
+)
+from benchharness.store.records import BROKEN_BY, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from benchharness.store.records import Predictions, Record
+
+    Group = Callable[["Cellmate"], tuple[str, float] | None]
+    """Which series a cell belongs to and where it stands in it; None for none."""
+
+MARGIN_VOLUMES = 2
+"""Volumes that floating point and chance may move without suspicion."""
+MARGIN_SHARE = 0.01
+"""The same as a share of the volumes; the larger of the two counts."""
+CONTROL_ACCURACY = 0.05
+"""What PGD-100 at ε = 1 may leave."""
+
+BLACK_BOX = "white box not behind black box"
+BUDGET = "not weaker with a larger budget"
+STEPS = "not weaker with more steps"
+NOISE = "not weaker than noise"
+CONTROL = "breaks at ε = 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cellmate:
+    """A cell that counts: it was attacked, and did not fail."""
+
+    record: Record
+    right: int
+    """Volumes still classified correctly."""
+    broken_by: NDArray[np.float32] | None = None
+    """(N,), see `records.BROKEN_BY`; None where the attack has no parts."""
+
+    @property
+    def name(self) -> str:
+        """Attack and severity in words."""
+        key = self.record.cell.perturbation
+        return f"{key.name} {format_severity(key)}".strip()
+
+    @property
+    def severity(self) -> float:
+        """Its budget."""
+        return float(self.record.cell.perturbation.severity or 0)
+
+    def fact(self, name: str) -> Any:
+        """What the attack reported of itself; None in records that do not know it."""
+        return self.record.facts.get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixCheck:
+    """A check of one checkpoint on one set of volumes."""
+
+    check: Check
+    of: str
+    """Identity of one of the cells that were compared."""
+    cells: tuple[str, ...]
+    """Identities of the cells that it makes suspect; empty unless it failed."""
+
+
+def matrix_checks(
+    records: Iterable[Record], predictions: Mapping[str, Predictions]
+) -> tuple[MatrixCheck, ...]:
+    """Compare the attack cells of every checkpoint on the same volumes.
+
+    Args:
+        records: Any records; those that are no attacks are passed over.
+        predictions: By identity, of all records that did not fail.
+
+    Returns:
+        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked; a
+        check whose cells were not run is *not applicable* and says which are missing.
+    """
+    groups: dict[tuple[object, ...], list[Cellmate]] = defaultdict(list)
+    controls: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        key = record.cell.perturbation
+        if key.kind != "attack" or key.family == TRANSFER_FAMILY:
+            continue
+        checkpoint = _checkpoint(record)
+        if key.family == CONTROL_FAMILY:
+            controls[checkpoint] = record
+        elif record.identity in predictions:
+            found = predictions[record.identity]
+            right = int(metrics.correct(found.labels, found.logits).sum())
+            place = (*checkpoint, record.cell.dataset.volumes, key.seed)
+            mate = Cellmate(record=record, right=right, broken_by=found.extra.get(BROKEN_BY))
+            groups[place].append(mate)
+    return tuple(
+        check
+        for place, mates in groups.items()
+        for check in _of_group(mates, controls.get(place[:-2]))
+    )
+
+
+def suspicions(checks: Iterable[MatrixCheck]) -> dict[str, tuple[str, ...]]:
+    """The reasons in words for every cell that some check makes suspect, by identity."""
+    reasons: dict[str, tuple[str, ...]] = {}
+    for found in checks:
+        for identity in found.cells:
+            reason = f"{found.check.name}: {found.check.reason}"
+            reasons[identity] = (*reasons.get(identity, ()), reason)
+    return reasons
+
+
+def _checkpoint(record: Record) -> tuple[object, ...]:
+    model = record.cell.model
+    return (
+        model.factory,
+        model.arguments,
+        model.preprocessing,
+        record.cell.checkpoint.sha256,
+        record.cell.dataset.digest,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """One comparison of cells."""
+
+    excess: float
+    """What is held against the bound: volumes, negative where all is well, or accuracy."""
+    failed: bool
+    reason: str
+    """What a failure means, in words."""
+    cells: tuple[str, ...]
+    """What a failure makes suspect."""
+
+
+def _of_group(mates: Sequence[Cellmate], control: Record | None) -> Iterator[MatrixCheck]:
+    count = mates[0].record.cell.dataset.count
+    margin = max(MARGIN_VOLUMES, MARGIN_SHARE * count)
+    white = [mate for mate in mates if mate.fact("access") == "white box"]
+    for name, bound, missing, made in (
+        (BLACK_BOX, margin, *_behind_black_box(mates, white, margin)),
+        (BUDGET, margin, *_along(mates, margin, _by_budget, "budgets")),
+        (STEPS, margin, *_along(mates, margin, _by_steps, "numbers of steps")),
+        (NOISE, margin, *_behind_noise(mates, margin)),
+        (CONTROL, CONTROL_ACCURACY, *_withstands_control(mates, control)),
+    ):
+        yield MatrixCheck(
+            check=_check(name, bound, missing, made),
+            of=mates[0].record.identity,
+            cells=tuple(dict.fromkeys(cell for one in made if one.failed for cell in one.cells)),
+        )
+
+
+def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -> Check:
+    if not made:
+        return Check(name=name, verdict="not applicable", reason=missing)
+    failed = [one for one in made if one.failed]
+    return Check(
+        name=name,
+        verdict="failed" if failed else "passed",
+        value=float(max(one.excess for one in made)),
+        bound=bound,
+        reason="; ".join(one.reason for one in failed),
+    )
+
+
+_Found = tuple[str, list[_Comparison]]
+"""What a comparison needs, in words, and the comparisons that could be made."""
+
+
+def _behind_black_box(
+    mates: Sequence[Cellmate], white: Sequence[Cellmate], margin: float
+) -> _Found:
+    """Whether random search breaks more than gradients do, in cells of its own or in a cascade."""
+    needs = (
+        "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
+    )
+    made = []
+    for searcher in (mate for mate in mates if mate.fact("access") == "black box"):
+        rivals = [mate for mate in white if _threat(mate) == _threat(searcher)]
+        if rivals:
+            best = min(rivals, key=lambda mate: mate.right)
+            reason = (
+                f"{searcher.name} leaves {searcher.right} volumes, the best white-box attack "
+                f"({best.name}) {best.right}"
+            )
+            made.append(_comparison(best.right - searcher.right, margin, reason, *rivals))
+    for mate in mates:
+        for name, before, caught in _late_breaks(mate):
+            reason = f"in {mate.name} {name} breaks {caught} volumes that {before} left"
+            made.append(_comparison(caught, margin, reason, mate))
+    return needs, made
+
+
+def _comparison(excess: float, margin: float, reason: str, *mates: Cellmate) -> _Comparison:
+    """A comparison by volumes, which fails from a margin on."""
+    return _Comparison(
+        excess=excess,
+        failed=excess >= margin,
+        reason=reason,
+        cells=tuple(mate.record.identity for mate in mates),
+    )
+
+
+def _late_breaks(mate: Cellmate) -> Iterator[tuple[str, str, int]]:
+    """For each black-box part of a cascade its name, the white-box parts before it, its catch."""
+    parts = mate.fact("parts") or []
+    if mate.broken_by is None:
+        return
+    for number, part in enumerate(parts, start=1):
+        before = [p["name"] for p in parts[: number - 1] if p["access"] == "white box"]
+        if part["access"] == "black box" and before:
+            yield part["name"], ", ".join(before), int((mate.broken_by == number).sum())
+
+
+def _along(mates: Sequence[Cellmate], margin: float, group: Group, what: str) -> _Found:
+    """Whether an iterative attack does worse further along a series."""
+    series: dict[str, list[tuple[float, Cellmate]]] = defaultdict(list)
+    for mate in mates:
+        place = group(mate) if mate.fact("iterative") else None
+        if place is not None:
+            series[place[0]].append((place[1], mate))
+    made = []
+    for members in series.values():
+        members.sort(key=lambda member: member[0])
+        for number, (_, mate) in enumerate(members[1:], start=1):
+            strongest = min((before for _, before in members[:number]), key=lambda m: m.right)
+            reason = (
+                f"{mate.name}{_steps(mate)} leaves {mate.right} volumes, "
+                f"{strongest.name}{_steps(strongest)} {strongest.right}"
+            )
+            made.append(_comparison(mate.right - strongest.right, margin, reason, mate))
+    return f"needs an iterative attack at two {what}", made
+
+
+def _by_budget(mate: Cellmate) -> tuple[str, float] | None:
+    return _series(mate, settings=mate.fact("settings")), mate.severity
+
+
+def _by_steps(mate: Cellmate) -> tuple[str, float] | None:
+    settings = dict(mate.fact("settings") or {})
+    steps = settings.pop("steps", None)
+    if steps is None:
+        return None
+    return _series(mate, settings=settings, severity=mate.severity), float(steps)
+
+
+def _series(mate: Cellmate, **settings: object) -> str:
+    key = mate.record.cell.perturbation
+    only = "accuracy_only" in dict(key.parameters)
+    return canonical_json([key.name, key.version, only, settings])
+
+
+def _steps(mate: Cellmate) -> str:
+    steps = (mate.fact("settings") or {}).get("steps")
+    return "" if steps is None else f" ({steps} steps)"
+
+
+def _behind_noise(mates: Sequence[Cellmate], margin: float) -> _Found:
+    """Whether random signs break more than an attack.
+
+    Signs of size ε have root mean square ε too, so that they are a control of L2 attacks as well.
+    """
+    noise = {m.severity: m for m in mates if m.fact("access") == "none"}
+    made = []
+    for mate in mates:
+        family = mate.record.cell.perturbation.family
+        control = noise.get(mate.severity) if family in ("linf", "l2") else None
+        if control is not None and mate is not control:
+            reason = f"{mate.name} leaves {mate.right} volumes, {control.name} {control.right}"
+            made.append(_comparison(mate.right - control.right, margin, reason, mate))
+    return "needs noise_sign at the budgets of the attacks", made
+
+
+def _withstands_control(mates: Sequence[Cellmate], control: Record | None) -> _Found:
+    """Whether volumes stand where the attack may paint anything."""
+    if control is None:
+        return "the control at ε = 1 was not run", []
+    accuracy = control.metrics.get("accuracy")
+    if accuracy is None:
+        return f"the control at ε = 1 failed: {control.error}", []
+    reason = (
+        f"PGD with {dict(control.cell.perturbation.parameters)['steps']} steps at ε = 1 leaves "
+        f"accuracy {accuracy:.2f} on {control.cell.dataset.count} volumes: the gradient seems to "
+        "be masked"
+    )
+    by_gradient = [m for m in mates if m.fact("access") in ("white box", "both")]
+    return "", [
+        _Comparison(
+            excess=accuracy,
+            failed=accuracy > CONTROL_ACCURACY and bool(by_gradient),
+            reason=reason,
+            cells=tuple(mate.record.identity for mate in by_gradient),
+        )
+    ]
+
+
+def _threat(mate: Cellmate) -> tuple[str, float]:
+    """Norm and budget."""
+    return mate.record.cell.perturbation.family, mate.severity

@@ -1,0 +1,228 @@
+"""The upkeep of stores: every hash checked, several joined into one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchharness.errors import BenchError
+from benchharness.statistics import metrics
+from benchharness.store import baseline
+from benchharness.store.records import Record, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from benchharness.store.baseline import Source
+
+_CLOSE = 1e-9
+"""Metrics recomputed on another processor may differ in the last bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What `verify` found."""
+
+    records: int
+    """Records that are as they should be, each identity once."""
+    predictions: int
+    """Files of predictions whose hash and metrics hold."""
+    checkpoints: int
+    """Weights whose hash is that of their model card."""
+    problems: tuple[str, ...]
+    """What is damaged, a line each."""
+    notes: tuple[str, ...]
+    """What is no damage: superseded lines, files that no record names, weights that are elsewhere.
+    """
+
+
+def verify(path: Path) -> Verification:
+    """Check every line, identity, hash and metric of a store, or of a baseline.
+
+    Raises:
+        BenchError: When there is neither, or a baseline is damaged: it is read whole or not at all.
+    """
+    source = baseline.open_source(path)
+    problems: list[str] = []
+    notes: list[str] = []
+    store = source if isinstance(source, Store) else None
+    records = source.records() if store is None else _records(store, problems, notes)
+    sound = 0
+    for record in records.values():
+        if record.predictions is None:
+            continue
+        try:
+            found = source.predictions(record)
+            values, _ = metrics.compute(found.labels, found.logits)
+            # A record may say that a metric would mislead although its predictions give one.
+            values |= dict.fromkeys(record.undefined)
+        except BenchError as error:
+            problems.append(f"record {record.identity[:12]}: {error}")
+            continue
+        wrong = [name for name in values if not _agrees(record.metrics.get(name), values[name])]
+        if wrong:
+            problems.append(
+                f"record {record.identity[:12]}: {', '.join(wrong)} do not follow from its "
+                "predictions."
+            )
+        sound += not wrong
+    weights = 0
+    if store is not None:
+        notes += _unnamed(store, records)
+        weights = _check_weights(store, problems, notes)
+    return Verification(
+        records=len(records),
+        predictions=sound,
+        checkpoints=weights,
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def _agrees(stored: float | None, computed: float | None) -> bool:
+    if stored is None or computed is None:
+        return stored is computed
+    return abs(stored - computed) <= _CLOSE
+
+
+def _records(store: Store, problems: list[str], notes: list[str]) -> dict[str, Record]:
+    """As `Store.records`, but going on behind a damaged line."""
+    try:
+        content = store.lines.read_bytes()
+    except OSError as error:
+        raise BenchError(f"cannot read records {store.lines}: {error.strerror}.") from error
+    *complete, rest = content.split(b"\n")
+    if rest:
+        notes.append("the last line was cut short by a kill; the next run clears it.")
+    found: dict[str, Record] = {}
+    for number, raw in enumerate(complete, start=1):
+        try:
+            record = Record.from_line(raw.decode())
+        except (BenchError, UnicodeDecodeError) as error:
+            problems.append(f"{store.lines}, line {number}: {error}")
+            continue
+        found[record.identity] = record
+    superseded = len(complete) - len(found) - len(problems)
+    if superseded:
+        notes.append(f"{superseded} lines are superseded by later ones of the same identity.")
+    return found
+
+
+def _unnamed(store: Store, records: dict[str, Record]) -> Iterator[str]:
+    named = {r.predictions.path for r in records.values() if r.predictions is not None}
+    for path in sorted(store.directory.glob("predictions/*.npz")):
+        if path.relative_to(store.directory).as_posix() not in named:
+            yield f"{path} is named by no record."
+
+
+def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
+    sound = 0
+    for card in sorted(store.checkpoints.glob("*/*/model_card.json")):
+        weights = card.with_name("model.safetensors")
+        try:
+            expected = json.loads(card.read_text())["sha256"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            problems.append(f"cannot read model card {card}: {' '.join(str(error).split())}.")
+            continue
+        if not weights.exists():
+            notes.append(f"{card.parent} holds a model card without its weights.")
+        elif _sha256(weights) != expected:
+            problems.append(f"{weights} is not the file its model card speaks of.")
+        else:
+            sound += 1
+    return sound
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What `merge` did."""
+
+    records: int
+    """Records of the joined store."""
+    added: int
+    """Of these, how many were added now."""
+    checkpoints: int
+    """Checkpoints copied now."""
+    differing: tuple[str, ...]
+    """Cells that two stores measured with different outcomes, a line each; the first one stays."""
+
+
+def merge(sources: Sequence[Path], out: Path) -> Merged:
+    """Join stores: every identity once, with its predictions, and every checkpoint.
+
+    A measured cell takes the place of a failed one. Of two outcomes of one cell the one given first
+    stays, what `out` already holds before all others, and the other is reported.
+
+    Args:
+        sources: Folders of stores, or baselines; none is changed.
+        out: Folder of the joined store; made where there is none, added to where there is one.
+
+    Raises:
+        BenchError: When a source cannot be read, or `out` cannot be written.
+    """
+    opened = [(path, baseline.open_source(path)) for path in sources]
+    everything = [(path, source, source.records()) for path, source in opened]
+    target = Store(out)
+    target.records()  # A store that cannot be read is refused before it is locked.
+    differing: list[str] = []
+    added = 0
+    with target.writing():
+        held = target.records()
+        for path, source, records in everything:
+            for identity, record in records.items():
+                known = held.get(identity)
+                if known is not None and (known.status == "ok" or record.status != "ok"):
+                    differing += _difference(known, record, path)
+                    continue
+                held[identity] = _add(target, source, record)
+                added += known is None
+        copied = sum(
+            _copy_checkpoints(source, target, differing)
+            for _, source in opened
+            if isinstance(source, Store)
+        )
+    return Merged(records=len(held), added=added, checkpoints=copied, differing=tuple(differing))
+
+
+def _add(target: Store, source: Source, record: Record) -> Record:
+    if record.predictions is not None:
+        stored = target.save_predictions(record.cell, source.predictions(record))
+        record = replace(record, predictions=stored)
+    target.append(record)
+    return record
+
+
+def _difference(known: Record, record: Record, path: Path) -> list[str]:
+    """Say when two measurements of one cell do not have the same outcome."""
+    if known.status != record.status or known.metrics == record.metrics:
+        return []
+    place = f"{record.cell.model.name}, {record.cell.dataset.name}, {record.identity[:12]}"
+    values = [one.metrics.get("accuracy") for one in (known, record)]
+    return [f"{place}: accuracy {values[0]} stays, {path} has {values[1]}."]
+
+
+def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int:
+    """Copy finished checkpoints that are not there yet."""
+    copied = 0
+    for card in sorted(source.checkpoints.glob("*/*/model_card.json")):
+        place = target.checkpoints / card.parent.relative_to(source.checkpoints)
+        if (place / card.name).exists():
+            if (place / card.name).read_bytes() != card.read_bytes():
+                differing.append(f"{place} stays, {card.parent} is another training of the same.")
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        # The card goes last: from then on the checkpoint counts as finished.
+        others = (path for path in sorted(card.parent.iterdir()) if path != card)
+        for path in (*(path for path in others if path.is_file()), card):
+            shutil.copy2(path, place / path.name)
+        copied += 1
+    return copied

@@ -1,0 +1,102 @@
+"""Recipes: named, complete ways of training a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from benchharness.errors import unknown_name
+from benchharness.networks.classifier import Preprocessing
+from benchharness.store.cells import Pairs, pairs
+
+if TYPE_CHECKING:
+    from benchharness.datasets.base import Modality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Every setting of a training; the loop in `training` adds none of its own."""
+
+    name: str
+    version: int
+    """Raised when the same name starts to mean something else."""
+    source: str
+    summary: str
+    epochs: int
+    batch_size: int
+    optimiser: Literal["adam", "adamw"]
+    learning_rate: float
+    """Peak learning rate."""
+    weight_decay: float
+    schedule: Literal["one-cycle", "steps"]
+    """`one-cycle` per step; `steps`: × 0.1 at 50 % and at 75 % of the epochs."""
+    flips: bool = False
+    """Whether each axis of each training volume is flipped with probability one half."""
+    label_smoothing: float = 0.0
+    shape_scaling: bool = False
+    """Whether shape sets are trained × U(0, 1) and evaluated × 0.5, as their protocol asks."""
+
+    def to_pairs(self) -> Pairs:
+        """What enters a checkpoint's key: every setting, but not the texts for people."""
+        return pairs({k: v for k, v in asdict(self).items() if k not in ("source", "summary")})
+
+    def preprocessing(self, modality: Modality) -> Preprocessing:
+        """What a network trained by this recipe expects in front of it."""
+        scaled = self.shape_scaling and modality == "shape"
+        return Preprocessing(scale=0.5) if scaled else Preprocessing()
+
+    def scales_randomly(self, modality: Modality) -> bool:
+        """Whether training volumes are multiplied by a draw from U(0, 1)."""
+        return self.shape_scaling and modality == "shape"
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="quick",
+            version=1,
+            source="this project",
+            summary="a usable model in minutes on a CPU",
+            epochs=4,
+            batch_size=16,
+            optimiser="adamw",
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            schedule="one-cycle",
+            flips=True,
+        ),
+        Recipe(
+            name="medmnist",
+            version=1,
+            source="MedMNIST3D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
+            summary="the official MedMNIST3D protocol: 100 epochs, best val AUC",
+            epochs=100,
+            batch_size=32,
+            optimiser="adam",
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            schedule="steps",
+            shape_scaling=True,
+        ),
+        Recipe(
+            name="medmnist2d",
+            version=1,
+            source="MedMNIST2D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
+            summary="the official MedMNIST2D protocol: 100 epochs in batches of 128, best val AUC",
+            epochs=100,
+            batch_size=128,
+            optimiser="adam",
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            schedule="steps",
+        ),
+    )
+}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of a name; an unknown one raises BenchError with what there is."""
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

@@ -1,0 +1,248 @@
+"""compare, baseline, records and ci from the command line: output and exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchharness.store.records import Store
+from benchharness.training import recipes
+from tests import samples
+from tests.comparison.stores import matrix, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
+    monkeypatch.setitem(recipes.RECIPES, "quick", quick)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> None:
+    """Stores `base`, `same` and `worse`."""
+    store(tmp_path / "base", matrix(n=100))
+    store(tmp_path / "same", matrix(n=100))
+    store(tmp_path / "worse", matrix(n=100, right=0.3, weights="b"))
+
+
+@pytest.mark.usefixtures("pair")
+def test_compare_exits_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
+    code, said, _ = bench("compare", "base", "same")
+    assert (code, "same against base: indistinguishable" in said) == (0, True)
+    code, said, _ = bench("compare", "base", "worse")
+    assert (code, "worse against base: worse (3 worse; tolerance 0.02" in said) == (1, True)
+    code, said, _ = bench("compare", "base", "worse", "--tolerance", "0.9")
+    assert (code, "indistinguishable" in said) == (0, True)
+    store(tmp_path / "other", matrix(n=100, digest="md5:x"))
+    code, said, _ = bench("compare", "base", "other")
+    assert (code, "dataset digest md5:data → md5:x" in said) == (2, True)
+    store(tmp_path / "short", matrix(n=100)[:4])
+    assert bench("compare", "base", "short")[0] == 0
+    assert bench("compare", "base", "short", "--strict")[0] == 1
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_narrow_terminal_gets_sentences_instead_of_broken_columns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, said, _ = bench("compare", "base", "worse")
+    lines = said.splitlines()
+    assert "Endpoints: mean accuracy" in said
+    assert any("clean: worse. Mean accuracy" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("pair")
+def test_every_format_is_the_whole_output(bench: Bench) -> None:
+    _, said, _ = bench("compare", "base", "worse", "--format", "json")
+    assert json.loads(said)["verdict"] == "worse"
+    _, said, _ = bench("compare", "base", "worse", "--format", "junit")
+    assert ET.fromstring(said).tag == "testsuites"
+    _, said, _ = bench("compare", "base", "worse", "--format", "markdown")
+    assert said.startswith("### Robustness: worse\n")
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compare", "base", "nowhere"), "no records in nowhere"),
+        (("compare", "base", "same", "--tolerance", "2"), "the tolerance must lie in [0, 1)"),
+        (("compare", "base", "same", "--base-model", "x"), "BASE has no cells of model 'x'"),
+        (("baseline", "show", "nowhere.zip"), "cannot read baseline nowhere.zip"),
+        (("records", "verify", "nowhere"), "no records in nowhere"),
+        (("records", "merge", "base", "same"), "say where the joined store goes: --out FOLDER."),
+        (("ci", "--config", "x.toml", "--baseline", "base"), "cannot read config x.toml"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2(
+    bench: Bench, arguments: tuple[str, ...], message: str
+) -> None:
+    code, said, error = bench(*arguments)
+    assert (code, said, error.count("\n")) == (2, "", 1)
+    assert error.startswith("bench: ")
+    assert message in error
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_baseline_is_saved_shown_and_compared(bench: Bench) -> None:
+    code, said, _ = bench("baseline", "save", "base", "deep/b.zip")
+    assert (code, "8 records" in said) == (0, True)
+    code, said, _ = bench("baseline", "show", "deep/b.zip")
+    assert (code, "4 linf" in said, "8 records (0 failed, 0 suspect)" in said) == (0, True, True)
+    assert bench("compare", "deep/b.zip", "worse")[0] == 1
+    assert bench("compare", "same", "deep/b.zip")[0] == 0
+
+
+@pytest.mark.usefixtures("pair")
+def test_records_are_verified_and_merged(bench: Bench) -> None:
+    code, said, _ = bench("records", "merge", "base", "worse", "--out", "joined")
+    assert (code, "16 records in joined, 16 of them new" in said) == (0, True)
+    code, said, _ = bench("records", "verify", "joined")
+    assert (code, "joined: sound. 16 records" in said) == (0, True)
+    next(Path("joined/predictions").iterdir()).unlink()
+    code, said, _ = bench("records", "verify", "joined")
+    assert (code, "joined: 1 problems" in said) == (1, True)
+
+
+@pytest.fixture
+def gate(bench: Bench, tmp_path: Path) -> Bench:
+    """Train and measure a tiny network once and call `bench ci` on its weights."""
+    samples.write_archive(tmp_path / "data.npz")
+    (tmp_path / "bench.toml").write_text(
+        'models = ["tests.samples:tiny"]\ndatasets = ["data.npz"]\nattacks = ["fgsm"]\n'
+        'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipe = "quick"\ndevice = "cpu"\n'
+    )
+    code, _, error = bench("run", "--config", "bench.toml", "--out", "first")
+    assert code == 0, error
+    assert bench("baseline", "save", "first", "baseline.zip")[0] == 0
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        return bench("ci", "--config", "bench.toml", "--baseline", "baseline.zip", *arguments)
+
+    return call
+
+
+def test_ci_runs_compares_and_reports(gate: Bench, tmp_path: Path) -> None:
+    code, said, error = gate("--out", "ci", "--strict", "--format", "markdown")
+    assert code == 0, error
+    assert said.startswith("### Robustness: indistinguishable\n")
+    assert "budget" not in error
+    gated = tmp_path / "ci" / "gate"
+    assert {path.name for path in gated.iterdir()} == {
+        "comparison.md",
+        "comparison.json",
+        "junit.xml",
+    }
+    assert (gated / "comparison.md").read_text() == said
+    assert (tmp_path / "ci" / "report" / "report.html").exists()
+    records = Store(tmp_path / "ci").records().values()
+    assert len(records) == 6
+    clean = next(record for record in records if record.cell.perturbation.kind == "none")
+    assert clean.facts["thresholds"] == frozen_on_val(tmp_path)
+    code, _, error = gate("--out", "ci")
+    assert (code, "holds records of an earlier run" in error) == (2, True)
+    code, _, error = gate("--out", "ci", "--resume")
+    assert code == 0, error
+
+
+def frozen_on_val(folder: Path) -> dict[str, object]:
+    """What the clean cell has to say of its thresholds, from the weights and the val volumes."""
+    from benchharness import datasets, statistics
+    from benchharness.networks import checkpoints
+    from benchharness.statistics import metrics
+    from benchharness.store.cells import ModelKey
+
+    classifier = checkpoints.load_classifier(
+        ModelKey(name="tiny", factory="tests.samples:tiny"),
+        next(folder.glob("ci/checkpoints/*/*/model.safetensors")),
+        num_classes=2,
+        in_channels=1,
+        device="cpu",
+    )
+    val = datasets.load(str(folder / "data.npz"), None).val
+    scores = metrics.softmax(classifier.predict(val.volumes, 32))
+    return {
+        "split": "val",
+        "rule": "largest Youden index",
+        "positives": [12, 12],
+        "by_class": [
+            pytest.approx(statistics.frozen_threshold(val.labels == k, scores[:, k]))
+            for k in range(2)
+        ],
+    }
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plots take seconds, and one test makes them."""
+    page = SimpleNamespace(html=Path("report.html"))
+    monkeypatch.setattr("benchharness.ci.report.write", lambda _: page)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_budget_states_its_price(gate: Bench) -> None:
+    code, _, error = gate("--out", "part", "--limit", "12")
+    assert code == 0, error
+    lines = [line for line in error.splitlines() if line.startswith("budget: ")]
+    assert len(lines) == 3
+    assert "12 of 24 volumes and 1 of 1 cells detect a difference of" in lines[0]
+    smaller, larger = (float(word) for word in (lines[0].split()[-1][:-1], _detected(lines[0])))
+    assert smaller < larger
+
+
+def _detected(line: str) -> str:
+    words = line.split()
+    return words[words.index("difference") + 2]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_minutes_that_do_not_suffice_leave_cells_out(
+    gate: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("benchharness.ci.monotonic", lambda: next(clock))
+    # One second each time it is asked: before the training and before each of six cells.
+    code, said, error = gate("--out", "part", "--max-minutes", 4.5 / 60, "--format", "json")
+    found = json.loads(said)
+    assert "budget: 3 cells were not started within the time given." in error
+    assert sorted(gap["kind"] for gap in found["gaps"]) == ["missing", "missing"]
+    assert code == 0
+    clock = iter(range(1000))
+    code, _, error = gate("--out", "less", "--max-minutes", 4.5 / 60, "--strict")
+    assert code == 1
+    code, _, error = gate("--out", "none", "--max-minutes", 0.5 / 60)
+    assert (code, "no cell was measured: 6 were not started" in error) == (2, True)
+    code, _, error = gate("--out", "none", "--max-minutes", 0)
+    assert (code, "--max-minutes must be more than 0" in error) == (2, True)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_cell_that_fails_fails_the_step(gate: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchharness.run import evaluation
+
+    real = evaluation.evaluate
+
+    def broken(cell: object, *arguments: object, **settings: object) -> object:
+        if cell.perturbation.name == "fgsm":  # type: ignore[attr-defined]
+            raise RuntimeError("broken")
+        return real(cell, *arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("benchharness.run.runner.evaluation.evaluate", broken)
+    code, _, error = gate("--out", "broken")
+    assert (code, "failed: tiny · data · fgsm 2/255 · seed 0: RuntimeError: broken" in error) == (
+        1,
+        True,
+    )

@@ -1,0 +1,308 @@
+"""Weights are loaded strictly or not at all, and nothing in them is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchharness.errors import BenchError
+from benchharness.networks import checkpoints
+from benchharness.networks.checkpoints import CARD, WEIGHTS, ModelCard
+from benchharness.store.cells import ModelKey
+from tests import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
+
+
+def card(sha256: str) -> ModelCard:
+    return ModelCard(
+        model="tiny",
+        factory=MODEL.factory,
+        arguments={},
+        preprocessing={},
+        dataset="sample",
+        dataset_digest="sha256:sample",
+        num_classes=3,
+        in_channels=1,
+        recipe={"name": "quick"},
+        seed=0,
+        selection_split="val",
+        selection_epoch=2,
+        val_metrics={"auc": 0.9},
+        test_metrics={"auc": None},
+        sha256=sha256,
+        provenance={"device": "cpu"},
+    )
+
+
+def weights(seed: int = 1, **arguments: Any) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    return samples.tiny(3, **arguments).state_dict()
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def refusal(path: Path, state: Mapping[str, Any] | None = None) -> str:
+    if state is not None:
+        torch.save(dict(state), path)
+    with pytest.raises(BenchError) as caught:
+        checkpoints.load_classifier(MODEL, path, num_classes=3, in_channels=1, device="cpu")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Files.
+
+
+def test_weights_survive_the_round_trip_and_the_same_give_the_same_digest(tmp_path: Path) -> None:
+    state = weights()
+    digest = checkpoints.save(tmp_path / "a", state)
+    assert digest == checkpoints.file_sha256(tmp_path / "a" / WEIGHTS)
+    assert digest == checkpoints.save(tmp_path / "b", state)
+    assert digest != checkpoints.save(tmp_path / "c", weights(seed=2))
+    assert_same(checkpoints.read_weights(tmp_path / "a" / WEIGHTS), state)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [WEIGHTS]
+
+
+def test_tied_and_strided_weights_are_saved(tmp_path: Path) -> None:
+    tensor = torch.arange(12.0).reshape(3, 4)
+    state = {"a": tensor, "tied": tensor, "strided": tensor.T, "view": tensor[1]}
+    checkpoints.save(tmp_path, state)
+    assert_same(checkpoints.read_weights(tmp_path / WEIGHTS), state)
+
+
+@pytest.mark.parametrize("wrap", [None, "state_dict", "model", "net"])
+def test_a_state_dict_of_torch_is_read_wrapped_or_not(tmp_path: Path, wrap: str | None) -> None:
+    state = weights()
+    path = tmp_path / "w.pth"
+    torch.save(state if wrap is None else {wrap: state, "epoch": 3}, path)
+    assert_same(checkpoints.read_weights(path), state)
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    path = tmp_path / "absent.pth"
+    expected = f"no checkpoint at {path}. Check the path given to --checkpoint."
+    assert refusal(path) == expected
+    assert refusal(tmp_path) == expected.replace(str(path), str(tmp_path)), "a folder is none"
+
+
+class Trap:
+    """Unpickling it would fail the test."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was executed",)
+
+
+@pytest.mark.parametrize("protocol", ["torch", "legacy", "pickle"])
+def test_a_malicious_pickle_is_refused_without_running_it(tmp_path: Path, protocol: str) -> None:
+    path = tmp_path / "evil.pth"
+    content = {"head.weight": Trap()}
+    if protocol == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=protocol == "torch")
+    assert refusal(path) == (
+        f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a plain "
+        "state dict."
+    )
+
+
+def test_a_whole_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network.pth"
+    torch.save(nn.Linear(1, 1), path)
+    assert "it is damaged or holds more than tensors. Save a plain state dict." in refusal(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 3}, {"state_dict": {"a": "x"}}, 7])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(content, path)
+    assert refusal(path) == f"checkpoint {path} is not a state dict of tensors."
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
+def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / name
+    if name.endswith(".pth"):
+        torch.save(weights(), path)
+    else:
+        checkpoints.save(tmp_path, weights())
+        (tmp_path / WEIGHTS).rename(path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"text\n" * 9}[damage])
+    assert refusal(path).startswith(f"cannot read checkpoint {path}: ")
+
+
+# Fit.
+
+
+def test_a_classifier_has_the_weights_and_the_preprocessing_of_its_model(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, weights())
+    model = replace(MODEL, preprocessing=(("scale", 0.5),))
+    made = checkpoints.load_classifier(
+        model, tmp_path / WEIGHTS, num_classes=3, in_channels=1, device="cpu"
+    )
+    assert_same(made.network.state_dict(), weights())
+    assert made.preprocessing.scale == 0.5
+
+
+MISFIT = "Pass the checkpoint of this model, trained for this number of classes and channels."
+
+
+def test_missing_and_surplus_keys_are_counted_and_named(tmp_path: Path) -> None:
+    path, state = tmp_path / "w.pth", weights()
+    del state["features.0.weight"]
+    state["fc.weight"] = state.pop("head.weight")
+    assert refusal(path, state) == (
+        f"checkpoint {path} does not fit model 'tiny': 2 keys are missing (first: "
+        "features.0.weight); 1 keys are not the network's (first: fc.weight). " + MISFIT
+    )
+
+
+def test_another_number_of_classes_is_named(tmp_path: Path) -> None:
+    path, state = tmp_path / "w.pth", weights()
+    state["head.weight"] = torch.zeros(2, 6)
+    assert refusal(path, state) == (
+        f"checkpoint {path} does not fit model 'tiny': head.weight has shape (2, 6), expected "
+        "(3, 6). " + MISFIT
+    )
+
+
+def test_an_empty_state_dict_does_not_fit(tmp_path: Path) -> None:
+    count = len(weights())
+    assert f": {count} keys are missing (first: " in refusal(tmp_path / "w.pth", {})
+
+
+# Networks.
+
+
+def test_a_network_is_drawn_from_the_seed_alone() -> None:
+    def build(seed: int | None) -> dict[str, Tensor]:
+        network = checkpoints.build_network(MODEL, num_classes=3, in_channels=1, seed=seed)
+        return network.state_dict()
+
+    before = torch.get_rng_state()
+    first = build(0)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(1)
+    assert_same(build(0), first)
+    assert_same(build(None), first)
+    assert not torch.equal(build(1)["head.weight"], first["head.weight"])
+
+
+def test_arguments_of_the_config_reach_the_factory() -> None:
+    model = replace(MODEL, arguments=(("width", 4),))
+    network = checkpoints.build_network(model, num_classes=3, in_channels=2)
+    assert network.state_dict()["features.0.weight"].shape == (4, 2, 3, 3, 3)
+
+
+def test_arguments_that_the_factory_does_not_take() -> None:
+    model = replace(MODEL, arguments=(("depth", 4),))
+    with pytest.raises(BenchError) as caught:
+        checkpoints.check_arguments(model)
+    assert str(caught.value) == (
+        "model 'tiny' cannot be built with {'depth': 4}: got an unexpected keyword argument "
+        "'depth'. A factory takes (num_classes, in_channels=1) and the arguments of its config "
+        "table."
+    )
+
+
+def test_a_factory_of_another_signature() -> None:
+    model = ModelKey(name="dumps", factory="json:loads")
+    checkpoints.check_arguments(ModelKey(name="tiny", factory="tests.samples:tiny"))
+    with pytest.raises(BenchError, match="model 'dumps' cannot be built"):
+        checkpoints.build_network(model, num_classes=3, in_channels=1)
+
+
+def test_a_factory_that_refuses_its_arguments_is_quoted() -> None:
+    model = replace(MODEL, arguments=(("width", "wide"),))
+    with pytest.raises(BenchError, match=r"^model 'tiny' cannot be built: "):
+        checkpoints.build_network(model, num_classes=3, in_channels=1)
+
+
+# Model cards.
+
+
+def test_a_card_survives_the_round_trip(tmp_path: Path) -> None:
+    assert checkpoints.read_card(tmp_path) is None
+    made = card(checkpoints.save(tmp_path, weights()))
+    assert checkpoints.read_card(tmp_path) is None, "without a card it is not finished"
+    checkpoints.save_card(tmp_path, made)
+    assert checkpoints.read_card(tmp_path) == made
+    assert sorted(p.name for p in tmp_path.iterdir()) == [WEIGHTS, CARD]
+
+
+def test_a_card_speaks_of_these_weights_only(tmp_path: Path) -> None:
+    checkpoints.save_card(tmp_path, card(checkpoints.save(tmp_path, weights())))
+    checkpoints.save(tmp_path, weights(seed=2))
+    with pytest.raises(BenchError) as caught:
+        checkpoints.read_card(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+        f"Remove {tmp_path} to train it anew."
+    )
+
+
+def test_a_card_without_weights(tmp_path: Path) -> None:
+    checkpoints.save_card(tmp_path, card("0" * 64))
+    with pytest.raises(BenchError, match=r"cannot read checkpoint .*: No such file or directory\."):
+        checkpoints.read_card(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "tiny"}', "\ufffd"])
+def test_a_card_that_cannot_be_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / CARD).write_text(content)
+    with pytest.raises(BenchError, match=r"^cannot read model card .* to train it anew\.$"):
+        checkpoints.read_card(tmp_path)
+
+
+def test_a_card_never_holds_nan() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(card(""), val_metrics={"auc": float("nan")}).to_json()
+    assert json.loads(card("").to_json())["val_metrics"] == {"auc": 0.9}
+
+
+# Folders.
+
+
+def test_any_change_of_what_is_trained_changes_the_folder(tmp_path: Path) -> None:
+    recipe = (("epochs", 12), ("name", "quick"))
+    arguments: dict[str, Any] = {
+        "root": tmp_path,
+        "model": MODEL,
+        "dataset": "sample",
+        "digest": "md5:x",
+        "recipe": recipe,
+        "seed": 0,
+    }
+    plain = checkpoints.folder(**arguments)
+    assert plain.parent == tmp_path / "sample"
+    assert plain.name.startswith("tiny-quick-seed0-")
+    changes: list[dict[str, Any]] = [
+        {"model": replace(MODEL, factory="tests.samples:wider")},
+        {"model": replace(MODEL, arguments=(("width", 4),))},
+        {"model": replace(MODEL, preprocessing=(("scale", 0.5),))},
+        {"digest": "md5:y"},
+        {"recipe": (("epochs", 13), ("name", "quick"))},
+        {"seed": 1},
+    ]
+    folders = {checkpoints.folder(**(arguments | change)).name for change in changes}
+    assert len(folders | {plain.name}) == 7
+    assert np.unique([len(name) for name in folders]).size == 1

@@ -1,0 +1,240 @@
+"""Statistics over patients: equal to those over volumes where they must be, and wide enough."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from benchharness import statistics
+from benchharness.statistics import metrics, uncertainty
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.str_]"]
+
+
+def sample(
+    patients: int = 40, each: int = 4, classes: int = 2, seed: int = 0, likeness: float = 2.0
+) -> Arrays:
+    """Volumes of patients: one class a patient, and margins that a patient's volumes share."""
+    draws = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(patients), each)
+    labels = owner % classes
+    logits = draws.normal(size=(len(owner), classes))
+    shared = draws.normal(size=patients) * likeness
+    logits[np.arange(len(owner)), labels] += 1.0 + shared[owner]
+    names = np.asarray([f"p{index:03}" for index in owner])
+    return labels, logits.astype(np.float32), names
+
+
+@pytest.mark.parametrize("metric", metrics.NAMES)
+def test_without_patients_or_with_one_volume_each_it_is_the_ordinary_interval(metric: str) -> None:
+    labels, logits, _ = sample(each=1)
+    own = np.asarray([f"p{index}" for index in range(len(labels))])
+    ordinary = statistics.interval(metric, labels, logits)
+    assert ordinary is not None
+    assert uncertainty.interval(metric, labels, logits, None) == ordinary
+    assert uncertainty.interval(metric, labels, logits, own) == ordinary
+
+
+@pytest.mark.parametrize("metric", metrics.NAMES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_metric_has_an_interval_about_its_value(metric: str, classes: int) -> None:
+    labels, logits, patients = sample(classes=classes)
+    found = uncertainty.interval(metric, labels, logits, patients)
+    value = metrics.compute(labels, logits)[0][metric]
+    assert found is not None
+    assert value is not None
+    assert found.low < found.high
+    assert "40 patients" in found.method
+    if metric != "ece":
+        assert found.low < value < found.high
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "balanced_accuracy", "brier"])
+def test_volumes_that_only_repeat_their_patient_add_no_certainty(metric: str) -> None:
+    labels, logits, patients = sample(patients=60, each=1)
+    once = statistics.interval(metric, labels, logits)
+    repeated = [np.repeat(part, 5, axis=0) for part in (labels, logits, patients)]
+    found = uncertainty.interval(metric, *repeated)
+    naive = statistics.interval(metric, repeated[0], repeated[1])
+    assert once is not None
+    assert found is not None
+    assert naive is not None
+    width = found.high - found.low
+    assert width == pytest.approx(once.high - once.low, rel=0.15)
+    assert width > 1.8 * (naive.high - naive.low)
+
+
+def test_accuracy_agrees_with_the_ratio_estimators_variance() -> None:
+    labels, logits, patients = sample(patients=80)
+    right = metrics.correct(labels, logits).astype(float)
+    by_patient = uncertainty.per_patient(right, patients)
+    assert by_patient.mean() == pytest.approx(right.mean())
+    error = by_patient.std(ddof=1) / math.sqrt(80)
+    value = right.mean()
+    spread = stats.t.ppf(0.975, 79) * error / (value * (1 - value))
+    found = uncertainty.interval("accuracy", labels, logits, patients)
+    assert found is not None
+    logit = math.log(found.high / (1 - found.high)) - math.log(found.low / (1 - found.low))
+    assert logit / 2 == pytest.approx(spread, rel=0.06)
+
+
+def test_the_weighted_area_is_scikit_learns() -> None:
+    labels, logits, _ = sample(patients=30, each=2)
+    scores = metrics.softmax(logits)[:, 1]
+    scores[:20] = np.round(scores[:20], 1)  # ties
+    weights = np.random.default_rng(1).integers(0, 3, (60, 7)).astype(float)
+    found = uncertainty._area(labels == 1, scores, weights)
+    wanted = [roc_auc_score(labels, scores, sample_weight=w) for w in weights.T]
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_a_resample_keeps_whole_patients_and_their_classes() -> None:
+    patients = np.asarray(["a", "a", "b", "c", "c", "c", "d"])
+    labels = np.asarray([0, 1, 0, 1, 1, 1, 0])
+    weights = uncertainty._weights(patients, labels)
+    for name in "abcd":
+        own = weights[patients == name]
+        assert (own == own[0]).all()
+    first = [0, 2, 3, 6]  # one volume of each patient
+    assert (weights[first].sum(axis=0) == 4).all()
+    # `a` alone has both classes and `c` alone only the second: both are in every resample.
+    assert (weights[0] == 1).all()
+    assert (weights[3] == 1).all()
+    assert set(np.unique(weights[2])) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc"])
+def test_at_the_ends_the_interval_has_the_width_of_so_many_patients(
+    metric: str, right: bool
+) -> None:
+    labels = np.repeat(np.arange(20) % 2, 5)
+    answers = labels if right else 1 - labels
+    logits = np.eye(2, dtype=np.float32)[answers]
+    patients = np.repeat(np.asarray([f"p{i}" for i in range(20)]), 5)
+    found = uncertainty.interval(metric, labels, logits, patients)
+    count = 20 if metric == "accuracy" else 10
+    wanted = statistics.wilson(count if right else 0, count)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_a_missing_class_or_a_single_patient_gives_no_interval() -> None:
+    labels, logits, patients = sample()
+    assert uncertainty.interval("auc", labels * 0, logits, patients) is None
+    one = np.full_like(patients, "p")
+    assert uncertainty.interval("accuracy", labels, logits, one) is None
+
+
+def test_means_over_cells_and_shares_take_patients_too() -> None:
+    labels, logits, patients = sample()
+    other = sample(seed=1)[1]
+    value, found = uncertainty.mean_over_cells("auc", [(labels, logits), (labels, other)], patients)
+    plain, ordinary = statistics.mean_over_cells("auc", [(labels, logits), (labels, other)])
+    assert value == plain
+    assert found.high - found.low > ordinary.high - ordinary.low
+    assert uncertainty.mean_over_cells("auc", [(labels, logits)], None) == (
+        statistics.mean_over_cells("auc", [(labels, logits)])
+    )
+    right = metrics.correct(labels, logits)
+    assert uncertainty.share(right, patients) == uncertainty.interval(
+        "accuracy", labels, logits, patients
+    )
+    assert uncertainty.share(right, None) == statistics.wilson(int(right.sum()), len(right))
+
+
+def test_a_comparison_of_repeated_volumes_is_that_of_the_patients() -> None:
+    draws = np.random.default_rng(3)
+    labels = np.arange(60) % 2
+    first = np.eye(2, dtype=np.float32)[np.where(draws.random(60) < 0.9, labels, 1 - labels)]
+    second = np.eye(2, dtype=np.float32)[np.where(draws.random(60) < 0.75, labels, 1 - labels)]
+    once = statistics.paired_bootstrap("accuracy", [(labels, first)], [(labels, second)])
+    names = np.asarray([f"p{i}" for i in range(60)])
+    big = [np.repeat(part, 8, axis=0) for part in (labels, first, second, names)]
+    cells = [(big[0], big[1])], [(big[0], big[2])]
+    naive = statistics.paired_bootstrap("accuracy", *cells)
+    found = uncertainty.paired_bootstrap("accuracy", *cells, big[3])
+    assert naive.p_value < 0.01 < once.p_value
+    assert found.p_value == pytest.approx(once.p_value, abs=0.05)
+    assert found.difference == pytest.approx(naive.difference)
+    assert uncertainty.paired_bootstrap("accuracy", *cells, None) == naive
+    auc = uncertainty.paired_bootstrap("auc", *cells, big[3])
+    assert auc.interval.low < auc.difference < auc.interval.high
+
+
+def test_equal_models_are_not_told_apart() -> None:
+    labels, logits, patients = sample()
+    cells = [(labels, logits)]
+    for metric in ("accuracy", "auc", "balanced_accuracy"):
+        assert uncertainty.paired_bootstrap(metric, cells, cells, patients).p_value == 1
+
+
+def test_over_seeds_repeated_volumes_add_no_certainty() -> None:
+    once, names = [], np.asarray([f"p{i}" for i in range(60)])
+    for seed in range(3):
+        labels, logits, _ = sample(patients=60, each=1, seed=seed)
+        once.append((labels, logits))
+    plain = statistics.over_seeds("accuracy", once)
+    runs = [(np.repeat(a, 4), np.repeat(b, 4, axis=0)) for a, b in once]
+    found = uncertainty.over_seeds("accuracy", runs, np.repeat(names, 4))
+    assert plain.interval is not None
+    assert found.interval is not None
+    assert found.mean == pytest.approx(plain.mean)
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        (plain.interval.low, plain.interval.high)
+    )
+    assert uncertainty.over_seeds("accuracy", runs, None) == statistics.over_seeds("accuracy", runs)
+    assert uncertainty.over_seeds("accuracy", runs[:2], np.repeat(names, 4)).interval is None
+    alone = np.where(runs[0][0] == 1, "one", np.repeat(names, 4))
+    assert "a class rests on one patient" in uncertainty.over_seeds("auc", runs, alone).missing
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auc"])
+def test_intervals_cover_the_truth_where_those_over_volumes_do_not(metric: str) -> None:
+    """Of 150 samples of 40 patients with six volumes each; a true value from a large sample."""
+    truth = metrics.compute(*sample(patients=20_000, each=3, seed=99)[:2])[0][metric]
+    assert truth is not None
+    covered = {"patients": 0, "volumes": 0}
+    for seed in range(150):
+        labels, logits, patients = sample(patients=40, each=6, seed=1000 + seed)
+        for how, names in (("patients", patients), ("volumes", None)):
+            found = uncertainty.interval(metric, labels, logits, names)
+            assert found is not None
+            covered[how] += found.low <= truth <= found.high
+    assert covered["patients"] >= 135  # nominal 142.5
+    assert covered["volumes"] <= 120
+
+
+@pytest.mark.slow
+def test_coverage_over_patients_and_over_volumes() -> None:
+    """Print the table of docs/statistics.md; 400 samples a row, five volumes a patient."""
+    print("\n| metric | patients | likeness | over patients | over volumes |")  # noqa: T201
+    print("|---|---|---|---|---|")  # noqa: T201
+    for metric in ("accuracy", "auc", "balanced_accuracy"):
+        for likeness in (1.0, 2.0):
+            large = sample(patients=60_000, each=3, seed=99, likeness=likeness)
+            truth = metrics.compute(*large[:2])[0][metric]
+            assert truth is not None
+            for count in (10, 20, 40, 80):
+                covered = [0, 0]
+                for seed in range(400):
+                    labels, logits, patients = sample(
+                        patients=count, each=5, seed=10_000 + seed, likeness=likeness
+                    )
+                    for place, names in enumerate((patients, None)):
+                        found = uncertainty.interval(metric, labels, logits, names)
+                        assert found is not None
+                        covered[place] += found.low <= truth <= found.high
+                shares = [f"{hits / 4:.1f}" for hits in covered]
+                what = f"{metric} {truth:.3f}"
+                print(f"| {what} | {count} | {likeness:g} | {' | '.join(shares)} |", flush=True)  # noqa: T201
+                assert covered[0] >= 0.92 * 400
+                assert covered[1] <= 0.9 * 400

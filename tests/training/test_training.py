@@ -1,0 +1,178 @@
+"""Training: recipes followed exactly, selection on val, the same bits after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchharness import training
+from benchharness.errors import CellError
+from benchharness.networks import checkpoints
+from benchharness.networks.classifier import Preprocessing
+from benchharness.statistics import metrics
+from benchharness.store.cells import ModelKey
+from benchharness.training import recipes
+from tests import samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.datasets import Dataset
+    from benchharness.training.recipes import Recipe
+
+MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
+RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, learning_rate=0.01)
+
+
+def job(
+    directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object
+) -> training.Job:
+    dataset: Dataset = dataclasses.replace(samples.dataset(), **changes)
+    return training.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return load_file(directory / checkpoints.WEIGHTS)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        training.train(job(tmp_path / name, seed=seed), device="cpu")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_killed_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    training.train(job(tmp_path / "whole"), device="cpu")
+    monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
+
+    def kill(epoch: training.EpochReport) -> None:
+        if epoch.epoch == killed_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(job(tmp_path / "killed"), device="cpu", report=kill)
+    assert checkpoints.read_card(tmp_path / "killed") is None
+    seen: list[int] = []
+    training.train(
+        job(tmp_path / "killed"), device="cpu", report=lambda epoch: seen.append(epoch.epoch)
+    )
+    assert seen == list(range(killed_after + 1, RECIPE.epochs + 1))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert not (tmp_path / "killed" / training.RESUME).exists()
+
+
+def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
+    reports: list[training.EpochReport] = []
+    card = training.train(job(tmp_path), device="cpu", report=reports.append)
+    aucs = [report.val_auc for report in reports]
+    assert None not in aucs
+    assert card.selection_epoch == int(np.argmax(np.asarray(aucs, float))) + 1
+    assert card.val_metrics["auc"] == max(auc for auc in aucs if auc is not None)
+    assert card.selection_split == "val"
+
+
+def test_the_card_tells_the_truth_about_its_checkpoint(tmp_path: Path) -> None:
+    work = job(tmp_path)
+    card = training.train(work, device="cpu")
+    assert card == checkpoints.read_card(tmp_path)
+    assert card.sha256 == checkpoints.file_sha256(tmp_path / checkpoints.WEIGHTS)
+    assert card.dataset_digest == work.dataset.digest
+    classifier = checkpoints.load_classifier(
+        MODEL, tmp_path / checkpoints.WEIGHTS, num_classes=2, in_channels=1, device="cpu"
+    )
+    for split, claimed in (
+        (work.dataset.val, card.val_metrics),
+        (work.dataset.test, card.test_metrics),
+    ):
+        logits = classifier.predict(split.volumes, RECIPE.batch_size)
+        assert metrics.compute(split.labels, logits)[0] == claimed
+    assert json.loads((tmp_path / checkpoints.CARD).read_text())["recipe"]["name"] == "quick"
+
+
+def test_the_official_recipe_scales_shape_sets_and_nothing_else() -> None:
+    medmnist = recipes.find("medmnist")
+    assert medmnist.preprocessing("shape") == Preprocessing(scale=0.5)
+    assert medmnist.scales_randomly("shape")
+    assert medmnist.preprocessing("ct") == Preprocessing()
+    assert not medmnist.scales_randomly("ct")
+    assert (medmnist.epochs, medmnist.batch_size, medmnist.learning_rate) == (100, 32, 1e-3)
+    assert (medmnist.optimiser, medmnist.weight_decay) == ("adam", 0.0)
+
+
+def test_steps_divide_the_learning_rate_at_half_and_three_quarters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(recipes.find("medmnist"), epochs=8, batch_size=32)
+    states: list[float] = []
+    step = training._epoch
+
+    def spy(work: training.Job, state: training._State, classifier: object) -> float:
+        states.append(state.optimiser.param_groups[0]["lr"])
+        return step(work, state, classifier)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "_epoch", spy)
+    training.train(job(tmp_path, recipe=recipe), device="cpu")
+    assert states == pytest.approx([1e-3] * 4 + [1e-4] * 2 + [1e-5] * 2)
+
+
+def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(recipes.find("medmnist"), epochs=1, batch_size=8)
+    highest: list[float] = []
+    work = job(tmp_path, recipe=recipe, modality="shape")
+    state = training._start(work, "cpu")
+    state.network.register_forward_pre_hook(
+        lambda _, inputs: highest.extend(inputs[0].flatten(1).amax(1).tolist())
+    )
+    classifier = training.Classifier(
+        state.network, Preprocessing(scale=0.5), num_classes=2, device="cpu"
+    )
+    training._epoch(work, state, classifier)
+    brightest = np.sort(work.dataset.train.volumes.reshape(len(highest), -1).max(1)) / 255
+    # A factor from U(0, 1) a volume: some above the fixed 0.5, none above the volume's own maximum.
+    assert max(highest) > 0.6 * brightest.max()
+    assert len({round(value, 6) for value in highest}) > len(highest) // 2
+
+
+def test_flips_are_of_whole_volumes_and_leave_none_changed_otherwise() -> None:
+    volumes = np.arange(4 * 27, dtype=np.uint8).reshape(4, 1, 3, 3, 3)
+    draws = np.random.Generator(np.random.PCG64(0))
+    flipped = training._augment(volumes, RECIPE, draws)
+    for before, after in zip(volumes, flipped, strict=True):
+        assert sorted(before.ravel()) == sorted(after.ravel())
+    assert not np.array_equal(volumes, flipped)
+    still = dataclasses.replace(RECIPE, flips=False)
+    assert training._augment(volumes, still, draws) is volumes
+
+
+def test_a_last_batch_of_one_volume_is_left_out() -> None:
+    assert [batch.stop - batch.start for batch in training._batches(17, 8)] == [8, 8]
+    assert [batch.stop - batch.start for batch in training._batches(18, 8)] == [8, 8, 2]
+
+
+def test_a_diverging_training_is_an_error_not_a_checkpoint(tmp_path: Path) -> None:
+    diverging = dataclasses.replace(RECIPE, learning_rate=1e30, weight_decay=0.0)
+    with pytest.raises(CellError, match=r"training diverged: the loss was (nan|inf) in epoch \d"):
+        training.train(job(tmp_path, recipe=diverging), device="cpu")
+    assert checkpoints.read_card(tmp_path) is None
+
+
+def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    training.train(job(tmp_path), device="cpu")
+    assert torch.equal(torch.rand(3), expected)
