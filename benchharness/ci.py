@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from benchharness import comparison, report
 from benchharness.comparison import render
+from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.run import runner
 from benchharness.store import baseline
-from benchharness.store.records import Store, write_atomically
+from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

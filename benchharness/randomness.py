@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.store.cells import canonical_json
+from benchharness.canonical import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchharness.store.cells import Cell, CheckpointKey, DatasetKey, ModelKey, PerturbationKey
-from benchharness.store.records import Check, ModelCost, Predictions, Record, Stored
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Check, ModelCost, Record, Stored
 
 MODEL = ModelKey(
     name="resnet3d_18",

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from benchharness.disk import UNPACKED_LIMIT
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store.records import UNPACKED_LIMIT, Predictions, Record, Store
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Record
 from tests.factories import predictions, record
 
 if TYPE_CHECKING:
@@ -291,7 +294,7 @@ def test_what_is_hostile_is_always_refused(name: str) -> None:
 
 def test_a_real_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 1 << 20
-    monkeypatch.setattr("benchharness.store.records.UNPACKED_LIMIT", limit)
+    monkeypatch.setattr("benchharness.disk.UNPACKED_LIMIT", limit)
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was unpacked"))
     members = [(f"extra_{index}.npy", b"\x00" * (limit // 8)) for index in range(9)]
     content = _packed([*_members().items(), *members])

@@ -18,7 +18,7 @@ from benchharness.run import runner
 from benchharness.run.config import load
 from benchharness.run.progress import Display
 from benchharness.store.cells import ModelKey
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from benchharness.training import recipes
 
 if TYPE_CHECKING:

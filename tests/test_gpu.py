@@ -110,7 +110,7 @@ def test_cuda_graphs_change_no_answer() -> None:
     split = samples.dataset().test
     found = [
         attacks.build("pgd", {})(
-            classifier("cuda:0").swift(compiled=compiled),
+            classifier("cuda:0").for_evaluation(compiled=compiled),
             as_float(split.volumes, "cuda:0"),
             split.labels,
             severity=2 / 255,

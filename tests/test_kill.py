@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests import samples
 
 pytestmark = pytest.mark.slow

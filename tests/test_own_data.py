@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests.own_data import scene, write_folder, write_nifti, write_table
 

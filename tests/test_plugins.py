@@ -18,7 +18,8 @@ SOURCE = Path(__file__).parent / "plugin"
 USE = """
 import json
 import torch
-from benchharness import artefacts, attacks, catalogue, datasets, registry
+from benchharness import artefacts, attacks, datasets, registry
+from benchharness.cli import catalogue
 from benchharness.networks.checkpoints import build_network
 from benchharness.store.cells import ModelKey
 from benchharness.networks.classifier import Classifier, as_float

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 import torch
 
 from benchharness import randomness
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from benchharness.canonical import canonical_json, digest
 from benchharness.errors import BenchError
-from benchharness.store.cells import canonical_json, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

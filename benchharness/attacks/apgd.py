@@ -28,8 +28,8 @@ from benchharness.attacks.core.objectives import (
     targeted_dlr,
 )
 from benchharness.attacks.core.observation import progress, zero_gradient
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

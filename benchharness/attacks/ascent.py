@@ -13,8 +13,8 @@ from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import Worst, cross_entropy, evaluate
 from benchharness.attacks.core.observation import progress
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

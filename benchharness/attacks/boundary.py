@@ -13,7 +13,7 @@ from benchharness.attacks.core.hyperplanes import boundaries, to_hyperplane
 from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import choose, ranked_targets
-from benchharness.store.cells import Pairs, pairs
+from benchharness.canonical import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

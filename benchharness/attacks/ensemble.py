@@ -21,8 +21,8 @@ from benchharness.attacks.core.norms import LINF
 from benchharness.attacks.core.observation import Observed
 from benchharness.attacks.gradient_sign import PGD
 from benchharness.attacks.square import Square3D
-from benchharness.store.cells import Pairs, pairs
-from benchharness.store.records import BROKEN_BY
+from benchharness.canonical import Pairs, pairs
+from benchharness.store.predictions import BROKEN_BY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +131,7 @@ class AutoAttack3D(Attack):
     def perturb(self, batch: Batch) -> Tensor:
         """Run the parts in turn; a volume that none breaks comes back clean.
 
-        Which part broke a volume is kept as `records.BROKEN_BY`.
+        Which part broke a volume is kept as `predictions.BROKEN_BY`.
         """
         adversarial = batch.volumes.clone()
         broken_by = torch.where(self._broken(batch, adversarial), 0, -1)

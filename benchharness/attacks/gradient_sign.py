@@ -17,7 +17,7 @@ from benchharness.attacks.ascent import refuse_equal_restarts, worst_restart
 from benchharness.attacks.core import bridge
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
-from benchharness.store.cells import Pairs, pairs
+from benchharness.canonical import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor

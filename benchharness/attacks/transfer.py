@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchharness.attacks.core.base import Access
-    from benchharness.store.cells import Pairs
+    from benchharness.canonical import Pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

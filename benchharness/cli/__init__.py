@@ -478,8 +478,9 @@ def _print_plan(settings: RunConfig) -> None:
     from benchharness.networks import devices
     from benchharness.run.estimate import estimate
     from benchharness.run.planning import plan
-    from benchharness.run.runner import describe, recorded_identities
-    from benchharness.store.records import Store
+    from benchharness.run.runner import recorded_identities
+    from benchharness.store.cells import describe
+    from benchharness.store.folder import Store
 
     devices.resolve(settings.device)
     planned = plan(settings)

@@ -270,8 +270,8 @@ def leaderboard_command(
     ] = TableFormat.MARKDOWN,
 ) -> None:
     """Collect the stores of many people into one table; what is not the same is refused."""
+    from benchharness.disk import write_atomically
     from benchharness.report.leaderboard import leaderboard
-    from benchharness.store.records import write_atomically
 
     found = leaderboard(directories)
     typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)

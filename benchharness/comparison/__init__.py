@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchharness.comparison import verdicts
-from benchharness.comparison.pairing import Choice, Gap, Place, pair
+from benchharness.comparison.pairing import Choice, Gap, Place, Suspects, pair
 from benchharness.comparison.verdicts import ComparedCell, Endpoint, Verdict
 from benchharness.store import matrix_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from benchharness.store.baseline import Source
 
 __all__ = [
@@ -91,7 +89,7 @@ def compare(
     settings: Settings,
     *,
     names: tuple[str, str] = ("BASE", "NEW"),
-    suspects: Mapping[str, str] | None = None,
+    suspects: Suspects | None = None,
 ) -> StoreComparison:
     """Hold a store against another.
 
@@ -103,8 +101,7 @@ def compare(
         new: What is held against it.
         settings: How.
         names: What the two are called.
-        suspects: Why a number must not be trusted, by cell identity, beyond what the record and
-            matrix checks say.
+        suspects: What makes cells suspect beyond what record and matrix checks say.
 
     Raises:
         BenchError: When the two have no model in common, or a setting is out of its range.
@@ -116,7 +113,9 @@ def compare(
         new,
         Choice(model=base_model, seed=settings.base_seed),
         Choice(model=new_model, seed=settings.new_seed),
-        {**_doubts(base), **_doubts(new), **(suspects or {})},
+        matrix_checks.joined(
+            matrix_checks.of_source(base), matrix_checks.of_source(new), suspects or {}
+        ),
     )
     return StoreComparison(
         base=names[0],
@@ -127,11 +126,3 @@ def compare(
         gaps=pairing.gaps,
         notes=pairing.notes,
     )
-
-
-def _doubts(source: Source) -> dict[str, str]:
-    """What the cells of a source say against each other, by identity."""
-    records = source.records().values()
-    answers = {r.identity: source.predictions(r) for r in records if r.predictions is not None}
-    found = matrix_checks.suspicions(matrix_checks.matrix_checks(records, answers))
-    return {identity: "; ".join(reasons) for identity, reasons in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from benchharness.errors import BenchError
-from benchharness.store.cells import CONTROL_FAMILY, format_severity
+from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from benchharness.store.baseline import Source
-    from benchharness.store.cells import Cell, PerturbationKey
-    from benchharness.store.records import Predictions, Record
+    from benchharness.store.cells import Cell
+    from benchharness.store.predictions import Predictions
+    from benchharness.store.records import Record
+
+Suspects = Mapping[str, tuple[str, ...]]
+"""Why numbers must not be trusted beyond what their records say, by cell identity."""
 
 GapKind = Literal["refused", "missing", "suspect", "unreferenced"]
 """Why a cell is left out: its counterpart is another measurement, or there is none in NEW; a number
@@ -176,7 +181,7 @@ def pair(
     new: Source,
     base_choice: Choice,
     new_choice: Choice,
-    suspects: Mapping[str, str],
+    suspects: Suspects,
 ) -> Pairing:
     """Pair the cells of two sources by model, dataset, perturbation, severity and volumes.
 
@@ -189,7 +194,7 @@ def pair(
         new: What is held against it.
         base_choice: What of `base` takes part.
         new_choice: What of `new`.
-        suspects: Why a number must not be trusted, by cell identity, beyond what records say.
+        suspects: What else makes cells suspect.
 
     Raises:
         BenchError: When the two have no model in common, or one holds two kinds of training under
@@ -264,20 +269,14 @@ def _build(cell: Cell) -> dict[str, object]:
 
 def _place(cell: Cell, model: str) -> Place:
     key = cell.perturbation
-    clean = key.kind == "none"
     return Place(
         model=model,
         dataset=cell.dataset.name,
         family=key.family,
         kind=key.kind,
-        condition="clean" if clean else _condition(key),
+        condition=condition(key),
         severity=key.severity,
     )
-
-
-def _condition(key: PerturbationKey) -> str:
-    source = "" if key.source is None else f"from {key.source.model.name}"
-    return " ".join(part for part in (key.name, format_severity(key), source) if part)
 
 
 def _check_common(sides: tuple[_Side, _Side], choices: tuple[Choice, Choice]) -> None:
@@ -301,7 +300,7 @@ def _check_common(sides: tuple[_Side, _Side], choices: tuple[Choice, Choice]) ->
 
 
 def _at(
-    place: Place, base: _Side, new: _Side, suspects: Mapping[str, str]
+    place: Place, base: _Side, new: _Side, suspects: Suspects
 ) -> tuple[list[PairedCell], list[Gap]]:
     """Everything that happens at one place of the matrix."""
     of_base, of_new = (dict(side.places.get(place, {})) for side in (base, new))
@@ -338,7 +337,7 @@ def _paired(
     new: _Side,
     variants: tuple[_Variant, _Variant],
     records: tuple[dict[Seed, Record], dict[Seed, Record]],
-    suspects: Mapping[str, str],
+    suspects: Suspects,
 ) -> PairedCell | Gap | None:
     """Bring two sides together; None where the perturbation does not apply to the dataset."""
     differences = [d for d in variants[0].differences(variants[1]) if not d.startswith("volumes ")]
@@ -357,7 +356,7 @@ def _paired(
         f"{side.name}: {reason}"
         for side, own in zip((base, new), records, strict=True)
         for record in own.values()
-        if (reason := _suspicion(record, suspects))
+        if (reason := "; ".join((*record.doubts, *suspects.get(record.identity, ()))))
     ]
     if doubts:
         return Gap(place=place, kind="suspect", reason="; ".join(dict.fromkeys(doubts)))
@@ -378,16 +377,6 @@ def _lacking(side: _Side, place: Place, own: Mapping[Seed, Record]) -> str:
         elif record.predictions is None:
             reasons.append(f"failed: {record.error}")
     return ", ".join(reasons)
-
-
-def _suspicion(record: Record, suspects: Mapping[str, str]) -> str:
-    failed = [
-        f"{check.name}: {check.reason}" if check.reason else f"{check.name} failed"
-        for check in record.certificate
-        if check.verdict == "failed"
-    ]
-    extra = suspects.get(record.identity, "")
-    return "; ".join([*failed, *([extra] if extra else [])])
 
 
 def _aligned(

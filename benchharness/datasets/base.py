@@ -13,7 +13,7 @@ from benchharness.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchharness.store.cells import Pairs
+    from benchharness.canonical import Pairs
 
 Modality = Literal[
     "phantom",

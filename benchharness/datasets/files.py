@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.progress import track
 
 from benchharness import randomness
+from benchharness.canonical import canonical_json, digest, pairs
 from benchharness.datasets import listing, reading
 from benchharness.datasets.archive import SPLITS
 from benchharness.datasets.base import Dataset, Split
 from benchharness.datasets.preparation import VERSION
+from benchharness.disk import write_atomically, writing_atomically
 from benchharness.errors import BenchError
-from benchharness.store.cells import canonical_json, digest, pairs
-from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from benchharness.canonical import Pairs
     from benchharness.datasets.base import SplitName
     from benchharness.datasets.listing import Item, Listing
     from benchharness.datasets.preparation import Preparation, Triple
-    from benchharness.store.cells import Pairs
 
     T = TypeVar("T")
 
@@ -298,15 +298,8 @@ def _each(items: tuple[Item, ...], work: Callable[[Item], T], what: str) -> list
 
 
 def _save(path: Path, volumes: dict[SplitName, NDArray[np.uint8]]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            np.savez(stream, **volumes)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing_atomically(path) as stream:
+        np.savez(stream, **volumes)  # type: ignore[arg-type]
 
 
 @contextmanager

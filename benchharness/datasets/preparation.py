@@ -15,7 +15,7 @@ from benchharness.errors import BenchError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchharness.store.cells import Value
+    from benchharness.canonical import Value
 
 VERSION = 1
 """Raised when the same files and options start to give other voxels."""

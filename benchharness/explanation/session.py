@@ -18,6 +18,7 @@ import torch
 from benchharness import randomness
 from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
+from benchharness.canonical import digest
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation import figures, gradcam, measures
 from benchharness.networks import checkpoints, devices
@@ -117,8 +118,7 @@ class _Condition:
 
     @property
     def label(self) -> str:
-        name = "clean" if self.perturbation is None else self.key.name
-        return f"{name} {cells.format_severity(self.key)}".strip()
+        return cells.condition(self.key)
 
     def volumes(self, classifier: Classifier, split: Split) -> Tensor:
         """The split's volumes under this condition, (N, C, D, H, W) in [0, 1]."""
@@ -358,7 +358,7 @@ class _Session:
 
     def _identity(self) -> str:
         """What the numbers of a result follow from; drawing other volumes does not change it."""
-        return cells.digest(
+        return digest(
             {
                 "networks": [
                     (asdict(one.work.model), one.checkpoint, one.cam.layer) for one in self.networks

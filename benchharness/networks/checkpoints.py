@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import inspect
 import json
 from dataclasses import asdict, dataclass
@@ -14,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from benchharness import randomness, registry
+from benchharness.canonical import digest as digest_of
+from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.classifier import Classifier, Preprocessing
-from benchharness.store import cells
-from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from benchharness.store.cells import ModelKey, Pairs
+    from benchharness.canonical import Pairs
+    from benchharness.store.cells import ModelKey
 
 WEIGHTS = "model.safetensors"
 CARD = "model_card.json"
@@ -69,7 +69,7 @@ def folder(
     root: Path, model: ModelKey, dataset: str, digest: str, recipe: Pairs, seed: int
 ) -> Path:
     """Where the checkpoint of this training lives; any change to its inputs changes the folder."""
-    key = cells.digest(
+    key = digest_of(
         {
             "factory": model.factory,
             "arguments": model.arguments,
@@ -97,7 +97,7 @@ def read_card(directory: Path) -> ModelCard | None:
         raise BenchError(
             f"cannot read model card {path}: {error}. Remove {directory} to train it anew."
         ) from error
-    if file_sha256(directory / WEIGHTS) != card.sha256:
+    if file_sha256(directory / WEIGHTS, what="checkpoint") != card.sha256:
         raise BenchError(
             f"{directory / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
             f"Remove {directory} to train it anew."
@@ -105,31 +105,17 @@ def read_card(directory: Path) -> ModelCard | None:
     return card
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises:
-        BenchError: When the file cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BenchError(f"cannot read checkpoint {path}: {error.strerror}.") from error
-
-
 def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
     """Write weights atomically and return their SHA-256; the card is to follow."""
     directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f".{WEIGHTS}.partial"
     # safetensors refuses views and tied weights; copies are neither.
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in weights.items()
     }
-    save_file(copies, partial)
-    partial.replace(directory / WEIGHTS)
-    return file_sha256(directory / WEIGHTS)
+    with replacing(directory / WEIGHTS) as partial:
+        save_file(copies, partial)
+    return file_sha256(directory / WEIGHTS, what="checkpoint")
 
 
 def save_card(directory: Path, card: ModelCard) -> None:

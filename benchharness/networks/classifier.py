@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError, unknown_name
 from benchharness.networks.acceleration import accelerated
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +129,7 @@ class Classifier(nn.Module):
             )
         return logits
 
-    def swift(self, *, compiled: bool = False) -> Classifier:
+    def for_evaluation(self, *, compiled: bool = False) -> Classifier:
         """The same classifier as it is best run in evaluation; see `acceleration`.
 
         Args:

@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.report import (
     cascades,
@@ -32,7 +33,6 @@ from benchharness.report import (
 from benchharness.report.collect import collect
 from benchharness.report.page import Section
 from benchharness.store.cells import TRANSFER_FAMILY
-from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

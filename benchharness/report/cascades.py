@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchharness.report.layout import Table, text_table
-from benchharness.store.records import BROKEN_BY
+from benchharness.store.predictions import BROKEN_BY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from benchharness.errors import BenchError
 from benchharness.statistics import metrics, uncertainty
 from benchharness.store import matrix_checks
 from benchharness.store.baseline import open_source
-from benchharness.store.cells import CONTROL_FAMILY, format_severity
-from benchharness.store.records import Store
+from benchharness.store.cells import CONTROL_FAMILY, condition
+from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.store.matrix_checks import MatrixCheck
-    from benchharness.store.records import ModelCost, Predictions, Record
+    from benchharness.store.predictions import Predictions
+    from benchharness.store.records import ModelCost, Record
 
 Metric = Literal["accuracy", "auc", "balanced_accuracy"]
 
@@ -93,7 +94,7 @@ class Row:
     @property
     def condition(self) -> str:
         """Perturbation and severity in words: `clean`, `pgd 8/255`, `motion level 3`."""
-        return f"{self.perturbation} {format_severity(self.record.cell.perturbation)}".strip()
+        return condition(self.record.cell.perturbation, label=self.perturbation)
 
     @property
     def plausible(self) -> bool | None:
@@ -104,12 +105,7 @@ class Row:
     @property
     def suspicion(self) -> str:
         """The failed record and matrix checks in words; empty when none failed."""
-        failed = [check for check in self.record.certificate if check.verdict == "failed"]
-        reasons = (
-            f"{check.name}: {check.reason}" if check.reason else f"{check.name} failed"
-            for check in failed
-        )
-        return "; ".join((*reasons, *self.doubts))
+        return "; ".join((*self.record.doubts, *self.doubts))
 
     @property
     def correct(self) -> NDArray[np.bool_] | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchharness.report.collect import Findings, Row
     from benchharness.report.scores import Condition, Subject
     from benchharness.statistics.corruption import Value
-    from benchharness.store.records import Predictions
+    from benchharness.store.predictions import Predictions
     from benchharness.store.reference import Reference
 
 PLAUSIBLE = "plausible"

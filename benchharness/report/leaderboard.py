@@ -13,7 +13,7 @@ from benchharness.errors import BenchError
 from benchharness.report import layout, ranking, scores
 from benchharness.report.collect import CLEAN, Findings, collect
 from benchharness.report.layout import Line, score_table
-from benchharness.store.cells import format_severity
+from benchharness.store.cells import condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def _refuse_mixing(found: Sequence[tuple[str, Findings]]) -> None:
 def _measurement(row: Row) -> tuple[tuple[tuple[str, ...], dict[str, object]], ...]:
     """What must be the same for one name of a dataset, and for one condition on it."""
     data, key = row.record.cell.dataset, row.record.cell.perturbation
-    condition = f"{key.name} {format_severity(key)}".strip()
+    where = condition(key)
     return (
         (
             (data.name,),
@@ -108,7 +108,7 @@ def _measurement(row: Row) -> tuple[tuple[tuple[str, ...], dict[str, object]], .
             },
         ),
         (
-            (condition, data.name),
+            (where, data.name),
             {
                 "version": key.version,
                 "family": key.family,

@@ -11,8 +11,8 @@ from benchharness.store.cells import format_severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchharness.canonical import Pairs
     from benchharness.report.collect import Findings, Row
-    from benchharness.store.cells import Pairs
 
 
 def provenance(findings: Findings) -> tuple[Table, ...]:

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchharness.canonical import Pairs, pairs
 from benchharness.datasets.preparation import (
     Preparation,
     Window,
@@ -22,7 +23,6 @@ from benchharness.datasets.preparation import (
     parse_spacing,
 )
 from benchharness.errors import BenchError, unknown_name
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.attacks import Attack
 from benchharness.networks.classifier import as_float, in_batches
 from benchharness.statistics import metrics
-from benchharness.store.records import NOT_APPLICABLE, Check, Predictions
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import NOT_APPLICABLE, Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,13 +140,11 @@ def _corrupted(
 
 def _corruption_key(cell: Cell, device: torch.device | None) -> dict[str, Any]:
     """All that decides the bits of a corrupted test set, on the machine at hand."""
-    perturbation = asdict(cell.perturbation)
-    del perturbation["family"], perturbation["source"]
     return {
         "dataset": cell.dataset.digest,
         "split": cell.dataset.split,
         "volumes": cell.dataset.volumes,
-        "perturbation": perturbation,
+        "perturbation": cell.perturbation.numbers(),
         "device": None if device is None else device.type,
         "libraries": libraries(),
     }

@@ -12,6 +12,8 @@ from benchharness import artefacts, attacks, datasets, registry
 from benchharness.artefacts.corruption import implementation
 from benchharness.attacks import full_range
 from benchharness.attacks.core.norms import norm_named
+from benchharness.canonical import digest, pairs
+from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Preprocessing
@@ -27,8 +29,6 @@ from benchharness.store.cells import (
     ModelKey,
     PerturbationKey,
     Source,
-    digest,
-    pairs,
 )
 from benchharness.training import initialisation, recipes
 
@@ -377,7 +377,7 @@ def _weights(
             in_channels=dataset.in_channels,
             device="cpu",
         )
-        sha256 = checkpoints.file_sha256(path)
+        sha256 = file_sha256(path, what="checkpoint")
         checkpoint = CheckpointKey(recipe=None, seed=None, sha256=sha256)
         yield _Located(model=model, checkpoint=checkpoint, path=path, recipe=None)
         return

@@ -13,8 +13,9 @@ from benchharness.run import evaluation
 from benchharness.run.planning import plan
 from benchharness.statistics import metrics
 from benchharness.store import provenance
-from benchharness.store.cells import ACCURACY_ONLY, CLEAN, format_severity
-from benchharness.store.records import Record, Store
+from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
+from benchharness.store.folder import Store
+from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from benchharness.run.planning import Plan, Work
     from benchharness.run.progress import Display
     from benchharness.store.cells import Cell
-    from benchharness.store.records import ModelCost, Predictions
+    from benchharness.store.predictions import Predictions
+    from benchharness.store.records import ModelCost
     from benchharness.training.loop import EpochReport
 
 
@@ -195,8 +197,12 @@ class _Run:
         if not pending:
             return
         compiled = self.config.compile
-        classifier = self._load(work).swift(compiled=compiled)
-        source = None if work.source is None else self._load(work.source).swift(compiled=compiled)
+        classifier = self._load(work).for_evaluation(compiled=compiled)
+        source = (
+            None
+            if work.source is None
+            else self._load(work.source).for_evaluation(compiled=compiled)
+        )
         for index, cell in enumerate(pending):
             if stop():
                 self.skipped += len(pending) - index
@@ -324,15 +330,3 @@ def _in_one_line(error: Exception) -> str:
 def recorded_identities(store: Store) -> set[str]:
     """Cells that need not run again: recorded, and not as an error."""
     return {identity for identity, record in store.records().items() if record.status == "ok"}
-
-
-def describe(cell: Cell) -> str:
-    """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
-    perturbation = cell.perturbation
-    what = "clean" if perturbation.kind == "none" else perturbation.name
-    severity = format_severity(perturbation)
-    seed = "own weights" if cell.checkpoint.seed is None else f"seed {cell.checkpoint.seed}"
-    source = f"from {perturbation.source.model.name}" if perturbation.source else ""
-    doing = " ".join(part for part in (what, severity, source) if part)
-    parts = (cell.model.name, cell.dataset.name, doing, seed)
-    return " · ".join(parts)

@@ -18,7 +18,7 @@ from benchharness.statistics import metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchharness.store.records import Predictions
+    from benchharness.store.predictions import Predictions
 
     Value = tuple[float | None, str]
     """A number and "", or None and the reason."""

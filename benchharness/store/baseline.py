@@ -21,17 +21,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from benchharness import __version__
+from benchharness.canonical import canonical_json
+from benchharness.disk import DAMAGE, read_array, unpack, write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.cells import canonical_json
-from benchharness.store.records import (
-    DAMAGE,
-    Predictions,
-    Record,
-    Store,
-    read_array,
-    unpack,
-    write_atomically,
-)
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,40 +8,15 @@ resuming a set difference.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from benchharness.canonical import Pairs, digest, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Value = str | int | float | bool | None | tuple["Value", ...]
-"""What a parameter may be: a JSON scalar or a tuple of such."""
-
-Pairs = tuple[tuple[str, Value], ...]
-"""Named parameters, sorted by name: a mapping that can be hashed and compared."""
-
 Kind = Literal["none", "attack", "artefact"]
-
-
-def canonical_json(value: object) -> str:
-    """Write `value` as JSON with sorted keys and no blanks; NaN and infinity raise ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: object) -> str:
-    """SHA-256 of the canonical JSON of `value`, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def pairs(values: Mapping[str, Any]) -> Pairs:
-    """Freeze a mapping of parameters; lists become tuples, keys are sorted."""
-
-    def freeze(value: Any) -> Value:
-        return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
-
-    return tuple((name, freeze(values[name])) for name in sorted(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +96,15 @@ class PerturbationKey:
     source: Source | None = None
     """Where the volumes are made; None for all but transferred ones."""
 
+    def numbers(self) -> dict[str, Any]:
+        """All of itself that can change a number; the network of a source is named apart.
+
+        What identities, caches and references are digests of: no key of it may change.
+        """
+        values = asdict(self)
+        del values["family"], values["source"]
+        return values
+
 
 CONTROL_FAMILY = "control"
 """The family of cells that tell of a checkpoint whether its other numbers can be trusted."""
@@ -161,8 +145,7 @@ class Cell:
     @property
     def identity(self) -> str:
         """SHA-256 over all that can change this cell's numbers, as 64 hexadecimal digits."""
-        perturbation = asdict(self.perturbation)
-        del perturbation["family"], perturbation["source"]
+        perturbation = self.perturbation.numbers()
         if self.perturbation.source is not None:
             source = self.perturbation.source
             perturbation["source"] = _network(source.model, source.checkpoint)
@@ -269,3 +252,24 @@ def format_severity(perturbation: PerturbationKey) -> str:
     if isinstance(severity, float) and abs(steps - round(steps)) < 1e-9 and 0 < severity < 1:
         return f"{round(steps)}/255"
     return f"{severity:g}"
+
+
+def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
+    """Write perturbation and severity as people do.
+
+    `clean`, `pgd 8/255`, `motion level 3`, `transfer 8/255 from resnet3d_18`.
+
+    Args:
+        perturbation: What to name.
+        label: What to call it where its name is not enough; it then names the source, too.
+    """
+    source = perturbation.source
+    name = label or ("clean" if perturbation.kind == "none" else perturbation.name)
+    origin = "" if source is None or label else f"from {source.model.name}"
+    return " ".join(part for part in (name, format_severity(perturbation), origin) if part)
+
+
+def describe(cell: Cell) -> str:
+    """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
+    seed = "own weights" if cell.checkpoint.seed is None else f"seed {cell.checkpoint.seed}"
+    return " · ".join((cell.model.name, cell.dataset.name, condition(cell.perturbation), seed))

@@ -10,8 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.records import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

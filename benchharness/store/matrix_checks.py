@@ -13,14 +13,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchharness.canonical import canonical_json
 from benchharness.statistics import metrics
-from benchharness.store.cells import (
-    CONTROL_FAMILY,
-    TRANSFER_FAMILY,
-    canonical_json,
-    format_severity,
-)
-from benchharness.store.records import BROKEN_BY, Check
+from benchharness.store.cells import CONTROL_FAMILY, TRANSFER_FAMILY, condition
+from benchharness.store.predictions import BROKEN_BY
+from benchharness.store.records import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchharness.store.records import Predictions, Record
+    from benchharness.store.baseline import Source
+    from benchharness.store.predictions import Predictions
+    from benchharness.store.records import Record
 
     Group = Callable[["Cellmate"], tuple[str, float] | None]
     """Which series a cell belongs to and where it stands in it; None for none."""
@@ -55,13 +54,12 @@ class Cellmate:
     right: int
     """Volumes still classified correctly."""
     broken_by: NDArray[np.float32] | None = None
-    """(N,), see `records.BROKEN_BY`; None where the attack has no parts."""
+    """(N,), see `predictions.BROKEN_BY`; None where the attack has no parts."""
 
     @property
     def name(self) -> str:
         """Attack and severity in words."""
-        key = self.record.cell.perturbation
-        return f"{key.name} {format_severity(key)}".strip()
+        return condition(self.record.cell.perturbation)
 
     @property
     def severity(self) -> float:
@@ -127,6 +125,22 @@ def suspicions(checks: Iterable[MatrixCheck]) -> dict[str, tuple[str, ...]]:
             reason = f"{found.check.name}: {found.check.reason}"
             reasons[identity] = (*reasons.get(identity, ()), reason)
     return reasons
+
+
+def of_source(source: Source) -> dict[str, tuple[str, ...]]:
+    """`suspicions` of everything that a store or a baseline holds."""
+    records = source.records().values()
+    predictions = {r.identity: source.predictions(r) for r in records if r.predictions is not None}
+    return suspicions(matrix_checks(records, predictions))
+
+
+def joined(*found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Several of `suspicions` as one: a cell keeps every reason once."""
+    identities = dict.fromkeys(identity for one in found for identity in one)
+    return {
+        identity: tuple(dict.fromkeys(why for one in found for why in one.get(identity, ())))
+        for identity in identities
+    }
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchharness.canonical import canonical_json, digest
+from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.cells import canonical_json, digest
-from benchharness.store.records import Predictions, Store, write_atomically
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,9 +77,8 @@ class Reference:
 
 def perturbation_digest(perturbation: PerturbationKey) -> str:
     """Digest of all of a perturbation that can change a number."""
-    values = asdict(perturbation)
-    del values["family"]
-    return digest(values)
+    # Committed references were named when artefacts, which have no source, said so.
+    return digest(perturbation.numbers() | {"source": None})
 
 
 def folder() -> Path:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline
-from benchharness.store.records import Record, Store
+from benchharness.store.folder import Store
+from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,16 +131,11 @@ def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
             continue
         if not weights.exists():
             notes.append(f"{card.parent} holds a model card without its weights.")
-        elif _sha256(weights) != expected:
+        elif file_sha256(weights) != expected:
             problems.append(f"{weights} is not the file its model card speaks of.")
         else:
             sound += 1
     return sound
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchharness import randomness
+from benchharness.canonical import Pairs, pairs
+from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ def find(path: Path, method: str) -> InitialWeights:
     """
     if not path.is_file():
         raise BenchError(f"no weights at {path}. Check the path given to --init.")
-    return InitialWeights(path=path, sha256=checkpoints.file_sha256(path), method=method)
+    return InitialWeights(path=path, sha256=file_sha256(path, what="checkpoint"), method=method)
 
 
 def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int = 0) -> Initialised:
@@ -109,7 +110,7 @@ def _method(network: nn.Module, model: str) -> Callable[..., str]:
 
 def _read(weights: InitialWeights) -> dict[str, Tensor]:
     state = checkpoints.read_weights(weights.path, flag="--init")
-    if checkpoints.file_sha256(weights.path) != weights.sha256:
+    if file_sha256(weights.path, what="checkpoint") != weights.sha256:
         raise BenchError(f"{weights.path} has changed since this run began. Start it again.")
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if broken:

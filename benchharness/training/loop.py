@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchharness import randomness
+from benchharness.disk import clear_partial, replacing
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import checkpoints
 from benchharness.networks.checkpoints import ModelCard
@@ -86,20 +87,17 @@ class _State:
     best: dict[str, Tensor] | None = None
 
     def save(self, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "epoch": self.epoch,
-                "best_auc": self.best_auc,
-                "best_epoch": self.best_epoch,
-                "best": self.best,
-            },
-            partial,
-        )
-        partial.replace(path)
+        content = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epoch": self.epoch,
+            "best_auc": self.best_auc,
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+        }
+        with replacing(path) as partial:
+            torch.save(content, partial)
 
     def restore(self, path: Path) -> None:
         saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -131,6 +129,7 @@ def train(
         job.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BenchError(f"cannot write to {job.directory}: {error.strerror}.") from error
+    clear_partial(job.directory)
     state = _start(job, device)
     resume = job.directory / RESUME
     if resume.exists():

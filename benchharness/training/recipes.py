@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import unknown_name
 from benchharness.networks.classifier import Preprocessing
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from benchharness.datasets.base import Modality

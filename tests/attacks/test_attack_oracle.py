@@ -15,9 +15,9 @@ from benchharness.attacks import apgd
 from benchharness.attacks.ascent import MIFGSM, PGDL2
 from benchharness.attacks.boundary import FAB, FABL2, DeepFool
 from benchharness.attacks.carlini_wagner import CarliniWagner
+from benchharness.attacks.core.bridge import Folded, folded
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
-from benchharness.attacks.core.bridge import Folded, folded
 from benchharness.attacks.gradient_sign import FGSM, PGD
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like

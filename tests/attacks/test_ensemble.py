@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchharness.attacks.ensemble import AutoAttack3D
-from benchharness.store.cells import canonical_json
+from benchharness.canonical import canonical_json
 from tests.attacks.attack_networks import names, task, trained
 
 QUICK = AutoAttack3D(steps=8, queries=40)

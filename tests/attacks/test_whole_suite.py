@@ -8,7 +8,7 @@ import pytest
 
 from benchharness import cli, registry
 from benchharness.store.cells import CONTROL_FAMILY, TRANSFER_FAMILY
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests import attacked
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchharness import cli
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
 
@@ -122,7 +122,7 @@ def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path)
 
     state = {"conv.weight": torch.ones(4, 1, 3, 3, 3), "conv.bias": torch.zeros(4)}
     torch.save(state, tmp_path / "w.pth")
-    train = ("train", "--models", "tests.test_initialisation:willing", "--datasets", data)
+    train = ("train", "--models", "tests.training.test_initialisation:willing", "--datasets", data)
     train = (*train, "--recipe", "quick", "--device", "cpu", "--init", "w.pth")
     code, said, _ = bench(*train)
     assert (code, "1 checkpoints trained" in said) == (0, True)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
 from tests.comparison.stores import matrix, store

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchharness.canonical import pairs
 from benchharness.randomness import numpy_generator
 from benchharness.statistics.metrics import compute
-from benchharness.store.cells import CLEAN, PerturbationKey, pairs
-from benchharness.store.records import Check, Predictions, Record, Store
+from benchharness.store.cells import CLEAN, PerturbationKey
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Check, Record
 from tests.factories import cell
 
 if TYPE_CHECKING:

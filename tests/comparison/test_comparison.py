@@ -216,7 +216,7 @@ def test_suspect_cells_are_left_out_and_fail_only_strictly(
     fallen = swap(matrix(weights="b"), "pgd", right=0.0, suspect="the loss fell")
     identity = Measured(name="fgsm", severity=2 / 255, weights="b")
     extra = store(tmp_path / "one", [identity]).records()
-    result = against(matrix(), fallen, dict.fromkeys(extra, "another attack beats it"))
+    result = against(matrix(), fallen, dict.fromkeys(extra, ("another attack beats it",)))
     found = gaps(result)
     assert found["pgd 8/255"] == ("suspect", "NEW: loss rises: the loss fell")
     assert found["fgsm 2/255"] == ("suspect", "NEW: another attack beats it")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.networks.checkpoints import CARD, WEIGHTS, ModelCard
@@ -73,7 +74,7 @@ def refusal(path: Path, state: Mapping[str, Any] | None = None) -> str:
 def test_weights_survive_the_round_trip_and_the_same_give_the_same_digest(tmp_path: Path) -> None:
     state = weights()
     digest = checkpoints.save(tmp_path / "a", state)
-    assert digest == checkpoints.file_sha256(tmp_path / "a" / WEIGHTS)
+    assert digest == disk.file_sha256(tmp_path / "a" / WEIGHTS)
     assert digest == checkpoints.save(tmp_path / "b", state)
     assert digest != checkpoints.save(tmp_path / "c", weights(seed=2))
     assert_same(checkpoints.read_weights(tmp_path / "a" / WEIGHTS), state)

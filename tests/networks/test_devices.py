@@ -69,7 +69,7 @@ def test_a_compiled_network_answers_as_it_did_and_can_be_attacked() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         classifier = Classifier(samples.tiny(2), num_classes=2)
-    compiled = classifier.swift(compiled=True)
+    compiled = classifier.for_evaluation(compiled=True)
     volumes, labels = torch.rand(3, 1, 8, 8, 8), torch.tensor([0, 1, 0])
     answers = [one.predict(volumes, 3) for one in (compiled, classifier)]
     np.testing.assert_allclose(*answers, atol=1e-5)

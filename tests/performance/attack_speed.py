@@ -104,7 +104,7 @@ def measure(name: str, device: str) -> Row:
     volumes = as_float(split.volumes[:BATCH], device)
     labels = torch.from_numpy(split.labels[:BATCH]).to(device)
     network = prepared(name, volumes)
-    classifier = Classifier(network, num_classes=4, device=device).swift()
+    classifier = Classifier(network, num_classes=4, device=device).for_evaluation()
     plain_network = stock(network)
     naive_attack = torchattacks.PGD(
         plain_network, eps=EPSILON, alpha=2.5 * EPSILON / STEPS, steps=STEPS, random_start=False
@@ -156,7 +156,7 @@ def prepared_classifier(name: str, device: str) -> tuple[Classifier, Tensor, Ten
     """A watched classifier with volumes that it gets right: volumes, labels and ids."""
     split = datasets.load("phantom3d", None).val
     volumes = as_float(split.volumes[:BATCH], device)
-    classifier = Classifier(prepared(name, volumes), num_classes=4, device=device).swift()
+    classifier = Classifier(prepared(name, volumes), num_classes=4, device=device).for_evaluation()
     labels = torch.from_numpy(classifier.predict(volumes, BATCH)).argmax(1)
     classifier.network = Stopwatch(classifier.network)
     return classifier, volumes, labels, list(split.ids[:BATCH])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from benchharness.canonical import digest, pairs
 from benchharness.randomness import numpy_generator
 from benchharness.statistics import metrics
 from benchharness.store.cells import (
@@ -17,10 +18,10 @@ from benchharness.store.cells import (
     DatasetKey,
     ModelKey,
     PerturbationKey,
-    digest,
-    pairs,
 )
-from benchharness.store.records import Check, ModelCost, Predictions, Record, Store
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Check, ModelCost, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

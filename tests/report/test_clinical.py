@@ -12,7 +12,7 @@ from benchharness import statistics
 from benchharness.report import clinical
 from benchharness.report.collect import collect
 from benchharness.statistics import metrics
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests.report.conftest import Made, matrix, save_all
 
 if TYPE_CHECKING:

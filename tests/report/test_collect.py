@@ -5,7 +5,7 @@ import pytest
 from benchharness.errors import BenchError
 from benchharness.report.collect import collect
 from benchharness.statistics import metrics
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests.report.conftest import Made
 
 ATTACKED = Made(perturbation="pgd", severity=8 / 255)

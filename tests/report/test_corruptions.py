@@ -13,7 +13,7 @@ from benchharness.report import corruptions, layout, tables
 from benchharness.report.collect import collect
 from benchharness.statistics import metrics
 from benchharness.store import reference
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests.report.conftest import Made, matrix
 
 if TYPE_CHECKING:

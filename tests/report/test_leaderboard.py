@@ -12,7 +12,7 @@ import pytest
 from benchharness.errors import BenchError
 from benchharness.report.leaderboard import leaderboard
 from benchharness.store import baseline
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests.report.conftest import Made, matrix, save_all
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from benchharness.report import scores
 from benchharness.report.collect import collect
 from benchharness.report.ranking import groups, ranking
 from benchharness.statistics import uncertainty
-from benchharness.store.records import Predictions
+from benchharness.store.predictions import Predictions
 from tests.report.conftest import Made, matrix
 
 

@@ -18,7 +18,7 @@ from benchharness.run import config, evaluation, planning, runner
 from benchharness.run.progress import Display
 from benchharness.statistics import metrics
 from benchharness.store.cells import CONTROL_FAMILY
-from benchharness.store.records import Record, Store
+from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.run.runner import Summary
+    from benchharness.store.records import Record
 
 FLAGS: dict[str, Any] = {
     "models": "tests.samples:tiny",

@@ -7,7 +7,7 @@ import pytest
 
 from benchharness.errors import BenchError
 from benchharness.statistics import corruption, metrics
-from benchharness.store.records import Predictions
+from benchharness.store.predictions import Predictions
 
 
 def answers(wrong: int, n: int = 20, classes: int = 2, confidence: float = 1.0) -> Predictions:

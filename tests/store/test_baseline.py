@@ -15,7 +15,7 @@ import pytest
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 from tests.comparison.stores import Measured, matrix, store
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchharness.canonical import canonical_json, digest, pairs
 from benchharness.store.cells import (
     CLEAN,
     Cell,
@@ -18,10 +19,7 @@ from benchharness.store.cells import (
     ModelKey,
     PerturbationKey,
     Source,
-    canonical_json,
-    digest,
     format_severity,
-    pairs,
 )
 from tests.factories import CHECKPOINT, MODEL, cell
 

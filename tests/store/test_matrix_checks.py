@@ -9,11 +9,12 @@ import pytest
 
 from benchharness.store import matrix_checks
 from benchharness.store.cells import CONTROL_FAMILY, Source
-from benchharness.store.records import Predictions, Record
+from benchharness.store.predictions import Predictions
 from tests.factories import CHECKPOINT, MODEL, cell, record
 
 if TYPE_CHECKING:
     from benchharness.store.matrix_checks import MatrixCheck
+    from benchharness.store.records import Record
 
 COUNT = 100
 

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 from benchharness.errors import BenchError
-from benchharness.store import records
-from benchharness.store.records import SCHEMA, Check, Predictions, Record, Store, Stored
+from benchharness.store import schema
+from benchharness.store.folder import Store
+from benchharness.store.predictions import Predictions
+from benchharness.store.records import Check, Record, Stored
+from benchharness.store.schema import SCHEMA
 from tests.factories import cell, predictions, record
 
 if TYPE_CHECKING:
@@ -320,7 +323,7 @@ def test_records_that_cannot_be_read(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from benchharness.store.records import Store
+from benchharness.store.folder import Store
 with Store(Path(sys.argv[1])).writing():
     print("held", flush=True)
     sys.stdin.readline()
@@ -512,7 +515,7 @@ def test_damaged_archives_are_an_error_and_nothing_else() -> None:
 
 
 def test_every_older_schema_has_its_step() -> None:
-    assert set(records.MIGRATIONS) == set(range(1, SCHEMA))
+    assert set(schema.MIGRATIONS) == set(range(1, SCHEMA))
 
 
 def test_an_older_line_is_read_through_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,8 +525,8 @@ def test_an_older_line_is_read_through_every_step(monkeypatch: pytest.MonkeyPatc
     def add(payload: dict[str, Any]) -> dict[str, Any]:
         return payload | {"error": None}
 
-    monkeypatch.setattr(records, "SCHEMA", 3)
-    monkeypatch.setattr(records, "MIGRATIONS", {1: rename, 2: add})
+    monkeypatch.setattr(schema, "SCHEMA", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", {1: rename, 2: add})
     old = json.loads(record().to_line())
     old["findings"] = old.pop("facts")
     del old["error"]

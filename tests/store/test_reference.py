@@ -11,13 +11,14 @@ import pytest
 from benchharness.errors import BenchError
 from benchharness.store import reference
 from benchharness.store.cells import CLEAN
-from benchharness.store.records import Predictions, Store
+from benchharness.store.folder import Store
 from tests import factories
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.store.cells import Cell
+    from benchharness.store.predictions import Predictions
 
 MODEL = {"name": "resnet3d_18", "arguments": (), "preprocessing": ()}
 MOTION = replace(

@@ -12,13 +12,15 @@ import benchharness
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline, upkeep
-from benchharness.store.records import Predictions, Store
+from benchharness.store.folder import Store
 from tests.comparison.stores import Measured, matrix, store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from benchharness.store.predictions import Predictions
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchharness import training
+from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.run import config, planning
 from benchharness.store.cells import ModelKey
-from benchharness.training import initialisation, recipes
+from benchharness.training import initialisation, loop, recipes
 from medvit3d import medvit3d_cbam, medvit3d_t
 from medvit3d.weights import _cbam_name, _port_names
 from tests import samples
@@ -54,7 +54,7 @@ def willing(num_classes: int, in_channels: int = 1) -> nn.Module:
     return Willing(num_classes, in_channels)
 
 
-MODEL = "tests.test_initialisation:willing"
+MODEL = "tests.training.test_initialisation:willing"
 STATE = {"conv.weight": torch.full((4, 1, 3, 3, 3), 0.5), "conv.bias": torch.zeros(4)}
 
 
@@ -109,7 +109,7 @@ def test_the_same_recipe_from_other_weights_is_another_training(
         works[1].cells[0].identity,
     )
     recipe = dict(works[1].cells[0].checkpoint.recipe)
-    assert recipe["init_sha256"] == checkpoints.file_sha256(weights)
+    assert recipe["init_sha256"] == disk.file_sha256(weights)
 
 
 def test_a_model_of_its_own_before_the_one_for_all(
@@ -138,7 +138,7 @@ def test_every_kind_of_file_is_loaded(tmp_path: Path, kind: str) -> None:
     assert torch.equal(network.head.weight, head)
     assert done == initialisation.Initialised(
         file=path.name,
-        sha256=checkpoints.file_sha256(path),
+        sha256=disk.file_sha256(path),
         method="centre",
         summary="one convolution taken over",
         left_at_initial_value=("head.weight", "head.bias"),
@@ -216,7 +216,7 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
     initial = initialisation.find(tmp_path / "MedViT_small_im1k.pth", "centre")
     whole = samples.dataset()
     splits = {name: getattr(whole, name).subset(4) for name in ("train", "val", "test")}
-    job = training.Job(
+    job = loop.Job(
         model=ModelKey(name="medvit3d_t", factory="medvit3d.variants:medvit3d_t"),
         dataset=dataclasses.replace(whole, **splits),
         recipe=recipe,
@@ -224,12 +224,12 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
         directory=tmp_path / "checkpoint",
         initial=initial,
     )
-    network = training._start(job, "cpu").network
+    network = loop._start(job, "cpu").network
     kernel = network.get_submodule("stem.0.conv").weight[:, 0]
     flat = state["stem.0.conv.weight"].sum(dim=1)
     torch.testing.assert_close(kernel[:, 1], flat)
     assert not kernel[:, [0, 2]].any()
-    training.train(job, device="cpu")
+    loop.train(job, device="cpu")
     card = json.loads((tmp_path / "checkpoint" / checkpoints.CARD).read_text())
     assert card["initial_weights"] == {
         "file": "MedViT_small_im1k.pth",
@@ -255,11 +255,11 @@ def test_the_3d_network_takes_its_own_weights(tmp_path: Path) -> None:
 
 def test_trained_weights_without_initial_ones_say_so(tmp_path: Path) -> None:
     recipe = dataclasses.replace(recipes.find("quick"), epochs=1, batch_size=24)
-    job = training.Job(
+    job = loop.Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=samples.dataset(),
         recipe=recipe,
         seed=0,
         directory=tmp_path,
     )
-    assert training.train(job, device="cpu").initial_weights is None
+    assert loop.train(job, device="cpu").initial_weights is None

@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from benchharness.canonical import digest
 from benchharness.errors import BenchError
 from benchharness.networks.classifier import Preprocessing
-from benchharness.store.cells import digest
 from benchharness.training import recipes
 from benchharness.training.recipes import RECIPES, Recipe
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchharness import training
+from benchharness import disk
 from benchharness.errors import CellError
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store.cells import ModelKey
-from benchharness.training import recipes
+from benchharness.training import loop, recipes
 from tests import samples
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
 RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, learning_rate=0.01)
 
 
-def job(
-    directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object
-) -> training.Job:
+def job(directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object) -> loop.Job:
     dataset: Dataset = dataclasses.replace(samples.dataset(), **changes)
-    return training.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
+    return loop.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -47,7 +45,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        training.train(job(tmp_path / name, seed=seed), device="cpu")
+        loop.train(job(tmp_path / name, seed=seed), device="cpu")
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
@@ -56,28 +54,28 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: P
 def test_a_killed_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
-    training.train(job(tmp_path / "whole"), device="cpu")
-    monkeypatch.setattr(training, "_SAVE_EVERY_S", 0.0)
+    loop.train(job(tmp_path / "whole"), device="cpu")
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
 
-    def kill(epoch: training.EpochReport) -> None:
+    def kill(epoch: loop.EpochReport) -> None:
         if epoch.epoch == killed_after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(job(tmp_path / "killed"), device="cpu", report=kill)
+        loop.train(job(tmp_path / "killed"), device="cpu", report=kill)
     assert checkpoints.read_card(tmp_path / "killed") is None
     seen: list[int] = []
-    training.train(
+    loop.train(
         job(tmp_path / "killed"), device="cpu", report=lambda epoch: seen.append(epoch.epoch)
     )
     assert seen == list(range(killed_after + 1, RECIPE.epochs + 1))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-    assert not (tmp_path / "killed" / training.RESUME).exists()
+    assert not (tmp_path / "killed" / loop.RESUME).exists()
 
 
 def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
-    reports: list[training.EpochReport] = []
-    card = training.train(job(tmp_path), device="cpu", report=reports.append)
+    reports: list[loop.EpochReport] = []
+    card = loop.train(job(tmp_path), device="cpu", report=reports.append)
     aucs = [report.val_auc for report in reports]
     assert None not in aucs
     assert card.selection_epoch == int(np.argmax(np.asarray(aucs, float))) + 1
@@ -87,9 +85,9 @@ def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
 
 def test_the_card_tells_the_truth_about_its_checkpoint(tmp_path: Path) -> None:
     work = job(tmp_path)
-    card = training.train(work, device="cpu")
+    card = loop.train(work, device="cpu")
     assert card == checkpoints.read_card(tmp_path)
-    assert card.sha256 == checkpoints.file_sha256(tmp_path / checkpoints.WEIGHTS)
+    assert card.sha256 == disk.file_sha256(tmp_path / checkpoints.WEIGHTS)
     assert card.dataset_digest == work.dataset.digest
     classifier = checkpoints.load_classifier(
         MODEL, tmp_path / checkpoints.WEIGHTS, num_classes=2, in_channels=1, device="cpu"
@@ -118,14 +116,14 @@ def test_steps_divide_the_learning_rate_at_half_and_three_quarters(
 ) -> None:
     recipe = dataclasses.replace(recipes.find("medmnist"), epochs=8, batch_size=32)
     states: list[float] = []
-    step = training._epoch
+    step = loop._epoch
 
-    def spy(work: training.Job, state: training._State, classifier: object) -> float:
+    def spy(work: loop.Job, state: loop._State, classifier: object) -> float:
         states.append(state.optimiser.param_groups[0]["lr"])
         return step(work, state, classifier)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training, "_epoch", spy)
-    training.train(job(tmp_path, recipe=recipe), device="cpu")
+    monkeypatch.setattr(loop, "_epoch", spy)
+    loop.train(job(tmp_path, recipe=recipe), device="cpu")
     assert states == pytest.approx([1e-3] * 4 + [1e-4] * 2 + [1e-5] * 2)
 
 
@@ -133,14 +131,14 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
     recipe = dataclasses.replace(recipes.find("medmnist"), epochs=1, batch_size=8)
     highest: list[float] = []
     work = job(tmp_path, recipe=recipe, modality="shape")
-    state = training._start(work, "cpu")
+    state = loop._start(work, "cpu")
     state.network.register_forward_pre_hook(
         lambda _, inputs: highest.extend(inputs[0].flatten(1).amax(1).tolist())
     )
-    classifier = training.Classifier(
+    classifier = loop.Classifier(
         state.network, Preprocessing(scale=0.5), num_classes=2, device="cpu"
     )
-    training._epoch(work, state, classifier)
+    loop._epoch(work, state, classifier)
     brightest = np.sort(work.dataset.train.volumes.reshape(len(highest), -1).max(1)) / 255
     # A factor from U(0, 1) a volume: some above the fixed 0.5, none above the volume's own maximum.
     assert max(highest) > 0.6 * brightest.max()
@@ -150,23 +148,23 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
 def test_flips_are_of_whole_volumes_and_leave_none_changed_otherwise() -> None:
     volumes = np.arange(4 * 27, dtype=np.uint8).reshape(4, 1, 3, 3, 3)
     draws = np.random.Generator(np.random.PCG64(0))
-    flipped = training._augment(volumes, RECIPE, draws)
+    flipped = loop._augment(volumes, RECIPE, draws)
     for before, after in zip(volumes, flipped, strict=True):
         assert sorted(before.ravel()) == sorted(after.ravel())
     assert not np.array_equal(volumes, flipped)
     still = dataclasses.replace(RECIPE, flips=False)
-    assert training._augment(volumes, still, draws) is volumes
+    assert loop._augment(volumes, still, draws) is volumes
 
 
 def test_a_last_batch_of_one_volume_is_left_out() -> None:
-    assert [batch.stop - batch.start for batch in training._batches(17, 8)] == [8, 8]
-    assert [batch.stop - batch.start for batch in training._batches(18, 8)] == [8, 8, 2]
+    assert [batch.stop - batch.start for batch in loop._batches(17, 8)] == [8, 8]
+    assert [batch.stop - batch.start for batch in loop._batches(18, 8)] == [8, 8, 2]
 
 
 def test_a_diverging_training_is_an_error_not_a_checkpoint(tmp_path: Path) -> None:
     diverging = dataclasses.replace(RECIPE, learning_rate=1e30, weight_decay=0.0)
     with pytest.raises(CellError, match=r"training diverged: the loss was (nan|inf) in epoch \d"):
-        training.train(job(tmp_path, recipe=diverging), device="cpu")
+        loop.train(job(tmp_path, recipe=diverging), device="cpu")
     assert checkpoints.read_card(tmp_path) is None
 
 
@@ -174,5 +172,5 @@ def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    training.train(job(tmp_path), device="cpu")
+    loop.train(job(tmp_path), device="cpu")
     assert torch.equal(torch.rand(3), expected)

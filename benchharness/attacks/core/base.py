@@ -23,8 +23,8 @@ from benchharness.attacks.core.arguments import checked_labels, checked_paramete
 from benchharness.attacks.core.draws import Draws, network_draws
 from benchharness.attacks.core.norms import TOLERANCE, norm_named
 from benchharness.attacks.core.observation import Observed
+from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError, unknown_name
-from benchharness.store.cells import Pairs, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

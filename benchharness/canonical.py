@@ -1,0 +1,40 @@
+"""Canonical JSON, digests and frozen parameters: what an identity is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value = str | int | float | bool | None | tuple["Value", ...]
+"""What a parameter may be: a JSON scalar or a tuple of such."""
+
+Pairs = tuple[tuple[str, Value], ...]
+"""Named parameters, sorted by name: a mapping that can be hashed and compared."""
+
+
+def canonical_json(value: object) -> str:
+    """Write `value` as JSON with sorted keys and no blanks; NaN and infinity raise ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON of `value`, as 64 hexadecimal digits."""
+    return sha256(canonical_json(value).encode())
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 of some bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def pairs(values: Mapping[str, Any]) -> Pairs:
+    """Freeze a mapping of parameters; lists become tuples, keys are sorted."""
+
+    def freeze(value: Any) -> Value:
+        return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
+
+    return tuple((name, freeze(values[name])) for name in sorted(values))

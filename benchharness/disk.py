@@ -1,0 +1,142 @@
+"""Files: written whole or not at all, hashed, and unpacked without trusting what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import lzma
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    SyntaxError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+"""What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
+
+UNPACKED_LIMIT = 1 << 28
+"""Bytes that an archive may hold unpacked: a million volumes of sixty classes, and no bomb."""
+
+
+def file_sha256(path: Path, *, what: str = "file") -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Args:
+        path: The file.
+        what: What it is, for the message: `checkpoint`, `volume`.
+
+    Raises:
+        BenchError: When the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BenchError(f"cannot read {what} {path}: {error.strerror}.") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    with writing_atomically(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def writing_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name once it is whole and on disk.
+
+    An exception inside leaves what was there before.
+    """
+    with replacing(path) as partial, partial.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write under; the file moves to `path` when all went well.
+
+    A process that is killed inside leaves `.NAME.PID.partial`, which `clear_partial` removes.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove what killed writers left in a folder; call it where no other process writes there."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def unpack(content: bytes) -> dict[str, bytes]:
+    """The members of a zip archive by name.
+
+    Raises:
+        ValueError: When a name stands twice or the members are larger than `UNPACKED_LIMIT`; other
+            damage raises one of `DAMAGE`.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("a name stands twice in the archive")
+        size = sum(member.file_size for member in members)
+        if size > UNPACKED_LIMIT:
+            raise ValueError(f"{size} bytes unpacked, expected at most {UNPACKED_LIMIT}")
+        return {member.filename: archive.read(member) for member in members}
+
+
+def read_array(content: bytes) -> NDArray[Any]:
+    """Read an .npy file; nothing is allocated that is not there, no pickle is opened.
+
+    Raises:
+        ValueError: When its shape does not follow from its size or it holds objects; other damage
+            raises one of `DAMAGE`.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be read, they could run code")
+    body = content[stream.tell() :]
+    count = math.prod(shape)
+    if dtype.itemsize == 0 or min(shape, default=0) < 0 or count * dtype.itemsize != len(body):
+        raise ValueError(f"{len(body)} bytes do not hold {shape} of {dtype}")
+    values: NDArray[Any] = np.frombuffer(body, dtype=dtype)
+    return values.reshape(shape, order="F" if fortran else "C")
