@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchharness.errors import BenchError
-from benchharness.run import config
+from benchharness.run import config, values
 from benchharness.run.config import ModelOptions, RunConfig
 
 MODELS = {"models": "a"}
@@ -156,8 +156,8 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
 
 def test_every_field_can_be_set_by_a_flag_or_a_table() -> None:
     names = {field.name for field in fields(RunConfig)}
-    assert names - config._PARSERS.keys() == {"attack_parameters", "model_options"}
-    assert config._PARSERS.keys() <= names
+    assert names - values.PARSERS.keys() == {"attack_parameters", "model_options"}
+    assert values.PARSERS.keys() <= names
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
