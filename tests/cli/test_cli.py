@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchharness import cli
+from benchharness.cli import console
 from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
@@ -53,7 +53,7 @@ def test_run_report_and_list(bench: Bench, data: Path, tmp_path: Path) -> None:
 
 
 def test_list_is_readable_at_80_columns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.out, "_width", 80)
+    monkeypatch.setattr(console.out, "_width", 80)
     code, said, _ = bench("list", "artefacts")
     assert code == 0
     assert max(map(len, said.splitlines())) <= 80

@@ -1,0 +1,154 @@
+"""Commands that compare a run with a reference: compare and ci."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchharness.cli.console import err, out, say
+from benchharness.cli.options import Given, takes
+
+if TYPE_CHECKING:
+    from benchharness.comparison import StoreComparison
+
+
+class Format(StrEnum):
+    """How a comparison is shown."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+Reference = Annotated[Path, typer.Argument(help="The reference: a run's folder or a baseline.")]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER", help="Difference in mean accuracy that does not matter, in [0, 1)."
+    ),
+]
+Alpha = Annotated[
+    float,
+    typer.Option(
+        metavar="NUMBER", help="Chance of telling two equally good models apart on any endpoint."
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Also fail on missing and on suspect cells.")
+]
+Style = Annotated[Format, typer.Option("--format", help="How to show the comparison.")]
+
+
+def compare(
+    base: Reference,
+    new: Annotated[Path, typer.Argument(help="What to compare with it: a folder or a baseline.")],
+    tolerance: Tolerance = 0.02,
+    alpha: Alpha = 0.05,
+    strict: Strict = False,
+    style: Style = Format.TABLE,
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Use only this model of BASE, to compare two models."),
+    ] = None,
+    new_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use only this model of NEW.")
+    ] = None,
+    base_seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Use only this training seed of BASE. Default: the mean of all."
+        ),
+    ] = None,
+    new_seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Use only this training seed of NEW. Default: the mean of all."
+        ),
+    ] = None,
+) -> None:
+    """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable."""
+    from benchharness import comparison
+    from benchharness.store.baseline import open_source
+
+    settings = comparison.Settings(
+        tolerance=tolerance,
+        alpha=alpha,
+        strict=strict,
+        base_model=base_model,
+        new_model=new_model,
+        base_seed=base_seed,
+        new_seed=new_seed,
+    )
+    result = comparison.compare(
+        open_source(base), open_source(new), settings, names=(str(base), str(new))
+    )
+    _show(result, style)
+    raise typer.Exit(result.exit_code)
+
+
+@takes("checkpoints", "limit", "data_root", "out", "device")
+def ci(
+    given: Given,
+    config: Annotated[
+        Path, typer.Option("--config", metavar="FILE", help="TOML file: what to run; flags win.")
+    ],
+    baseline: Annotated[
+        Path, typer.Option(metavar="PATH", help="The reference: a baseline or a run's folder.")
+    ],
+    tolerance: Tolerance = 0.02,
+    alpha: Alpha = 0.05,
+    strict: Strict = False,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Start no training and no cell after N minutes."),
+    ] = None,
+    style: Style = Format.TABLE,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue an interrupted run of the same code. Without it --out must not hold "
+            "records.",
+        ),
+    ] = False,
+) -> None:
+    """Run, compare with a baseline and report: exit code 0 not worse, 1 worse, 2 otherwise."""
+    from benchharness import ci, comparison
+    from benchharness.run.config import load
+    from benchharness.run.progress import Display
+
+    found = ci.run(
+        load(config, given),
+        baseline,
+        comparison.Settings(tolerance=tolerance, alpha=alpha, strict=strict),
+        # Standard output is for the comparison alone.
+        Display(err),
+        max_minutes=max_minutes,
+        resume=resume,
+    )
+    _show(found.comparison, style)
+    for failure in found.summary.failures:
+        say(f"failed: {failure}", to=err)
+    for line in found.price:
+        say(f"budget: {line}", to=err)
+    say(f"Gate: {found.files}. Report: {found.report or 'none, every cell failed'}.", to=err)
+    raise typer.Exit(found.exit_code)
+
+
+def _show(result: StoreComparison, style: Format) -> None:
+    """Write a comparison to standard output."""
+    from benchharness.comparison import render
+
+    if style is Format.TABLE:
+        out.print(render.table(result))
+        return
+    texts = {
+        Format.MARKDOWN: render.markdown,
+        Format.JSON: render.as_json,
+        Format.JUNIT: render.junit,
+    }
+    typer.echo(texts[style](result), nl=False)

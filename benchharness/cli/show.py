@@ -1,0 +1,133 @@
+"""Commands that show what is known: report, leaderboard, list and costs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from benchharness.cli.console import err, out, say
+from benchharness.cli.options import OPTIONS, Given, takes
+from benchharness.errors import BenchError
+
+
+class Kind(StrEnum):
+    """What `bench list` lists."""
+
+    MODELS = "models"
+    DATASETS = "datasets"
+    ATTACKS = "attacks"
+    ARTEFACTS = "artefacts"
+
+
+class TableFormat(StrEnum):
+    """How a leaderboard is shown."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")] = Path(
+        OPTIONS["out"].default
+    ),
+) -> None:
+    """Turn records into tables, plots and one page that a browser opens offline."""
+    from benchharness import report
+
+    written = report.write(directory)
+    out.print(written.overview)
+    say(f"tables: {written.markdown}")
+    say(f"plots:  {written.plots[0].parent}")
+    say(f"page:   {written.html}")
+
+
+def leaderboard(
+    directories: Annotated[list[Path], typer.Argument(help="Folders of runs, or baselines.")],
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder for leaderboard.md and leaderboard.csv."
+        ),
+    ] = None,
+    style: Annotated[
+        TableFormat, typer.Option("--format", help="What to print.")
+    ] = TableFormat.MARKDOWN,
+) -> None:
+    """Collect the stores of many people into one table; unlike measurements are refused."""
+    from benchharness.disk import write_atomically
+    from benchharness.report.leaderboard import leaderboard
+
+    found = leaderboard(directories)
+    typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)
+    if out_dir is None:
+        return
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(out_dir / "leaderboard.md", found.markdown.encode())
+        write_atomically(out_dir / "leaderboard.csv", found.csv.encode())
+    except OSError as error:
+        raise BenchError(f"cannot write to {out_dir}: {error.strerror}.") from error
+
+
+@takes("device")
+def costs(
+    given: Given,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Names or package.module:factory, separated by commas. Default: all.",
+        ),
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Voxels per axis, separated by commas.")
+    ] = "28,64",
+) -> None:
+    """Measure parameters, operations, latency and peak memory of networks; prints Markdown."""
+    from benchharness.networks import cost_table
+
+    table = cost_table.markdown(
+        None if models is None else [name.strip() for name in models.split(",")],
+        cost_table.parse_sizes(sizes),
+        given.get("device", OPTIONS["device"].default),
+        lambda line: say(line, to=err),
+    )
+    # Markdown for a file: no colours, no line breaks of a terminal's width.
+    typer.echo(table)
+
+
+def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List the known models, datasets, attacks or artefacts."""
+    from benchharness.cli.catalogue import catalogue
+
+    found = catalogue(kind.value)
+    table = Table(*found.columns)
+    for row in found.rows:
+        table.add_row(*map(Text, row))
+    # rich measures no more than it has room for, so it is given plenty.
+    plenty = out.options.update(max_width=10_000)
+    if Measurement.get(out, plenty, table).maximum <= out.width:
+        out.print(table)
+    else:
+        _print_blocks(found.columns, found.rows)
+    for name, members in found.groups:
+        out.print(f"{name} = {', '.join(members)}", markup=False, highlight=False)
+
+
+def _print_blocks(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
+    """Print each row as a paragraph, for terminals narrower than the table."""
+    width = max(map(len, columns[1:])) + 2
+    for row in rows:
+        out.print(row[0], style="bold", highlight=False, markup=False)
+        grid = Table.grid(padding=(0, 0))
+        grid.add_column(width=width + 2, no_wrap=True)
+        grid.add_column()
+        for column, field in zip(columns[1:], row[1:], strict=True):
+            grid.add_row(Text(f"  {column}"), Text(field))
+        out.print(grid)
