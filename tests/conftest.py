@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _separate_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setenv("BENCH_CACHE_ROOT", str(tmp_path_factory.mktemp("cache")))
     patch.delenv("BENCH_CACHE_GIB", raising=False)
@@ -26,7 +26,7 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def bench(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
-    """Call the command in a folder of its own; gives exit code, output and error output."""
+    """Call the command in a fresh folder; gives exit code, output and error output."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
