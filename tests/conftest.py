@@ -1,4 +1,4 @@
-"""What tests share: a cache of corrupted volumes of their own, and the command line."""
+"""What tests share: a separate cache of corrupted volumes, and the command line."""
 
 from __future__ import annotations
 

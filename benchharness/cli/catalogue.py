@@ -1,4 +1,4 @@
-"""What there is: rows for `bench list`."""
+"""Rows for `bench list`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from benchharness import artefacts, attacks, registry
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchharness.attacks import Attack
     from benchharness.registry import Entry, Registry
 
 
 _MANY_CLASSES = 11
-"""Classes for which an attack's cost is told: those of organmnist3d."""
+"""Classes of organmnist3d: attacks whose cost depends on the classes show it for these, too."""
 
 _SIZES = ("_64", "_128", "_224")
-"""Suffixes of datasets that stand in their smallest copy's row."""
+"""Suffixes of datasets that share the row of their smallest copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,42 +37,13 @@ class Catalogue:
 
 def catalogue(name: Registry) -> Catalogue:
     """List a registry: every built-in and every plug-in, with sizes, parameters and sources."""
-    columns, row = {
-        "models": (("model", "parameters", "what it is", "from"), _model),
-        "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
-        "attacks": (
-            (
-                "attack",
-                "norm",
-                "classes",
-                "what it does",
-                "parameters",
-                "passes a volume",
-                "source",
-            ),
-            _attack,
-        ),
-        "artefacts": (
-            (
-                "artefact",
-                "group",
-                "what it does",
-                "levels 1 to 5",
-                "unit",
-                "plausible for",
-                "source",
-            ),
-            _artefact,
-        ),
-    }[name]
-    entries = [
-        entry
-        for entry in registry.entries(name).values()
-        if name != "datasets" or not _is_larger_copy(entry.name)
-    ]
+    columns, row = _TABLES[name]
+    entries = registry.entries(name).values()
     return Catalogue(
         columns=columns,
-        rows=tuple(row(entry) for entry in entries),
+        rows=tuple(
+            row(entry) for entry in entries if name != "datasets" or not _is_larger_copy(entry.name)
+        ),
         groups=tuple(registry.GROUPS[name].items()),
     )
 
@@ -92,7 +63,7 @@ def _dataset(entry: Entry) -> tuple[str, ...]:
 
 
 def _is_larger_copy(name: str) -> bool:
-    """Whether a dataset stands in another's row, as `organmnist3d_64` in `organmnist3d`'s."""
+    """Whether a dataset shares another's row, as `organmnist3d_64` shares `organmnist3d`'s."""
     known = registry.entries("datasets")
     return any(name.removesuffix(size) in known for size in _SIZES if name.endswith(size))
 
@@ -123,7 +94,7 @@ def _least_classes(attack: Attack) -> int:
 
 
 def _passes(attack: Attack) -> str:
-    """The passes with the fewest classes that the attack takes and, where it matters, with many."""
+    """Passes with the fewest classes that the attack takes and, where they differ, with many."""
     least = _least_classes(attack)
     few, many = attack.cost(least), attack.cost(_MANY_CLASSES)
     if few == many:
@@ -147,10 +118,25 @@ def _artefact(entry: Entry) -> tuple[str, ...]:
 
 
 def _series(values: Sequence[object]) -> str:
-    """Values of five levels, or the one value that all of them share."""
+    """The values of five levels, or the one value that all share."""
     texts = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def _first_line(target: object) -> str:
     return (inspect.getdoc(target) or "").partition("\n")[0]
+
+
+_TABLES: Mapping[Registry, tuple[tuple[str, ...], Callable[[Entry], tuple[str, ...]]]] = {
+    "models": (("model", "parameters", "what it is", "from"), _model),
+    "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
+    "attacks": (
+        ("attack", "norm", "classes", "what it does", "parameters", "passes a volume", "source"),
+        _attack,
+    ),
+    "artefacts": (
+        ("artefact", "group", "what it does", "levels 1 to 5", "unit", "plausible for", "source"),
+        _artefact,
+    ),
+}
+"""Of each registry: the columns, and what makes a row of an entry."""

@@ -59,7 +59,7 @@ def leaderboard(
         TableFormat, typer.Option("--format", help="What to print.")
     ] = TableFormat.MARKDOWN,
 ) -> None:
-    """Collect the stores of many people into one table; unlike measurements are refused."""
+    """Collect runs of several people in one table; refuses measurements that do not match."""
     from benchharness.disk import write_atomically
     from benchharness.report.leaderboard import leaderboard
 

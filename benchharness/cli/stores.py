@@ -100,7 +100,7 @@ def records_merge(
     from benchharness.store import upkeep
 
     if out_dir is None:
-        raise BenchError("say where the joined store goes: --out FOLDER.")
+        raise BenchError("say where the merged store goes: --out FOLDER.")
     merged = upkeep.merge(sources, out_dir)
     for line in merged.differing:
         say(f"differs: {line}")

@@ -183,7 +183,7 @@ def _parameters(kind: str, name: str, value: object) -> Pairs:
     for key, item in table.items():
         if not _is_value(item):
             raise BenchError(
-                f"config key '{kind}.{name}.{key}' cannot be {item!r}. Write a text, a finite "
+                f"config key '{kind}.{name}.{key}' cannot be {item!r}. Write text, a finite "
                 "number, true, false or a list of these."
             )
     return pairs(table)

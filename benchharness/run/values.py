@@ -130,7 +130,7 @@ def _batch_size(key: str, value: object) -> int | None:
 
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise BenchError(f"{flag(key)} takes a text, got {value!r}.")
+        raise BenchError(f"{flag(key)} takes text, got {value!r}.")
     return value
 
 

@@ -83,7 +83,7 @@ def test_every_format_is_the_whole_output(bench: Bench) -> None:
         (("compare", "base", "same", "--base-model", "x"), "BASE has no cells of model 'x'"),
         (("baseline", "show", "nowhere.zip"), "cannot read baseline nowhere.zip"),
         (("records", "verify", "nowhere"), "no records in nowhere"),
-        (("records", "merge", "base", "same"), "say where the joined store goes: --out FOLDER."),
+        (("records", "merge", "base", "same"), "say where the merged store goes: --out FOLDER."),
         (("ci", "--config", "x.toml", "--baseline", "base"), "cannot read config x.toml"),
     ],
 )

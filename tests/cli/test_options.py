@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchharness import comparison
+from benchharness import comparison, explanation
 from benchharness.cli.console import say
 from benchharness.cli.explain import WITHOUT_CONFIG
 from benchharness.cli.options import OPTIONS, Panel
 from benchharness.datasets.preparation import Preparation
 from benchharness.errors import BenchError
-from benchharness.explanation import session
 from benchharness.run.config import RunConfig
 from benchharness.run.values import PARSERS
 from tests.cli import flags
@@ -211,7 +210,8 @@ def test_defaults_that_the_commands_state_are_those_of_the_code() -> None:
         assert stated["tolerance"] == comparison.Settings().tolerance
         assert stated["alpha"] == comparison.Settings().alpha
     helps = {parameter.name: parameter.help for parameter in commands["explain"].params}
-    assert helps["worst"].endswith(f"Default: {session.DEFAULT_WORST}.")
+    (worst,) = [field.default for field in fields(explanation.Request) if field.name == "worst"]
+    assert helps["worst"].endswith(f"Default: {worst}.")
 
 
 def test_the_page_of_flags_is_what_the_options_say() -> None:

@@ -226,9 +226,9 @@ def test_a_level_in_a_file_is_a_whole_number(level: Any) -> None:
         ({"limit": 2.0}, "--limit takes whole numbers, got 2.0."),
         ({"batch_size": "0"}, "--batch-size must be at least 1, got 0."),
         ({"batch_size": "many"}, "--batch-size takes whole numbers, got 'many'."),
-        ({"recipe": 3}, "--recipe takes a text, got 3."),
-        ({"device": 0}, "--device takes a text, got 0."),
-        ({"out": 3}, "--out takes a text, got 3."),
+        ({"recipe": 3}, "--recipe takes text, got 3."),
+        ({"device": 0}, "--device takes text, got 0."),
+        ({"out": 3}, "--out takes text, got 3."),
         ({"train": "no"}, "--no-train is true or false, got 'no'."),
         (
             {"checkpoints": ["a"]},
@@ -258,7 +258,7 @@ def test_a_wrong_value_is_one_clear_line(flags: dict[str, Any], expected: str) -
             "[model.a]\narguments = 1",
             "config key 'model.a.arguments' must be a table, got 1.",
         ),
-        ("[attack.pgd]\nsteps = nan", "config key 'attack.pgd.steps' cannot be nan. Write a text,"),
+        ("[attack.pgd]\nsteps = nan", "config key 'attack.pgd.steps' cannot be nan. Write text,"),
         (
             "[model.a.arguments]\nwhen = 1979-05-27",
             "config key 'model.a.arguments.when' cannot be datetime.date(1979, 5, 27).",
