@@ -40,7 +40,10 @@ Alpha = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Also fail on missing and on suspect cells.")
 ]
-Style = Annotated[Format, typer.Option("--format", help="How to show the comparison.")]
+Style = Annotated[
+    Format,
+    typer.Option("--format", metavar="FORMAT", help=f"How to show it: {', '.join(Format)}."),
+]
 
 
 def compare(
@@ -116,7 +119,10 @@ def ci(
         ),
     ] = False,
 ) -> None:
-    """Run, compare with a baseline and report: exit code 0 not worse, 1 worse, 2 otherwise."""
+    """Run, compare with a baseline and report.
+
+    Exit code 0: no regression; 1: a regression or a failed cell; 2: a mistake, or not comparable.
+    """
     from benchharness import ci, comparison
     from benchharness.run.config import load
     from benchharness.run.progress import Display

@@ -56,7 +56,10 @@ def leaderboard(
         ),
     ] = None,
     style: Annotated[
-        TableFormat, typer.Option("--format", help="What to print.")
+        TableFormat,
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"What to print: {', '.join(TableFormat)}."
+        ),
     ] = TableFormat.MARKDOWN,
 ) -> None:
     """Collect runs of several people in one table; refuses measurements that do not match."""

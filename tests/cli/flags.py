@@ -98,11 +98,10 @@ def _own() -> str:
 
 
 def _typed(command: Any, parameter: Any) -> str:
-    """What is typed: `--flag`, `--format table|json` or `NAME`."""
-    choices = "|".join(_choices(command, parameter.name))
+    """What is typed: `--flag`, `NAME` or `this|that`."""
     if isinstance(parameter, TyperArgument):
-        return choices or parameter.name.upper()
-    return " ".join(filter(None, (", ".join(parameter.opts), choices)))
+        return "|".join(_choices(command, parameter.name)) or parameter.name.upper()
+    return ", ".join(parameter.opts)
 
 
 def _choices(command: Any, name: str) -> list[str]:
