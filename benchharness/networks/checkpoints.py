@@ -3,66 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from benchharness import randomness, registry
 from benchharness.canonical import digest as digest_of
 from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
-from benchharness.networks.classifier import Classifier, Preprocessing
+from benchharness.networks.building import build_network
+from benchharness.networks.cards import ModelCard
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from benchharness.canonical import Pairs
     from benchharness.store.cells import ModelKey
 
 WEIGHTS = "model.safetensors"
 CARD = "model_card.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard:
-    """What a trained checkpoint says of itself; the JSON beside its weights."""
-
-    model: str
-    factory: str
-    arguments: dict[str, Any]
-    preprocessing: dict[str, Any]
-    dataset: str
-    dataset_digest: str
-    num_classes: int
-    in_channels: int
-    recipe: dict[str, Any]
-    seed: int
-    selection_split: str
-    """Always `val`."""
-    selection_epoch: int
-    """Epoch whose weights were kept, counted from 1."""
-    val_metrics: dict[str, float | None]
-    """Metrics of the kept weights on the val split."""
-    test_metrics: dict[str, float | None]
-    """Clean metrics of the kept weights on the whole test split; measured once, after selection."""
-    sha256: str
-    """Digest of the weights file."""
-    provenance: dict[str, Any]
-    initial_weights: dict[str, Any] | None = None
-    """File, digest and method of the weights that training began from, and what they left at its
-    drawn value; None where all was drawn."""
-
-    def to_json(self) -> str:
-        """The card as indented JSON."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def folder(
@@ -157,42 +123,6 @@ def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]
     ):
         raise BenchError(f"checkpoint {path} is not a state dict of tensors.")
     return content
-
-
-def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
-    """Import a model's factory and hold its arguments against its signature.
-
-    Raises:
-        BenchError: When the factory is not there or does not take the arguments given to it.
-    """
-    factory: Callable[..., nn.Module] = registry.import_target(model.factory)
-    arguments = dict(model.arguments)
-    try:
-        inspect.signature(factory).bind(2, in_channels=1, **arguments)
-    except TypeError as error:
-        raise BenchError(
-            f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
-            "A factory takes (num_classes, in_channels=1) and the arguments of its config table."
-        ) from error
-    return factory
-
-
-def build_network(
-    model: ModelKey, *, num_classes: int, in_channels: int, seed: int | None = None
-) -> nn.Module:
-    """Build a network with weights drawn from the seed alone (0 where none is given).
-
-    Raises:
-        BenchError: When the factory does not take the arguments given to it.
-    """
-    factory = check_arguments(model)
-    arguments = dict(model.arguments)
-    with randomness.isolated("initialisation", model.factory, seed or 0):
-        try:
-            network = factory(num_classes, in_channels=in_channels, **arguments)
-        except (ValueError, TypeError) as error:
-            raise BenchError(f"model {model.name!r} cannot be built: {error}") from error
-    return network
 
 
 def load_classifier(

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from benchharness import registry
 from benchharness.errors import BenchError
-from benchharness.networks import checkpoints, costs, devices
+from benchharness.networks import building, costs, devices
 from benchharness.networks.classifier import Classifier
 from benchharness.store import provenance
 from benchharness.store.cells import ModelKey
@@ -75,7 +75,7 @@ def markdown(
 
 
 def _row(model: ModelKey, size: int, device: str) -> tuple[str, ...]:
-    network = checkpoints.build_network(model, num_classes=_NUM_CLASSES, in_channels=1)
+    network = building.build_network(model, num_classes=_NUM_CLASSES, in_channels=1)
     classifier = Classifier(network, num_classes=_NUM_CLASSES, device=device)
     cost = costs.measure(
         classifier,
@@ -100,7 +100,7 @@ def count_flops(model: ModelKey, size: int) -> int:
     convolutions hides operations from the counter.
     """
     with torch.device("meta"):
-        network = checkpoints.build_network(model, num_classes=_NUM_CLASSES, in_channels=1).eval()
+        network = building.build_network(model, num_classes=_NUM_CLASSES, in_channels=1).eval()
         volume = torch.empty(1, 1, size, size, size)
     with torch.no_grad():
         return costs.count_flops(network, volume)

@@ -22,9 +22,11 @@ from torch.nn import functional as F
 from benchharness import randomness
 from benchharness.disk import clear_partial, replacing
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import checkpoints
-from benchharness.networks.checkpoints import ModelCard
-from benchharness.networks.classifier import Classifier, Preprocessing, as_float
+from benchharness.networks import building, checkpoints
+from benchharness.networks.batches import as_float
+from benchharness.networks.cards import ModelCard
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import provenance
 from benchharness.training import initialisation
@@ -171,7 +173,7 @@ def train(
 
 
 def _start(job: Job, device: str) -> _State:
-    network = checkpoints.build_network(
+    network = building.build_network(
         job.model,
         num_classes=job.dataset.num_classes,
         in_channels=job.dataset.in_channels,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import unknown_name
-from benchharness.networks.classifier import Preprocessing
+from benchharness.networks.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from benchharness.datasets.base import Modality
