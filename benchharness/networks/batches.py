@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def as_float(volumes: Tensor | NDArray[np.unsignedinteger], device: torch.device | str) -> Tensor:
-    """Volumes as float32 in [0, 1] on a device; integers are divided by their range."""
+    """Volumes as float32 in [0, 1] on a device; uint8 is divided by 255, uint16 by 65535."""
     tensor = torch.as_tensor(volumes)
     if tensor.dtype == torch.uint16:
         return tensor.to(device).float() / 65535
@@ -35,12 +35,18 @@ def in_batches(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[T]:
-    """Call `function` on consecutive slices of range(count); out of memory halves the batch.
+    """Call `function` on consecutive slices of range(count), smaller ones if memory runs out.
 
-    Once halved, the batch stays small: the next would not fit either.
+    Once halved, the batch stays small: the next one would not fit either.
+
+    Args:
+        function: From a slice to its result.
+        count: Items in all.
+        batch_size: Items per slice at first.
+        progress: Called with the number of items in each finished slice.
 
     Raises:
-        CellError: When a single item does not fit.
+        CellError: If a single item does not fit in memory.
     """
     start = 0
     while start < count:
@@ -63,7 +69,7 @@ def in_batches(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # The CPU allocator raises a bare RuntimeError; its text is all there is to know it by.
+    # The CPU allocator raises a bare RuntimeError, which only its text tells from others.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "DefaultCPUAllocator: can't allocate memory" in str(error)
     )

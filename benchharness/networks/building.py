@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
-    """Import a model's factory and hold its arguments against its signature.
+    """Import a model's factory and check its arguments against the signature.
 
     Raises:
-        BenchError: When the factory is not there or does not take the arguments given to it.
+        BenchError: If there is no such factory or it does not take these arguments.
     """
     factory: Callable[..., nn.Module] = registry.import_target(model.factory)
     arguments = dict(model.arguments)
@@ -37,10 +37,16 @@ def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
 def build_network(
     model: ModelKey, *, num_classes: int, in_channels: int, seed: int | None = None
 ) -> nn.Module:
-    """Build a network with weights drawn from the seed alone (0 where none is given).
+    """Build a network whose initial weights depend on the seed alone.
+
+    Args:
+        model: Factory and arguments.
+        num_classes: Number of logits.
+        in_channels: Channels of a volume.
+        seed: Training seed; None is the same as 0.
 
     Raises:
-        BenchError: When the factory does not take the arguments given to it.
+        BenchError: If there is no such factory or it refuses its arguments.
     """
     factory = check_arguments(model)
     arguments = dict(model.arguments)

@@ -1,4 +1,4 @@
-"""Model cards: what a trained checkpoint says about itself."""
+"""Model cards: what is known about a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a trained checkpoint says of itself; the JSON beside its weights."""
+    """How a checkpoint was trained and how well it does; the JSON beside its weights."""
 
     model: str
     factory: str
@@ -28,13 +28,13 @@ class ModelCard:
     val_metrics: dict[str, float | None]
     """Metrics of the kept weights on the val split."""
     test_metrics: dict[str, float | None]
-    """Clean metrics of the kept weights on the whole test split; measured once, after selection."""
+    """Clean metrics of the kept weights on the whole test split, measured once, after selection."""
     sha256: str
     """Digest of the weights file."""
     provenance: dict[str, Any]
     initial_weights: dict[str, Any] | None = None
-    """File, digest and method of the weights that training began from, and what they left at its
-    drawn value; None where all was drawn."""
+    """File, digest and method of the initial weights, what the network did with them and which
+    parameters kept their random values; None if all weights began at random."""
 
     def to_json(self) -> str:
         """The card as indented JSON."""

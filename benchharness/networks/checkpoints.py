@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, a model card beside them, loaded strictly or not at all."""
+"""Checkpoints: weights as safetensors with a model card beside them, loaded strictly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD = "model_card.json"
 def folder(
     root: Path, model: ModelKey, dataset: str, digest: str, recipe: Pairs, seed: int
 ) -> Path:
-    """Where the checkpoint of this training lives; any change to its inputs changes the folder."""
+    """The folder of this training's checkpoint; another value of any input gives another folder."""
     key = digest_of(
         {
             "factory": model.factory,
@@ -49,10 +49,10 @@ def folder(
 
 
 def read_card(directory: Path) -> ModelCard | None:
-    """The card of a finished checkpoint; None where there is none yet.
+    """The card of a finished checkpoint; None if there is none yet.
 
     Raises:
-        BenchError: When the card cannot be read, or the weights are not those it speaks of.
+        BenchError: If the card cannot be read, or the weights are not those it describes.
     """
     path = directory / CARD
     if not path.exists():
@@ -65,14 +65,14 @@ def read_card(directory: Path) -> ModelCard | None:
         ) from error
     if file_sha256(directory / WEIGHTS, what="checkpoint") != card.sha256:
         raise BenchError(
-            f"{directory / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+            f"{directory / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
             f"Remove {directory} to train it anew."
         )
     return card
 
 
 def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write weights atomically and return their SHA-256; the card is to follow."""
+    """Write weights atomically and return their SHA-256, which the card needs."""
     directory.mkdir(parents=True, exist_ok=True)
     # safetensors refuses views and tied weights; copies are neither.
     copies = {
@@ -85,7 +85,7 @@ def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
 
 
 def save_card(directory: Path, card: ModelCard) -> None:
-    """Write the card: from here on the checkpoint counts as finished."""
+    """Write the card, after which the checkpoint counts as finished."""
     write_atomically(directory / CARD, card.to_json().encode())
 
 
@@ -94,23 +94,23 @@ def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]
 
     Args:
         path: The file; a state dict, or a dict that holds one under `state_dict`, `model` or `net`.
-        flag: Where the user named it, for messages.
+        flag: The option that named the file, for messages.
 
     Raises:
-        BenchError: When the file is absent, of another kind or damaged.
+        BenchError: If the file is absent, of another kind or damaged.
     """
     if not path.is_file():
         raise BenchError(f"no checkpoint at {path}. Check the path given to {flag}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Training scripts keep their parsed arguments beside the weights; a namespace runs nothing.
+        # Training scripts often save their parsed arguments too; a Namespace runs no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchError(f"cannot read checkpoint {path}: {first}") from error
-    except Exception as error:  # torch.load unpickles: any error class may come out of it
+    except Exception as error:  # unpickling a damaged file may raise any class of error
         raise BenchError(
             f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a "
             "plain state dict."
@@ -131,7 +131,7 @@ def load_classifier(
     """Build a network, load its weights strictly and put its preprocessing in front.
 
     Raises:
-        BenchError: When the weights do not fit the network, key by key and shape by shape.
+        BenchError: If the weights do not have the names and shapes of the network's.
     """
     network = build_network(model, num_classes=num_classes, in_channels=in_channels)
     state = read_weights(weights)

@@ -28,7 +28,7 @@ class Classifier(nn.Module):
         network: Module from (B, C, D, H, W) float32 to logits (B, K).
         preprocessing: Applied inside `forward`, so that gradients flow through it.
         num_classes: K; the network's output is checked against it.
-        device: Where the network is put.
+        device: The network is moved there.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
         """Logits (B, K) of volumes (B, C, D, H, W) in [0, 1].
 
         Raises:
-            CellError: When the network's output has another shape.
+            CellError: If the network's output is not a tensor of this shape.
         """
         logits: Tensor = self.network(self.preprocessing(volumes))
         if not isinstance(logits, torch.Tensor):
@@ -64,10 +64,13 @@ class Classifier(nn.Module):
         return logits
 
     def for_evaluation(self, *, compiled: bool = False) -> Classifier:
-        """The same classifier as it is best run in evaluation; see `acceleration`.
+        """An equivalent classifier that evaluates faster; see `acceleration`.
 
         Args:
             compiled: Whether to run through `torch.compile`.
+
+        Returns:
+            A new classifier that cannot be trained; this one if its network cannot be made faster.
         """
         network = accelerated(self.network, self.device, compiled=compiled)
         if network is self.network:
@@ -78,7 +81,7 @@ class Classifier(nn.Module):
 
     @contextmanager
     def frozen(self) -> Iterator[Classifier]:
-        """Evaluation mode with parameters frozen; every module is left as it was found."""
+        """Evaluation mode with frozen parameters; on exit every module is as it was before."""
         modes = {module: module.training for module in self.modules()}
         gradients = {p: p.requires_grad for p in self.parameters()}
         try:
@@ -102,14 +105,14 @@ class Classifier(nn.Module):
 
         Args:
             volumes: (N, C, D, H, W), float32 in [0, 1], uint8 or uint16.
-            batch_size: Volumes a forward pass; halved when memory runs out.
+            batch_size: Volumes per forward pass; halved when memory runs out.
             progress: Called with the number of volumes done since the last call.
 
         Returns:
             Logits, float32 (N, K).
 
         Raises:
-            CellError: When a logit is NaN or infinite.
+            CellError: If a logit is NaN or infinite, or a single volume does not fit in memory.
         """
 
         def logits(batch: slice) -> NDArray[np.float32]:

@@ -25,9 +25,9 @@ class Preprocessing:
     """What happens between a [0, 1] volume and the network: resize, scale, normalise."""
 
     size: tuple[int, int, int] | None = None
-    """Grid (D, H, W) to resize to, trilinearly; None keeps the volume's own."""
+    """Grid (D, H, W) to resize to, trilinearly; None keeps the volume's."""
     scale: float = 1.0
-    """Factor on the intensities; the official protocol for shape sets evaluates with 0.5."""
+    """Factor on the intensities; the official protocol for shape datasets evaluates with 0.5."""
     mean: float = 0.0
     """Subtracted after scaling."""
     std: float = 1.0
@@ -44,21 +44,21 @@ class Preprocessing:
         return volumes
 
     def to_pairs(self) -> Pairs:
-        """The settings that differ from doing nothing, as they enter a cell's identity."""
+        """The settings that change anything, as they enter a cell's identity."""
         nothing = asdict(Preprocessing())
         return pairs({k: v for k, v in asdict(self).items() if v != nothing[k]})
 
     @classmethod
     def from_pairs(cls, settings: Pairs) -> Preprocessing:
-        """Rebuild from `to_pairs`."""
+        """The preprocessing whose `to_pairs` these settings are."""
         return cls(**dict(settings))  # type: ignore[arg-type]
 
     @classmethod
     def checked(cls, settings: Mapping[str, object]) -> Preprocessing:
-        """Build from what a user wrote.
+        """Build from what a user wrote in a config.
 
         Raises:
-            BenchError: For an unknown setting or a value of the wrong kind.
+            BenchError: If a setting is unknown or its value of the wrong kind.
         """
         known = asdict(cls())
         for name, value in settings.items():

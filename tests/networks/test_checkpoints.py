@@ -210,7 +210,7 @@ def test_a_card_speaks_of_these_weights_only(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         checkpoints.read_card(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+        f"{tmp_path / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
         f"Remove {tmp_path} to train it anew."
     )
 

@@ -81,7 +81,7 @@ def test_the_documents_parameters_and_operations_are_true(name: str) -> None:
         network = building.build_network(model, num_classes=2, in_channels=1)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     for size in (28, 64):
-        flops = cost_table.count_flops(model, size)
+        flops = cost_table.flops_at(model, size)
         assert documented()[size, name][:2] == [f"{parameters / 1e6:.2f}", f"{flops / 1e9:.2f}"]
 
 
