@@ -32,8 +32,8 @@ def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = Fa
             first passes slow.
 
     Returns:
-        A new network with frozen parameters; `network` itself if it offers no `folded` and is not
-        to be compiled.
+        A network to evaluate, not to train; `network` itself if it offers no `folded` and is not to
+        be compiled.
     """
     offered = getattr(network, "folded", None)
     folded: nn.Module = offered() if callable(offered) else network
