@@ -92,7 +92,6 @@ class MedViT3DCBAM(nn.Module):
     def __init__(self, num_classes: int, in_channels: int = 1) -> None:
         super().__init__()
         check_size(num_classes, in_channels)
-        self.in_channels = in_channels
         self.stem = make_stem(in_channels, STEM_CHANNELS)
         widths = (STEM_CHANNELS[-1], *BLOCK_CHANNELS)
         self.blocks = nn.Sequential(

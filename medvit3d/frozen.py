@@ -154,7 +154,7 @@ class FrozenGroupedConv3d(nn.Module):
 
 
 class _FrozenConvolution(torch.autograd.Function):
-    """A convolution that has the kernel of its backward pass at hand."""
+    """A convolution whose backward pass uses a kernel flipped beforehand."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, conv: FrozenGroupedConv3d) -> Tensor:

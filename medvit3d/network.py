@@ -74,7 +74,6 @@ class MedViT3D(nn.Module):
                 f"got {spatial_reduction!r}"
             )
         self.architecture = architecture
-        self.in_channels = in_channels
         self.stem = make_stem(in_channels, architecture.stem_channels)
         self.stages = _make_stages(architecture, drop_path, spatial_reduction)
         self.momentum_changer: nn.Module = (
@@ -83,7 +82,7 @@ class MedViT3D(nn.Module):
         features = architecture.transformer_channels[-1]
         self.norm = BatchNorm(features)
         self.head = nn.Linear(features, num_classes)
-        initialise(self)
+        _zero_feed_forwards(self)
 
     def folded(self) -> MedViT3D:
         """An equivalent network for evaluation, with normalisations folded into convolutions.
@@ -137,7 +136,7 @@ class MedViT3D(nn.Module):
         return load_published(self, state, names, family="MedViT-3D", method=method)
 
 
-def initialise(network: nn.Module) -> None:
+def _zero_feed_forwards(network: nn.Module) -> None:
     """Keeps torch's initial weights, but starts every feed-forward branch at zero.
 
     The norm that ends a feed-forward branch begins with weight 0 (Goyal et al., arXiv 1706.02677,

@@ -1,4 +1,4 @@
-"""Where both networks begin: their arguments and volumes checked, then four convolutions.
+"""The stem of both networks, and the checks of their arguments and volumes.
 
 Paper: Manzari et al., "MedViT: A Robust Vision Transformer for Generalized Medical Image
 Classification", arXiv 2302.09462.
