@@ -5,5 +5,5 @@ training and in evaluation mode alike. Its attribute `gradcam_layer` names the s
 output Grad-CAM explains: the last stage that leaves a grid of 4 voxels per axis at 28.
 
 In training mode BatchNorm needs more than one value per channel, so PyTorch refuses a batch of one
-volume wherever the last stage has shrunk to a single voxel.
+volume if the last stage has shrunk to a single voxel.
 """

@@ -1,4 +1,4 @@
-"""What the families share: MONAI's network modules without torchvision, and checked arguments."""
+"""Shared by all families: MONAI's network modules without torchvision, and checked arguments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def monai_networks(name: str) -> ModuleType:
 
     MONAI's package imports all of its networks, and two of them try `torchvision.models`. None of
     the networks here needs it, it takes seconds to load, and a torchvision built for another torch
-    fails while it registers its operators, which no `except ImportError` catches. A None in
+    fails while registering its operators, which no `except ImportError` catches. A None in
     `sys.modules` is Python's own way to make an import fail cleanly, and MONAI takes the failure
-    for "not installed". The entry stands only for this import; a torchvision that is already loaded
+    for "not installed". The entry lasts only for this import; a torchvision that is already loaded
     is left alone.
 
     Args:

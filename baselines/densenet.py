@@ -2,8 +2,8 @@
 
 Huang et al., "Densely Connected Convolutional Networks" (CVPR 2017), with every convolution made
 three-dimensional; the code is MONAI's (Apache-2.0). One change: the average pools between the dense
-blocks round their output size up. Where they see axes of even length nothing differs, but the stock
-network, which halves five times, has no voxel left of an axis of 28, the side of the smaller
+blocks round their output size up. For axes of even length this makes no difference, but the stock
+network, which halves five times, leaves no voxel of an axis of 28, the side of the smaller
 MedMNIST3D volumes.
 """
 
@@ -23,7 +23,7 @@ _monai = monai_networks("densenet")
 
 
 class _HalvingPool(nn.Module):
-    """Average pool of 2 voxels per axis, stride 2; a lone last voxel is averaged with nothing."""
+    """Average pool of 2 voxels per axis, stride 2; an odd last voxel is pooled alone."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `(B, C, D, H, W)` to `(B, C, ceil(D/2), ceil(H/2), ceil(W/2))`."""
@@ -50,6 +50,6 @@ def densenet3d_121(num_classes: int, in_channels: int = 1) -> nn.Module:
     )
     for transition in ("transition1", "transition2", "transition3"):
         network.get_submodule(f"features.{transition}").pool = _HalvingPool()
-    # The last block that leaves 4 voxels per axis of a volume of 28; the next two leave 2 and 1.
+    # The last block that leaves 4 voxels per axis of a volume of 28: the next two leave 2 and 1.
     network.gradcam_layer = "features.denseblock2"  # type: ignore[assignment]
     return network

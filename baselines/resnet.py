@@ -7,7 +7,7 @@ Retrace the History of 2D CNNs and ImageNet?" (CVPR 2018). Two stems are offered
 - `resnet3d_*`: a 7x7x7 convolution of stride 2 and a max-pool of stride 2, as in the two papers;
 - `medmnist_resnet3d_*`: a 3x3x3 convolution of stride 1 and no max-pool, as in the official
   MedMNIST3D experiments (Yang et al., "MedMNIST v2", Scientific Data 10, 41, 2023). Its stages
-  keep 64 times as many voxels: the published scores rest on that, and so does the cost.
+  keep 64 times as many voxels, which explains both the published scores and the cost.
 
 Shortcuts are 1x1x1 convolutions without bias (type B of the first paper). Any volume of at least
 one voxel per axis is accepted, so depth 1 works.
@@ -33,8 +33,8 @@ _FIRST_BOTTLENECK_DEPTH = 50
 _STRIDED_STEM = {"conv1_t_size": 7, "conv1_t_stride": 2, "no_max_pool": False}
 _MEDMNIST_STEM = {"conv1_t_size": 3, "conv1_t_stride": 1, "no_max_pool": True}
 
-# The last stage that leaves 4 voxels per axis of a volume of 28; after the strided stem the two
-# stages behind it leave 2 and 1, and a map of one voxel says nothing about where.
+# The last stage that leaves 4 voxels per axis of a volume of 28. After the strided stem the two
+# later stages leave 2 and 1, and a map of one voxel locates nothing.
 _STRIDED_GRADCAM_LAYER = "layer2"
 _MEDMNIST_GRADCAM_LAYER = "layer4"
 
@@ -56,30 +56,42 @@ def resnet3d_18(num_classes: int, in_channels: int = 1) -> nn.Module:
 
 
 def resnet3d_34(num_classes: int, in_channels: int = 1) -> nn.Module:
-    """ResNet-34 with the strided stem: 63.5 M parameters. Arguments as `resnet3d_18`."""
+    """ResNet-34 with the strided stem: 63.5 M parameters.
+
+    Arguments and errors as for `resnet3d_18`.
+    """
     return _resnet(34, num_classes, in_channels, _STRIDED_STEM)
 
 
 def resnet3d_50(num_classes: int, in_channels: int = 1) -> nn.Module:
-    """ResNet-50 with the strided stem: 46.2 M parameters. Arguments as `resnet3d_18`."""
+    """ResNet-50 with the strided stem: 46.2 M parameters.
+
+    Arguments and errors as for `resnet3d_18`.
+    """
     return _resnet(50, num_classes, in_channels, _STRIDED_STEM)
 
 
 def medmnist_resnet3d_18(num_classes: int, in_channels: int = 1) -> nn.Module:
-    """ResNet-18 with the MedMNIST3D stem: 33.1 M parameters. Arguments as `resnet3d_18`."""
+    """ResNet-18 with the MedMNIST3D stem: 33.1 M parameters.
+
+    Arguments and errors as for `resnet3d_18`.
+    """
     return _resnet(18, num_classes, in_channels, _MEDMNIST_STEM)
 
 
 def medmnist_resnet3d_50(num_classes: int, in_channels: int = 1) -> nn.Module:
-    """ResNet-50 with the MedMNIST3D stem: 46.1 M parameters. Arguments as `resnet3d_18`."""
+    """ResNet-50 with the MedMNIST3D stem: 46.1 M parameters.
+
+    Arguments and errors as for `resnet3d_18`.
+    """
     return _resnet(50, num_classes, in_channels, _MEDMNIST_STEM)
 
 
 class _ResNet(_monai.ResNet):  # type: ignore[misc, name-defined]
-    """MONAI's network, which also knows its equal for evaluation."""
+    """MONAI's network with a `folded` copy for evaluation."""
 
     def folded(self) -> _ResNet:
-        """An equal network for evaluation, its normalisations folded into the convolutions."""
+        """An equivalent network for evaluation, with normalisations folded into convolutions."""
         return fold_batch_norms(self)
 
 

@@ -2,8 +2,8 @@
 
     python -m medvit3d.attention_keys 28 64
 
-With one key attention is the same for every position: the softmax of a single score is 1, so the
-block adds one vector everywhere and no position learns of another.
+With a single key attention is the same at every position: the softmax of one score is 1, so the
+block adds one vector everywhere and no position learns about any other.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from medvit3d.blocks import SelfAttention
-from medvit3d.network import Architecture, MedViT3D
+from medvit3d.network import MedViT3D
+from medvit3d.variants import TINY
 
 if TYPE_CHECKING:
+    from medvit3d.architecture import Architecture
     from medvit3d.blocks import SpatialReduction
 
 REDUCTIONS: tuple[SpatialReduction, ...] = ("sequence", "spatial")
@@ -35,7 +37,7 @@ def attention_keys(
         block of the third stage.
 
     Raises:
-        ValueError: Where the reduction does not work at this size.
+        ValueError: If the reduction does not work at this size.
     """
     with torch.device("meta"):
         network = MedViT3D(architecture, 2, spatial_reduction=reduction).eval()
@@ -58,21 +60,20 @@ def attention_keys(
     return [(name, tokens[f"{name} queries"], tokens[f"{name} keys"]) for name in blocks]
 
 
-def table(sizes: tuple[int, ...], architecture: Architecture | None = None) -> str:
+def table(sizes: tuple[int, ...], architecture: Architecture = TINY) -> str:
     """Keys at several sizes and with both reductions; blocks of one stage share a row.
 
     Args:
         sizes: Voxels per axis.
-        architecture: None takes the tiny network's; the others only have more blocks in stage 3.
+        architecture: The small and the large network only have more blocks in stage 3.
     """
-    architecture = architecture or Architecture(depths=(3, 4, 10, 3))
     header = ["stage", "transformer blocks"]
     rows: dict[str, list[str]] = {}
     for size in sizes:
         header += [f"positions at {size}³", *(f"keys, {name}" for name in REDUCTIONS)]
         for index, reduction in enumerate(REDUCTIONS):
             found = attention_keys(size, reduction, architecture)
-            # Blocks of one stage share their grid, so that the last stands for all.
+            # Blocks of one stage share a grid, so the last one's numbers hold for all.
             stages = {block.split(".")[1]: (queries, keys) for block, queries, keys in found}
             counts = Counter(block.split(".")[1] for block, _, _ in found)
             for stage, (queries, keys) in stages.items():
@@ -83,7 +84,7 @@ def table(sizes: tuple[int, ...], architecture: Architecture | None = None) -> s
 
 
 def main() -> None:
-    """Print the table for the sizes given on the command line, 28 and 64 without any."""
+    """Print the table for the sizes on the command line, or for 28 and 64."""
     sizes = tuple(int(argument) for argument in sys.argv[1:]) or (28, 64)
     sys.stdout.write(f"{table(sizes)}\n")
 

@@ -36,7 +36,7 @@ MINIMUM_KEYS_PER_AXIS = 4
 class PatchEmbedding(nn.Module):
     """Halves the grid at stride 2 by averaging, then maps channels by 1x1x1 convolution and norm.
 
-    Where neither grid nor channels change it is the identity and has no parameters.
+    If neither grid nor channels change, it is the identity and has no parameters.
     """
 
     folds = (("conv", "norm"),)
@@ -53,7 +53,7 @@ class PatchEmbedding(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Maps ``(B, in, D, H, W)`` to ``(B, out, ceil(D / stride), ...)``."""
         if self.stride != 1:
-            # torch refuses a window wider than the grid, as on the one slice of a 2-D image.
+            # torch refuses a window wider than the grid, such as the one slice of a 2-D image.
             window = tuple(min(self.stride, n) for n in features.shape[2:])
             features = F.avg_pool3d(features, window, ceil_mode=True, count_include_pad=False)
         embedded: Tensor = self.norm(self.conv(features))
@@ -64,7 +64,7 @@ class ConvAttention(nn.Module):
     """Multi-head convolutional attention (MHCA): grouped 3x3x3 convolution, then 1x1x1.
 
     Raises:
-        ValueError: If channels are no multiple of ``HEAD_CHANNELS``.
+        ValueError: If channels are not a multiple of ``HEAD_CHANNELS``.
     """
 
     folds = (("group_conv", "norm"),)
@@ -122,7 +122,7 @@ class LocalFeedForward(nn.Module):
 
 
 def reduce_tokens(features: Tensor, ratio: int, reduction: SpatialReduction) -> Tensor:
-    """Averages features to the fewer positions that attention looks at.
+    """Averages features down to the positions whose keys and values attention uses.
 
     Args:
         features: ``(B, C, D, H, W)``.
@@ -133,7 +133,7 @@ def reduce_tokens(features: Tensor, ratio: int, reduction: SpatialReduction) -> 
         Features on a smaller grid for ``spatial``; ``(B, C, slices, 1, tokens)`` otherwise.
 
     Raises:
-        ValueError: If a run of tokens is longer than what there is to average.
+        ValueError: If there are fewer tokens than one run averages.
     """
     if reduction == "spatial":
         depth, height, width = (
@@ -161,7 +161,7 @@ class SelfAttention(nn.Module):
 
     Args:
         channels: Channels in and out, a multiple of ``HEAD_CHANNELS``.
-        ratio: Reduction of keys and values per axis; at 1 they are neither averaged nor normed.
+        ratio: Reduction of keys and values per axis; at 1 they are neither averaged nor normalised.
         reduction: How they are averaged.
     """
 
@@ -233,12 +233,12 @@ class TransformerBlock(nn.Module):
         in_channels: Channels in.
         out_channels: Channels out, a multiple of ``4 * HEAD_CHANNELS``.
         stride: 2 halves the grid.
-        drop_path: Chance of dropping a branch, in [0, 1), shared out 3 : 1 as the channels are.
+        drop_path: Chance of dropping a branch, in [0, 1), split 3 : 1 like the channels.
         ratio: Reduction of keys and values per axis.
         reduction: How they are averaged.
 
     Raises:
-        ValueError: If channels out cannot be shared out in whole heads.
+        ValueError: If the channels out cannot be split into whole heads.
     """
 
     expansion = 2

@@ -16,15 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medvit3d.blocks import PatchEmbedding
+from medvit3d.conversion import load_published
 from medvit3d.convolution import PointwiseConv3d
 from medvit3d.folding import fold_batch_norms
 from medvit3d.layers import BatchNorm
-from medvit3d.network import check_size, check_volumes, make_stem
+from medvit3d.public_names import cbam_name
+from medvit3d.stem import check_size, check_volumes, make_stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medvit3d.weights import Inflation
+    from medvit3d.conversion import Inflation
 
 STEM_CHANNELS = (32, 64, 128, 128)
 BLOCK_CHANNELS = (64, 128, 256)
@@ -90,7 +92,6 @@ class MedViT3DCBAM(nn.Module):
     def __init__(self, num_classes: int, in_channels: int = 1) -> None:
         super().__init__()
         check_size(num_classes, in_channels)
-        self.in_channels = in_channels
         self.stem = make_stem(in_channels, STEM_CHANNELS)
         widths = (STEM_CHANNELS[-1], *BLOCK_CHANNELS)
         self.blocks = nn.Sequential(
@@ -99,14 +100,14 @@ class MedViT3DCBAM(nn.Module):
         self.head = nn.Linear(BLOCK_CHANNELS[-1], num_classes)
 
     def folded(self) -> MedViT3DCBAM:
-        """An equal network for evaluation, its normalisations folded into the convolutions."""
+        """An equivalent network for evaluation, with normalisations folded into convolutions."""
         return fold_batch_norms(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.
 
         Raises:
-            ValueError: If the input has not five axes.
+            ValueError: If the input does not have five axes.
         """
         check_volumes(volumes)
         features = self.blocks(self.stem(volumes))
@@ -114,7 +115,8 @@ class MedViT3DCBAM(nn.Module):
         return logits
 
     def initialise_from(self, state: Mapping[str, Tensor], *, method: Inflation = "centre") -> str:
-        """Loads published weights; as ``weights.initialise_from``, which it calls."""
-        from medvit3d.weights import initialise_from  # weights imports this module
+        """Loads weights of the public CBAM network; otherwise as ``MedViT3D.initialise_from``.
 
-        return initialise_from(self, state, method=method)
+        ``method`` has no effect, because these weights are three-dimensional.
+        """
+        return load_published(self, state, cbam_name, family="MedViT-3D CBAM", method=method)

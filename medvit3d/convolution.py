@@ -1,13 +1,13 @@
 """Convolutions arranged so that a CPU trains and attacks MedViT-3D quickly.
 
-Most of a training step on a CPU was the backward pass of grouped and depthwise 3x3x3
-convolutions, because torch has no fast kernel for their gradients. Both gradients are
-convolutions themselves, and cost about what the forward pass costs:
+Torch has no fast CPU kernel for the gradients of grouped and depthwise 3x3x3 convolutions: their
+backward pass would take most of a training step. Both gradients are themselves convolutions that
+cost about as much as the forward pass:
 
-- the input's is the convolution of the output's gradient with the flipped kernel, groups kept;
-- the kernel's is the correlation of input and output gradient at the 27 offsets of the kernel:
-  a sum of products of shifted views where each channel stands alone, and a convolution whose
-  kernel is the output gradient where channels mix.
+- the input's gradient is the output's, convolved with the flipped kernel in the same groups;
+- the kernel's gradient is the correlation of input and output gradient at the kernel's 27 offsets:
+  for a depthwise convolution a sum of products of shifted views, for a grouped one a convolution
+  whose kernel is the output gradient.
 
 Paper: Manzari et al., "MedViT: A Robust Vision Transformer for Generalized Medical Image
 Classification", arXiv 2302.09462, for where these convolutions stand. Gradients of convolutions:
@@ -34,14 +34,14 @@ LARGEST_KERNEL = 8
 class GroupedConv3d(nn.Conv3d):
     """Grouped 3x3x3 convolution: stride 1, padding 1, as many channels out as in.
 
-    It has no bias of its own; folding a normalisation into it gives it one.
+    It has no bias until a normalisation is folded into it.
 
-    On a CPU it has its own backward pass, which can be differentiated once; elsewhere, and under
-    autocast, torch's.
+    On a CPU its gradients are those of this module, which cannot be differentiated again. On other
+    devices and under autocast they are torch's.
 
     Args:
         channels: Channels in and out, a multiple of ``channels_per_group``.
-        channels_per_group: Channels that are mixed; 1 makes it depthwise.
+        channels_per_group: Channels that are mixed with each other; 1 makes it depthwise.
     """
 
     def __init__(self, channels: int, *, channels_per_group: int = 1) -> None:
@@ -59,7 +59,7 @@ class GroupedConv3d(nn.Conv3d):
 class PointwiseConv3d(nn.Conv3d):
     """1x1x1 convolution; a matrix product on a CPU, with channels last.
 
-    It has no bias of its own; folding a normalisation into it gives it one.
+    It has no bias until a normalisation is folded into it.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -73,14 +73,14 @@ class PointwiseConv3d(nn.Conv3d):
 
 
 def channels_last(features: Tensor) -> Tensor:
-    """Features ``(B, C, D, H, W)`` in the memory layout that is faster on their device."""
+    """Features ``(B, C, D, H, W)`` in the faster memory layout for their device."""
     if features.device.type != "cpu":
         return features
     return features.contiguous(memory_format=torch.channels_last_3d)
 
 
 def without_idle_taps(kernel: Tensor, grid: torch.Size) -> Tensor:
-    """The kernel without the taps that only ever meet padding, those beside an axis of one slice.
+    """Drops the taps that meet only padding: the outer ones along an axis of one voxel.
 
     Args:
         kernel: ``(out, in, 3, 3, 3)``.
@@ -111,7 +111,7 @@ def grouped_conv3d(
 
 
 class _GroupedConv3d(torch.autograd.Function):
-    """The convolution and its two gradients, each computed only where it is needed."""
+    """The convolution and its gradients, each computed only if it is needed."""
 
     @staticmethod
     def forward(
@@ -139,7 +139,7 @@ class _GroupedConv3d(torch.autograd.Function):
 
 def convolve(features: Tensor, kernel: Tensor, groups: int, bias: Tensor | None = None) -> Tensor:
     """Convolves as `grouped_conv3d` does, with torch's own gradients."""
-    # Depthwise kernels are fast only with channels last, by a factor of ten and more.
+    # With channels last, depthwise convolutions are ten times faster and more.
     if kernel.shape[1] == 1:
         features = features.contiguous(memory_format=torch.channels_last_3d)
     return F.conv3d(features, kernel, bias, padding=_padding(kernel.shape), groups=groups)
@@ -160,11 +160,11 @@ def transposed(kernel: Tensor, groups: int) -> Tensor:
 
 
 def _correlate(features: Tensor, gradient: Tensor, shape: torch.Size, groups: int) -> Tensor:
-    """The kernel's gradient, of the given shape, in the way that is fastest for its size."""
+    """The kernel's gradient, of the given shape, computed the fastest way for its size."""
     if shape[1] == 1:
         return _correlate_channels(features, gradient, shape)
-    # The batch becomes the channels, which the kernels of oneDNN take in blocks of eight, and the
-    # grid the kernel, which must be small: outside these bounds torch's own gradient is faster.
+    # The batch takes the place of the channels, which oneDNN handles in blocks of eight, and the
+    # grid that of the kernel, which must be small. Otherwise torch's own gradient is faster.
     batch, grid = features.shape[0], features.shape[2:]
     if batch % CHANNEL_BLOCK == 0 and max(grid) <= LARGEST_KERNEL:
         return _correlate_groups(features, gradient, shape)

@@ -1,10 +1,13 @@
 """Normalisations folded into the convolutions before them, for evaluation.
 
-In evaluation a batch normalisation is a scale and a shift for each channel. Behind a convolution
-both can be had for nothing: the scale goes into the kernel and the shift becomes a bias. An attack
-runs a network forwards and backwards hundreds of times, so the folding pays for itself at once.
-Normalisations before an attention or a feed-forward stay: what they return is added to the
-residual too. On a CPU ``frozen`` gives the branches behind them matrices that include them.
+In evaluation a batch normalisation scales and shifts each channel. After a convolution both are
+free: the scale goes into the kernel and the shift becomes a bias. An attack runs a network forwards
+and backwards hundreds of times, so folding pays for itself at once. Normalisations in front of
+attention or a feed-forward stay, because their input feeds a residual connection too; on a CPU
+``frozen`` folds them into the matrices that follow.
+
+The library ``baselines`` has its own folding: the two libraries do not import each other, and these
+networks name their pairs where MONAI's follow a naming scheme.
 """
 
 from __future__ import annotations
@@ -22,12 +25,12 @@ def fold_batch_norms(network: Network) -> Network:
     """Returns a copy for evaluation whose normalisations are part of the convolutions before them.
 
     Args:
-        network: Left as it is. Each module names in `folds` the attributes of a convolution and of
-            the normalisation that is all that follows it.
+        network: Left as it is. The attribute `folds` of a module lists pairs of its attributes: a
+            convolution, and the normalisation that alone reads its output.
 
     Returns:
-        A network in evaluation mode with frozen parameters. Logits agree to the rounding of
-        float32; it cannot be trained.
+        A network in evaluation mode with frozen parameters, which cannot be trained. Its logits
+        agree with the original's to float32 rounding.
     """
     folded = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
     for module in folded.modules():

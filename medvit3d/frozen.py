@@ -1,18 +1,18 @@
-"""Blocks whose weights no longer change, for attacks on a CPU.
+"""Blocks with fixed weights, for attacks on a CPU.
 
-An attack asks a trained network for the gradient of its input alone, and asks hundreds of times.
-Once no weight can change, less has to be computed and less to be moved through memory:
+An attack needs only the gradient of the input, but hundreds of times. With fixed weights there is
+less to compute and less to move through memory:
 
 - a normalisation before a residual branch becomes part of the matrices that the branch begins with;
-- the kernel that carries gradients back is turned round once, not at every step;
+- the kernel of the backward pass is flipped once, not at every step;
 - on a grid of at most 2^3 a grouped convolution is one matrix for each group;
 - attention to a single position is the value of that position;
-- the feed-forward has a backward pass of its own, which seldom reads its wide features.
+- the feed-forward has a hand-written backward pass, which rarely reads its wide features.
 
 Paper: Manzari et al., "MedViT: A Robust Vision Transformer for Generalized Medical Image
 Classification", arXiv 2302.09462, for the blocks.
-Changed here: how they are computed, not what. Answers agree with those of ``blocks`` to the
-rounding of float32.
+Changed here: how they are computed, not what. Results agree with those of ``blocks`` to float32
+rounding.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from medvit3d.convolution import (
 )
 
 LARGEST_MATRIX_GRID = 8
-"""Positions up to which a grouped convolution is a matrix: 2^3, where each sees all others."""
+"""Most positions for which a grouped convolution is a matrix: 2^3, where each sees all others."""
 
 MANY_ROWS = 1024
-"""Rows from which a product of matrices is computed as a convolution."""
+"""Fewest rows for which a matrix product is computed as a convolution."""
 
 
 def frozen(block: nn.Module) -> nn.Module:
@@ -57,7 +57,8 @@ def frozen(block: nn.Module) -> nn.Module:
             (``folding.fold_batch_norms``); left as it is.
 
     Returns:
-        A module that cannot be trained and can be differentiated once, by its input.
+        A module that cannot be trained. It gives the gradient of its input, which cannot be
+        differentiated again.
 
     Raises:
         TypeError: If the block is neither.
@@ -72,7 +73,7 @@ def frozen(block: nn.Module) -> nn.Module:
 
 
 class FrozenConvBlock(nn.Module):
-    """``blocks.ConvBlock`` with weights that no longer change."""
+    """``blocks.ConvBlock`` with fixed weights."""
 
     def __init__(self, block: ConvBlock) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class FrozenConvBlock(nn.Module):
 
 
 class FrozenTransformerBlock(nn.Module):
-    """``blocks.TransformerBlock`` with weights that no longer change."""
+    """``blocks.TransformerBlock`` with fixed weights."""
 
     def __init__(self, block: TransformerBlock) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class FrozenTransformerBlock(nn.Module):
 
 
 class FrozenGroupedConv3d(nn.Module):
-    """``convolution.GroupedConv3d`` with a kernel that no longer changes."""
+    """``convolution.GroupedConv3d`` with a fixed kernel."""
 
     kernel: Tensor
     reverse_kernel: Tensor
@@ -129,7 +130,7 @@ class FrozenGroupedConv3d(nn.Module):
         return convolved
 
     def _by_matrices(self, features: Tensor) -> Tensor:
-        """Takes positions and channels of each group together and multiplies once."""
+        """Flattens positions and channels of each group and multiplies once."""
         batch, channels, *grid = features.shape
         split = (batch, prod(grid), self.groups, channels // self.groups)
         grouped = rows(features).view(split).permute(2, 0, 1, 3).flatten(2)
@@ -141,7 +142,7 @@ class FrozenGroupedConv3d(nn.Module):
         return mixed.movedim(-1, 1)
 
     def _matrices_on(self, grid: torch.Size) -> Tensor:
-        """Matrices ``(groups, n, n)``, n = positions · channels of a group: answers to a basis."""
+        """Matrices ``(groups, n, n)``, n = positions · channels of a group: a basis, convolved."""
         if grid not in self._matrices:
             per_group = self.kernel.shape[1]
             size = prod(grid) * per_group
@@ -153,7 +154,7 @@ class FrozenGroupedConv3d(nn.Module):
 
 
 class _FrozenConvolution(torch.autograd.Function):
-    """A convolution whose kernel for the way back is at hand."""
+    """A convolution whose backward pass uses a kernel flipped beforehand."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, conv: FrozenGroupedConv3d) -> Tensor:
@@ -189,8 +190,8 @@ class FrozenConvAttention(nn.Module):
 class FrozenSelfAttention(nn.Module):
     """``x + E-MHSA(norm(x))``: a branch of ``blocks.SelfAttention``, its norm and its residual.
 
-    Averaging neighbours and normalising channels may change places, so that the norm of the branch
-    and that of the keys both go into the matrices of query, key and value.
+    Averaging neighbours and normalising channels commute, so the norms of the branch and of the
+    keys both go into the matrices of query, key and value.
     """
 
     query: Tensor
@@ -222,7 +223,7 @@ class FrozenSelfAttention(nn.Module):
         scale: Tensor | None = None,
         shift: Tensor | None = None,
     ) -> None:
-        """Keeps the layer's matrix and bias, a scale and a shift of its input included."""
+        """Keeps the layer's matrix and bias, with a scale and a shift of its input folded in."""
         weight, bias = linear.weight.detach(), linear.bias.detach()
         if scale is not None and shift is not None:
             weight, bias = weight * scale, bias + weight @ shift
@@ -303,7 +304,7 @@ class FrozenFeedForward(nn.Module):
         return fed
 
     def convolve(self, wide: Tensor, features: Tensor, kernel: Tensor, bias: Any = None) -> Tensor:
-        """Depthwise convolution of rows that belong to `features`."""
+        """Depthwise convolution of rows on the grid of `features`."""
         kernel = without_idle_taps(kernel, features.shape[2:])
         return rows(convolve(volumes(wide, features), kernel, len(kernel), bias))
 
@@ -311,8 +312,8 @@ class FrozenFeedForward(nn.Module):
 class _FeedForward(torch.autograd.Function):
     """The feed-forward and the gradient of its input.
 
-    Rows are positions, columns channels. The gate of a volume depends on the means of its features,
-    so that the gradient of the gated features is a product with the gate and one number for each
+    Rows are positions, columns channels. The gate of a volume depends on the means of its features
+    alone, so the gradient of the gated features is a product with the gate plus one number for each
     volume and channel.
     """
 
@@ -353,8 +354,8 @@ class _FeedForward(torch.autograd.Function):
 def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """Rows ``(n, in)`` times the transpose of a matrix ``(out, in)``, plus a bias ``(out,)``.
 
-    Differentiable by nothing. Many rows are taken for the pixels of one image: oneDNN's convolution
-    of 1x1 is faster than the general product of matrices, which wins where rows are few.
+    For use inside autograd functions. Many rows are treated as the pixels of one image, because
+    oneDNN's 1x1 convolution is then faster than a matrix product; for few rows the product wins.
     """
     if len(rows) < MANY_ROWS:
         turned = matrix.t()
@@ -370,12 +371,12 @@ def rows(features: Tensor) -> Tensor:
 
 
 def volumes(rows: Tensor, like: Tensor) -> Tensor:
-    """Rows ``(B · D · H · W, C)`` as features ``(B, C, D, H, W)`` on the grid of others; a view."""
+    """Rows ``(B · D · H · W, C)`` as features ``(B, C, D, H, W)`` on the grid of `like`; a view."""
     return rows.view(len(like), *like.shape[2:], -1).movedim(-1, 1)
 
 
 def scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """What a normalisation multiplies each channel with in evaluation, and what it then adds."""
+    """The factor and the offset that a normalisation applies to each channel in evaluation."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
@@ -388,7 +389,7 @@ def _tokens(features: Tensor) -> Tensor:
 
 
 def _bias(conv: nn.Conv3d) -> Tensor:
-    """The bias that folding gave a convolution."""
+    """The bias that folding gave the convolution."""
     if conv.bias is None:
         raise ValueError("fold the normalisations first: folding.fold_batch_norms(network)")
     return conv.bias.detach()

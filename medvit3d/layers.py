@@ -16,12 +16,12 @@ from medvit3d.convolution import channels_last
 
 
 class BatchNorm(nn.BatchNorm3d):
-    """Batch normalisation over ``(B, C, D, H, W)`` that explains the one batch it cannot take.
+    """Batch normalisation over ``(B, C, D, H, W)`` that explains which batch it cannot take.
 
     Raises:
         ValueError: In training, if a channel holds a single value, so that it has no variance.
-            MedViT-3D reaches 1^3 in its last stage from inputs of up to 32^3: give batches of at
-            least two volumes, and drop the last batch of an epoch where it holds one.
+            MedViT-3D reaches 1^3 in its last stage from inputs of up to 32^3: use batches of at
+            least two volumes, and drop the last batch of an epoch if it holds one.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 (torch's own name)
@@ -78,7 +78,7 @@ class DropPath(nn.Module):
     Huang et al., "Deep Networks with Stochastic Depth", arXiv 1603.09382.
 
     Args:
-        probability: Chance of a volume's branch to be dropped, in [0, 1).
+        probability: Chance of dropping a volume's branch, in [0, 1).
 
     Raises:
         ValueError: If the probability is outside [0, 1).
@@ -99,16 +99,16 @@ class DropPath(nn.Module):
         return branch * (mask / keep)
 
     def extra_repr(self) -> str:
-        """Shows the probability where the module is printed."""
+        """The probability, for the module's printed form."""
         return f"probability={self.probability:.3g}"
 
 
 class PatchMomentumChanger(nn.Module):
     """In training, gives each volume the per-channel mean and deviation of another in its batch.
 
-    The volume keeps its normalised content and its label, so that the network learns not to lean
-    on feature statistics, which are what scanners and protocols change. In evaluation it is the
-    identity. The permutation is drawn from torch's global generator, as dropout is.
+    The volume keeps its normalised content and its label, so the network learns not to rely on
+    feature statistics, which differ between scanners and protocols. In evaluation it is the
+    identity. Like dropout, it draws from torch's global generator.
     """
 
     epsilon = 1e-5

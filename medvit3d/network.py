@@ -2,69 +2,32 @@
 
 Paper: Manzari et al., "MedViT: A Robust Vision Transformer for Generalized Medical Image
 Classification", arXiv 2302.09462.
-Changed here: three dimensions; widths and depths are a configuration, so that small networks can
-be built; inputs of any size and depth are taken.
+Changed here: three dimensions; inputs of any size and depth are accepted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, get_args
 
 from torch import Tensor, nn
 
 from medvit3d.blocks import ConvBlock, LocalFeedForward, SpatialReduction, TransformerBlock
+from medvit3d.conversion import load_published
 from medvit3d.folding import fold_batch_norms
 from medvit3d.frozen import frozen
-from medvit3d.layers import BatchNorm, ConvNormAct, PatchMomentumChanger
+from medvit3d.layers import BatchNorm, PatchMomentumChanger
+from medvit3d.public_names import port_architecture, port_names
+from medvit3d.stem import check_size, check_volumes, make_stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from medvit3d.weights import Inflation
+    from medvit3d.architecture import Architecture
+    from medvit3d.conversion import Inflation
 
 STAGE_STRIDES = (1, 2, 2, 2)
 KEY_RATIOS = (8, 4, 2, 1)
-TRANSFORMER_PERIOD = 5
-"""In stage 3 every fifth block is a transformer block."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """Widths and depths of a MedViT-3D network; the defaults are the paper's widths."""
-
-    depths: tuple[int, int, int, int]
-    """Blocks per stage; stage 3 a multiple of five."""
-
-    stem_channels: tuple[int, int, int, int] = (64, 32, 64, 64)
-    """Channels out of the four convolutions of the stem."""
-
-    conv_channels: tuple[int, int, int, int] = (96, 192, 384, 768)
-    """Channels of the convolution blocks of each stage, multiples of 32."""
-
-    transformer_channels: tuple[int, int, int] = (256, 512, 1024)
-    """Channels of the transformer blocks of stages 2 to 4, multiples of 128."""
-
-    def __post_init__(self) -> None:
-        """Refuses depths that cannot be laid out.
-
-        Raises:
-            ValueError: If a stage is empty or stage 3 is no multiple of five.
-        """
-        if min(self.depths) < 1 or self.depths[2] % TRANSFORMER_PERIOD:
-            raise ValueError(
-                f"depths must be positive and the third a multiple of {TRANSFORMER_PERIOD}, "
-                f"got {self.depths}: try (3, 4, 10, 3)"
-            )
-
-    def is_transformer(self, stage: int, block: int) -> bool:
-        """Whether a block, both counted from 0, is a transformer block."""
-        if stage == 0:
-            return False
-        if stage == 2:
-            return block % TRANSFORMER_PERIOD == TRANSFORMER_PERIOD - 1
-        return block == self.depths[stage] - 1
 
 
 class MedViT3D(nn.Module):
@@ -78,13 +41,14 @@ class MedViT3D(nn.Module):
         architecture: Widths and depths.
         num_classes: Number of logits, at least 1.
         in_channels: Channels of a volume.
-        drop_path: Chance of dropping a branch in the last block, in [0, 1); rises linearly from 0.
+        drop_path: Chance of dropping a branch in the last block, in [0, 1); rises linearly from 0
+            in the first.
         spatial_reduction: How attention reduces its keys; see ``blocks.SpatialReduction``.
         patch_momentum_changer: Whether training permutes feature statistics after stage 1.
 
     Attributes:
         gradcam_layer: Name of the layer whose output Grad-CAM should weigh. Stage 2 is the last
-            whose grid still locates anything in a volume of 28^3: 4^3, against 2^3 and 1^3.
+            whose grid still locates anything in a volume of 28^3: 4^3, before 2^3 and 1^3.
 
     Raises:
         ValueError: For an unknown reduction or fewer than one class or channel.
@@ -110,7 +74,6 @@ class MedViT3D(nn.Module):
                 f"got {spatial_reduction!r}"
             )
         self.architecture = architecture
-        self.in_channels = in_channels
         self.stem = make_stem(in_channels, architecture.stem_channels)
         self.stages = _make_stages(architecture, drop_path, spatial_reduction)
         self.momentum_changer: nn.Module = (
@@ -119,12 +82,12 @@ class MedViT3D(nn.Module):
         features = architecture.transformer_channels[-1]
         self.norm = BatchNorm(features)
         self.head = nn.Linear(features, num_classes)
-        initialise(self)
+        _zero_feed_forwards(self)
 
     def folded(self) -> MedViT3D:
-        """An equal network for evaluation, its normalisations folded into the convolutions.
+        """An equivalent network for evaluation, with normalisations folded into convolutions.
 
-        On a CPU its blocks are those of ``frozen``: it can be differentiated once, by its input.
+        On a CPU its blocks are those of ``frozen``, which give the gradient of the input alone.
         """
         folded = fold_batch_norms(self)
         if self.head.weight.device.type == "cpu":
@@ -138,7 +101,7 @@ class MedViT3D(nn.Module):
         """Maps volumes ``(B, C, D, H, W)`` to logits ``(B, num_classes)`` in either mode.
 
         Raises:
-            ValueError: If the input has not five axes, or a training batch is too small.
+            ValueError: If the input does not have five axes, or a training batch is too small.
         """
         check_volumes(volumes)
         features = self.momentum_changer(self.stages[0](self.stem(volumes)))
@@ -148,53 +111,42 @@ class MedViT3D(nn.Module):
         return logits
 
     def initialise_from(self, state: Mapping[str, Tensor], *, method: Inflation = "centre") -> str:
-        """Loads published weights; as ``weights.initialise_from``, which it calls."""
-        from medvit3d.weights import initialise_from  # weights imports this module
+        """Loads weights of a 2-D MedViT or of the public MedViT-3D port.
 
-        return initialise_from(self, state, method=method)
+        A head for other classes stays as it is; a stem of three channels is summed for one.
+        Everything else must fit exactly.
+
+        Args:
+            state: State dict under its public names.
+            method: How 2-D weights are inflated.
+
+        Returns:
+            One line that says what was done, for a model card.
+
+        Raises:
+            ValueError: If the weights belong to another network.
+        """
+        depths, own_depths = port_architecture(state).depths, self.architecture.depths
+        if depths != own_depths:
+            raise ValueError(
+                f"the weights do not fit this network: they are for depths {depths}, "
+                f"this network has {own_depths}"
+            )
+        names = port_names(self.architecture)
+        return load_published(self, state, names, family="MedViT-3D", method=method)
 
 
-def make_stem(
-    in_channels: int, channels: tuple[int, ...], strides: tuple[int, ...] = (2, 1, 1, 2)
-) -> nn.Sequential:
-    """Builds the convolutions before the stages, which leave a quarter of the grid per axis."""
-    widths = (in_channels, *channels)
-    return nn.Sequential(
-        *(
-            ConvNormAct(wide_in, wide_out, stride=stride)
-            for wide_in, wide_out, stride in zip(widths, channels, strides, strict=False)
-        )
-    )
-
-
-def initialise(network: nn.Module) -> None:
-    """Leaves torch's initial weights, but starts every feed-forward branch at zero.
+def _zero_feed_forwards(network: nn.Module) -> None:
+    """Keeps torch's initial weights, but starts every feed-forward branch at zero.
 
     The norm that ends a feed-forward branch begins with weight 0 (Goyal et al., arXiv 1706.02677,
-    section 5.1): with few volumes a batch the late stages, 2^3 and 1^3 at 28^3, otherwise begin as
-    noise. The original draws all weights from N(0, 0.02); depthwise and stem kernels have few
-    inputs, and steps of an adaptive optimiser are then large against them.
+    section 5.1): with few volumes in a batch the late stages, 2^3 and 1^3 at 28^3, would otherwise
+    begin as noise. The original draws all weights from N(0, 0.02). Depthwise and stem kernels have
+    few inputs, so an adaptive optimiser's steps are large compared with weights that small.
     """
     for module in network.modules():
         if isinstance(module, LocalFeedForward):
             nn.init.zeros_(module.project_norm.weight)
-
-
-def check_size(num_classes: int, in_channels: int) -> None:
-    """Raises ValueError unless there is at least one class and one channel."""
-    if num_classes < 1 or in_channels < 1:
-        raise ValueError(
-            f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}"
-        )
-
-
-def check_volumes(volumes: Tensor) -> None:
-    """Raises ValueError unless the input has five axes."""
-    if volumes.ndim != 5:
-        raise ValueError(
-            f"expected volumes (batch, channels, depth, height, width), got shape "
-            f"{tuple(volumes.shape)}: add the missing axes, with depth 1 for an image"
-        )
 
 
 def _make_stages(

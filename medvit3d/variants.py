@@ -3,17 +3,19 @@
 Paper: Manzari et al., "MedViT: A Robust Vision Transformer for Generalized Medical Image
 Classification", arXiv 2302.09462. Its T, S and L are what the published code calls small, base
 and large. Changed here: ``medvit3d_n`` is ours, for CPUs and tests; ``medvit3d_cbam`` is the
-network that most checkpoints of the name MedViT-3D hold (see ``cbam.py``).
+network in most checkpoints published as MedViT-3D (see ``cbam.py``).
 
-All take volumes ``(B, in_channels, D, H, W)`` of float32 and return logits ``(B, num_classes)``.
+All map float32 volumes ``(B, in_channels, D, H, W)`` to logits ``(B, num_classes)``. Each factory
+spells out its options, because callers check a configuration against its signature.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medvit3d.architecture import Architecture
 from medvit3d.cbam import MedViT3DCBAM
-from medvit3d.network import Architecture, MedViT3D
+from medvit3d.network import MedViT3D
 
 if TYPE_CHECKING:
     from medvit3d.blocks import SpatialReduction
@@ -37,7 +39,10 @@ def medvit3d_t(
     spatial_reduction: SpatialReduction = "spatial",
     patch_momentum_changer: bool = False,
 ) -> MedViT3D:
-    """MedViT-3D tiny: depths 3-4-10-3, 35.1 M parameters. Options as in ``MedViT3D``."""
+    """MedViT-3D tiny: depths 3-4-10-3, 35.1 M parameters.
+
+    Options as in ``MedViT3D``.
+    """
     return MedViT3D(
         TINY,
         num_classes,
@@ -56,7 +61,10 @@ def medvit3d_s(
     spatial_reduction: SpatialReduction = "spatial",
     patch_momentum_changer: bool = False,
 ) -> MedViT3D:
-    """MedViT-3D small: depths 3-4-20-3, 50.5 M parameters. Options as in ``MedViT3D``."""
+    """MedViT-3D small: depths 3-4-20-3, 50.5 M parameters.
+
+    Options as in ``MedViT3D``.
+    """
     return MedViT3D(
         SMALL,
         num_classes,
@@ -75,7 +83,10 @@ def medvit3d_l(
     spatial_reduction: SpatialReduction = "spatial",
     patch_momentum_changer: bool = False,
 ) -> MedViT3D:
-    """MedViT-3D large: depths 3-4-30-3, 65.9 M parameters. Options as in ``MedViT3D``."""
+    """MedViT-3D large: depths 3-4-30-3, 65.9 M parameters.
+
+    Options as in ``MedViT3D``.
+    """
     return MedViT3D(
         LARGE,
         num_classes,
@@ -94,7 +105,10 @@ def medvit3d_n(
     spatial_reduction: SpatialReduction = "spatial",
     patch_momentum_changer: bool = False,
 ) -> MedViT3D:
-    """MedViT-3D nano: depths 1-2-5-2, narrower, 1.9 M parameters. Options as in ``MedViT3D``."""
+    """MedViT-3D nano: depths 1-2-5-2, narrower, 1.9 M parameters.
+
+    Options as in ``MedViT3D``.
+    """
     return MedViT3D(
         NANO,
         num_classes,

@@ -10,7 +10,8 @@ from benchharness import attacks, registry
 from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError
 from benchharness.networks import costs, devices
-from benchharness.networks.classifier import Classifier, as_float, in_batches
+from benchharness.networks.batches import as_float, in_batches
+from benchharness.networks.classifier import Classifier
 from benchharness.statistics import metrics
 from medvit3d.variants import medvit3d_n
 from tests import samples

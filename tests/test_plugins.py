@@ -20,9 +20,10 @@ import json
 import torch
 from benchharness import artefacts, attacks, datasets, registry
 from benchharness.cli import catalogue
-from benchharness.networks.checkpoints import build_network
+from benchharness.networks.building import build_network
 from benchharness.store.cells import ModelKey
-from benchharness.networks.classifier import Classifier, as_float
+from benchharness.networks.batches import as_float
+from benchharness.networks.classifier import Classifier
 
 names = {
     "models": "acme_net",

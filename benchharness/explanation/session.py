@@ -21,8 +21,9 @@ from benchharness.attacks import Attack
 from benchharness.canonical import digest
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation import figures, gradcam, measures
-from benchharness.networks import checkpoints, devices
-from benchharness.networks.classifier import Classifier, as_float, in_batches
+from benchharness.networks import building, checkpoints, devices
+from benchharness.networks.batches import as_float, in_batches
+from benchharness.networks.classifier import Classifier
 from benchharness.run import planning
 from benchharness.statistics import metrics
 from benchharness.store import cells, heatmaps, provenance
@@ -433,7 +434,7 @@ class _Session:
 
         Training seeds begin at 0, so that a negative one is never the start of a checkpoint.
         """
-        built = checkpoints.build_network(
+        built = building.build_network(
             network.work.model,
             num_classes=self.dataset.num_classes,
             in_channels=self.dataset.in_channels,

@@ -1,1 +1,1 @@
-"""Networks: a classifier around them, their weights, their costs, the devices they run on."""
+"""Networks: how they are built, the classifier around them, their weights, costs and devices."""

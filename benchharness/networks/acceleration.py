@@ -1,7 +1,8 @@
-"""The same network, as it is best run when its weights no longer change.
+"""Faster networks for evaluation, with the same outputs to float32 rounding.
 
-Everything here leaves the answers as they are to the rounding of float32. A network may offer a
-method `folded() -> nn.Module` that returns a new, equal network for evaluation.
+A network may offer a method `folded() -> nn.Module` that returns a new, equivalent network for
+evaluation, such as one with its normalisations folded into its convolutions. On a CPU the
+convolutions of that copy are made faster here. Any network can be compiled on top.
 """
 
 from __future__ import annotations
@@ -18,37 +19,41 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FEW_CHANNELS = 4
-"""Channels of a volume up to which the first convolution is worth a gradient of its own."""
+"""Most channels of a volume for which `SubPixelConv3d` is faster than torch."""
 
 
 def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = False) -> nn.Module:
-    """Return an equal network for evaluation, or the network itself where nothing is known.
+    """Return an equivalent network that evaluates faster.
 
     Args:
         network: Left as it is.
         device: Where it runs.
-        compiled: Whether to run through `torch.compile`, with CUDA graphs on a GPU; the first
-            passes are slow then.
+        compiled: Whether to run through `torch.compile`, with CUDA graphs on a GPU; this makes the
+            first passes slow.
+
+    Returns:
+        A network to evaluate, not to train; `network` itself if it offers no `folded` and is not to
+        be compiled.
     """
     offered = getattr(network, "folded", None)
     folded: nn.Module = offered() if callable(offered) else network
-    # Nothing in a network that belongs to somebody else is replaced.
+    # Without a copy the network is the caller's, and none of its layers may be replaced.
     if folded is not network and device.type == "cpu":
         _arrange_convolutions(folded)
     return _Compiled(folded, device) if compiled else folded
 
 
 class SubPixelConv3d(nn.Module):
-    """A strided convolution of volumes with few channels, whose input gradient is quick.
+    """A strided convolution of volumes with few channels that has a fast input gradient.
 
-    torch differentiates such a convolution by its input many times slower than it computes it. The
-    gradient is a convolution as well: for each place within a stride it has a kernel of the taps
-    that reach this place, and the answers of all places are interleaved (Shi et al., "Is the
-    deconvolution layer the same as a convolutional layer?", arXiv 1609.07009).
+    torch computes the input gradient of such a convolution many times slower than its output. The
+    gradient is a convolution as well: each phase, that is each offset within a stride, has a kernel
+    made of the taps that reach it, and the results of all phases are interleaved (Shi et al., "Is
+    the deconvolution layer the same as a convolutional layer?", arXiv 1609.07009).
 
     Args:
-        conv: Ungrouped, undilated, padded with zeros on both sides alike; its weights must not
-            change afterwards.
+        conv: Neither grouped nor dilated, with as much zero padding before as after each axis; its
+            weights must not change afterwards.
     """
 
     kernel: Tensor
@@ -57,13 +62,13 @@ class SubPixelConv3d(nn.Module):
         super().__init__()
         self.conv = conv
         self.stride = conv.stride
-        # Tap t of the answer at o meets the input at stride · o + t − padding. Place r of the
+        # Tap t of the output at o meets the input at stride · o + t − padding. Phase r of the
         # input's position stride · q + r is therefore met by t = r + padding − stride · (o − q).
         padding = [int(size) for size in conv.padding]
         axes = list(zip(conv.kernel_size, padding, conv.stride, strict=True))
         self.first = [-((size - 1 - pad) // stride) for size, pad, stride in axes]
         self.last = [(stride - 1 + pad) // stride for _, pad, stride in axes]
-        # A place may ask for up to stride − 1 taps outside the kernel; they are zero.
+        # A phase may need up to stride − 1 taps outside the kernel; they are zero.
         margins = [stride - 1 for stride in reversed(self.stride) for _ in range(2)]
         taps = [
             torch.arange(stride)[:, None]
@@ -73,25 +78,25 @@ class SubPixelConv3d(nn.Module):
         ]
         kernel = F.pad(conv.weight.detach(), margins)
         kernel = kernel[:, :, taps[0]][:, :, :, :, taps[1]][..., taps[2]]
-        # (out, in, place, offset, place, offset, place, offset) to (places · in, out, offsets…).
+        # (out, in, phase, offset, phase, offset, phase, offset) to (phases · in, out, offsets…).
         kernel = kernel.permute(2, 4, 6, 1, 0, 3, 5, 7).flatten(0, 3)
         self.register_buffer("kernel", kernel.contiguous(memory_format=torch.channels_last_3d))
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """What the convolution makes of volumes (B, C, D, H, W)."""
+        """The convolution's output for volumes (B, C, D, H, W)."""
         convolved: Tensor = _SubPixelConvolution.apply(volumes, self)  # type: ignore[no-untyped-call]
         return convolved
 
     def gradient(self, gradient: Tensor, grid: torch.Size) -> Tensor:
-        """The gradient of the volumes, on their grid (D, H, W), from that of the answers."""
+        """The gradient of volumes on their grid (D, H, W), from that of the output."""
         coarse = [math.ceil(n / stride) for n, stride in zip(grid, self.stride, strict=True)]
         borders: list[int] = []
         for axis in (2, 1, 0):
             after = self.last[axis] + coarse[axis] - gradient.shape[2 + axis]
             borders += [-self.first[axis], after]
-        places = F.conv3d(F.pad(gradient, borders), self.kernel)
-        channels = places.shape[1] // math.prod(self.stride)
-        interleaved = places.reshape(-1, *self.stride, channels, *coarse)
+        phases = F.conv3d(F.pad(gradient, borders), self.kernel)
+        channels = phases.shape[1] // math.prod(self.stride)
+        interleaved = phases.reshape(-1, *self.stride, channels, *coarse)
         fine = interleaved.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(
             -1, channels, *(n * stride for n, stride in zip(coarse, self.stride, strict=True))
         )
@@ -99,13 +104,13 @@ class SubPixelConv3d(nn.Module):
 
 
 class _SubPixelConvolution(torch.autograd.Function):
-    """A convolution by its input alone."""
+    """A convolution that is differentiable by its input alone."""
 
     @staticmethod
     def forward(ctx: Any, volumes: Tensor, module: SubPixelConv3d) -> Tensor:
         ctx.module, ctx.grid = module, volumes.shape[2:]
-        answers: Tensor = module.conv(volumes)
-        return answers
+        convolved: Tensor = module.conv(volumes)
+        return convolved
 
     @staticmethod
     @once_differentiable
@@ -114,12 +119,12 @@ class _SubPixelConvolution(torch.autograd.Function):
 
 
 class _Compiled(nn.Module):
-    """A network behind `torch.compile`; what it returns may be kept."""
+    """A network behind `torch.compile` whose outputs are not overwritten by the next call."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         super().__init__()
         self.network = network
-        # CUDA graphs are what "reduce-overhead" is about; elsewhere there is nothing to reduce.
+        # "reduce-overhead" means CUDA graphs, which only a GPU has.
         mode = "reduce-overhead" if device.type == "cuda" else "default"
         self.run = torch.compile(network, mode=mode)
 
@@ -131,9 +136,9 @@ class _Compiled(nn.Module):
 def _arrange_convolutions(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            # A subclass may compute something else, and a weight in training changes.
+            # A subclass may compute something else, and a trainable weight may still change.
             if type(child) is nn.Conv3d and not child.weight.requires_grad:
-                # oneDNN then reorders neither what it reads nor what it writes.
+                # In this layout oneDNN reorders neither input nor output.
                 child.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
                 if _has_slow_gradient(child):
                     setattr(parent, name, SubPixelConv3d(child))

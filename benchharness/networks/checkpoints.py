@@ -1,28 +1,28 @@
-"""Checkpoints: weights as safetensors, a model card beside them, loaded strictly or not at all."""
+"""Checkpoints: weights as safetensors with a model card beside them, loaded strictly."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from benchharness import randomness, registry
 from benchharness.canonical import digest as digest_of
 from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
-from benchharness.networks.classifier import Classifier, Preprocessing
+from benchharness.networks.building import build_network
+from benchharness.networks.cards import ModelCard
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from benchharness.canonical import Pairs
     from benchharness.store.cells import ModelKey
@@ -31,44 +31,10 @@ WEIGHTS = "model.safetensors"
 CARD = "model_card.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard:
-    """What a trained checkpoint says of itself; the JSON beside its weights."""
-
-    model: str
-    factory: str
-    arguments: dict[str, Any]
-    preprocessing: dict[str, Any]
-    dataset: str
-    dataset_digest: str
-    num_classes: int
-    in_channels: int
-    recipe: dict[str, Any]
-    seed: int
-    selection_split: str
-    """Always `val`."""
-    selection_epoch: int
-    """Epoch whose weights were kept, counted from 1."""
-    val_metrics: dict[str, float | None]
-    """Metrics of the kept weights on the val split."""
-    test_metrics: dict[str, float | None]
-    """Clean metrics of the kept weights on the whole test split; measured once, after selection."""
-    sha256: str
-    """Digest of the weights file."""
-    provenance: dict[str, Any]
-    initial_weights: dict[str, Any] | None = None
-    """File, digest and method of the weights that training began from, and what they left at its
-    drawn value; None where all was drawn."""
-
-    def to_json(self) -> str:
-        """The card as indented JSON."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
 def folder(
     root: Path, model: ModelKey, dataset: str, digest: str, recipe: Pairs, seed: int
 ) -> Path:
-    """Where the checkpoint of this training lives; any change to its inputs changes the folder."""
+    """The folder of this training's checkpoint; another value of any input gives another folder."""
     key = digest_of(
         {
             "factory": model.factory,
@@ -83,10 +49,10 @@ def folder(
 
 
 def read_card(directory: Path) -> ModelCard | None:
-    """The card of a finished checkpoint; None where there is none yet.
+    """The card of a finished checkpoint; None if there is none yet.
 
     Raises:
-        BenchError: When the card cannot be read, or the weights are not those it speaks of.
+        BenchError: If the card cannot be read, or the weights are not those it describes.
     """
     path = directory / CARD
     if not path.exists():
@@ -99,14 +65,14 @@ def read_card(directory: Path) -> ModelCard | None:
         ) from error
     if file_sha256(directory / WEIGHTS, what="checkpoint") != card.sha256:
         raise BenchError(
-            f"{directory / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+            f"{directory / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
             f"Remove {directory} to train it anew."
         )
     return card
 
 
 def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write weights atomically and return their SHA-256; the card is to follow."""
+    """Write weights atomically and return their SHA-256, which the card needs."""
     directory.mkdir(parents=True, exist_ok=True)
     # safetensors refuses views and tied weights; copies are neither.
     copies = {
@@ -119,7 +85,7 @@ def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
 
 
 def save_card(directory: Path, card: ModelCard) -> None:
-    """Write the card: from here on the checkpoint counts as finished."""
+    """Write the card, after which the checkpoint counts as finished."""
     write_atomically(directory / CARD, card.to_json().encode())
 
 
@@ -128,23 +94,23 @@ def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]
 
     Args:
         path: The file; a state dict, or a dict that holds one under `state_dict`, `model` or `net`.
-        flag: Where the user named it, for messages.
+        flag: The option that named the file, for messages.
 
     Raises:
-        BenchError: When the file is absent, of another kind or damaged.
+        BenchError: If the file is absent, of another kind or damaged.
     """
     if not path.is_file():
         raise BenchError(f"no checkpoint at {path}. Check the path given to {flag}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Training scripts keep their parsed arguments beside the weights; a namespace runs nothing.
+        # Training scripts often save their parsed arguments too; a Namespace runs no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchError(f"cannot read checkpoint {path}: {first}") from error
-    except Exception as error:  # torch.load unpickles: any error class may come out of it
+    except Exception as error:  # unpickling a damaged file may raise any class of error
         raise BenchError(
             f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a "
             "plain state dict."
@@ -159,49 +125,13 @@ def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]
     return content
 
 
-def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
-    """Import a model's factory and hold its arguments against its signature.
-
-    Raises:
-        BenchError: When the factory is not there or does not take the arguments given to it.
-    """
-    factory: Callable[..., nn.Module] = registry.import_target(model.factory)
-    arguments = dict(model.arguments)
-    try:
-        inspect.signature(factory).bind(2, in_channels=1, **arguments)
-    except TypeError as error:
-        raise BenchError(
-            f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
-            "A factory takes (num_classes, in_channels=1) and the arguments of its config table."
-        ) from error
-    return factory
-
-
-def build_network(
-    model: ModelKey, *, num_classes: int, in_channels: int, seed: int | None = None
-) -> nn.Module:
-    """Build a network with weights drawn from the seed alone (0 where none is given).
-
-    Raises:
-        BenchError: When the factory does not take the arguments given to it.
-    """
-    factory = check_arguments(model)
-    arguments = dict(model.arguments)
-    with randomness.isolated("initialisation", model.factory, seed or 0):
-        try:
-            network = factory(num_classes, in_channels=in_channels, **arguments)
-        except (ValueError, TypeError) as error:
-            raise BenchError(f"model {model.name!r} cannot be built: {error}") from error
-    return network
-
-
 def load_classifier(
     model: ModelKey, weights: Path, *, num_classes: int, in_channels: int, device: str
 ) -> Classifier:
     """Build a network, load its weights strictly and put its preprocessing in front.
 
     Raises:
-        BenchError: When the weights do not fit the network, key by key and shape by shape.
+        BenchError: If the weights do not have the names and shapes of the network's.
     """
     network = build_network(model, num_classes=num_classes, in_channels=in_channels)
     state = read_weights(weights)

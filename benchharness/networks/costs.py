@@ -36,14 +36,14 @@ def measure(
 ) -> ModelCost:
     """Measure the cost of a classifier on volumes of shape (C, D, H, W).
 
-    Parameters, operations and memory do not depend on the machine; latency does.
+    Parameters, operations and memory are the same on every machine; latency is not.
 
     Args:
-        classifier: What is measured; left as it was found.
+        classifier: Left as it was.
         shape: (C, D, H, W).
-        batch: Volumes a pass while the latency is taken; the rest is of one volume.
-        repeats: Timed passes, of which the median counts.
-        clock: In seconds; `time.process_time` leaves out what others do on a shared processor.
+        batch: Volumes per pass for the latency; everything else is measured on one volume.
+        repeats: Timed passes, of which the median is taken.
+        clock: In seconds; `time.process_time` leaves out what else runs on the processor.
     """
     with classifier.frozen(), torch.no_grad():
         one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def count_flops(network: nn.Module, volumes: Tensor) -> int:
 def _latency_ms(
     classifier: Classifier, volumes: Tensor, repeats: int, clock: Callable[[], float]
 ) -> float:
-    """Median milliseconds a volume; the first passes warm up and are not counted."""
+    """Median milliseconds per volume; the first two passes warm up and do not count."""
     durations = []
     for repeat in range(repeats + 2):
         began = clock()
@@ -88,7 +88,7 @@ def _latency_ms(
 
 
 def _peak_memory(classifier: Classifier, volumes: Tensor) -> int:
-    """Bytes of weights, buffers, input and live intermediate tensors at their highest."""
+    """Most bytes held at once: weights, buffers, input and live intermediate tensors."""
     held = [*classifier.parameters(), *classifier.buffers(), volumes]
     with _LiveMemory(sum(tensor.nbytes for tensor in held)) as live:
         classifier(volumes)
@@ -99,8 +99,8 @@ def _peak_memory(classifier: Classifier, volumes: Tensor) -> int:
 class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the storages that operations create until they are freed.
 
-    Unlike an allocator's own statistics this gives the same number on every device. Workspace that
-    a kernel uses inside is not seen.
+    Unlike an allocator's statistics, this gives the same number on every device. It does not see
+    the workspace inside a kernel.
     """
 
     def __init__(self, base: int) -> None:

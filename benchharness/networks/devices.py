@@ -1,4 +1,4 @@
-"""Which device to run on, and how many volumes at a time."""
+"""The device to run on, and how many volumes fit it at a time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 2**28, -3: 2**30}
 
 
 def resolve(name: str) -> str:
-    """Turn `auto`, `cpu` or `cuda[:i]` into a device that is there.
+    """Resolve `auto`, `cpu` or `cuda[:i]` to a device of this machine.
 
     Raises:
-        BenchError: For another name, or a device that this machine does not have.
+        BenchError: If the name is unknown or this machine has no such device.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -32,16 +32,18 @@ def resolve(name: str) -> str:
         raise BenchError(f"unknown device {name!r}. Type auto, cpu, cuda or cuda:1.")
     index = int(match[1] or 0)
     if index >= count:
-        there = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
-        raise BenchError(f"device {name!r} is not there: torch sees {there}. Type --device auto.")
+        seen = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
+        raise BenchError(
+            f"device {name!r} is not available: torch sees {seen}. Type --device auto."
+        )
     return f"cuda:{index}"
 
 
 def check_compiler(device: str) -> None:
-    """Compile something small.
+    """Compile a small function, to find out early whether `torch.compile` works.
 
     Raises:
-        BenchError: When `torch.compile` does not work on this machine.
+        BenchError: If it does not work on this machine.
     """
     try:
         torch.compile(torch.nn.Hardswish())(torch.ones(8, device=device))
@@ -57,9 +59,9 @@ def check_compiler(device: str) -> None:
 def keep_memory() -> None:
     """Let the C library keep what it frees, for the rest of this process.
 
-    Every training step allocates the same large tensors again. glibc hands them back to the system
-    in between and pays for it in page faults; keeping them makes a step on a CPU up to a quarter
-    faster. Elsewhere this does nothing.
+    Every training step allocates the same large tensors again. In between, glibc returns them to
+    the system, which costs page faults; keeping them makes a step on a CPU up to a quarter faster.
+    With other C libraries this does nothing.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -70,7 +72,7 @@ def keep_memory() -> None:
 
 
 def batch_size(device: str, grid: tuple[int, int, int]) -> int:
-    """A batch size that suits a device and a volume of (D, H, W); a power of two, at least one."""
+    """A batch size that suits a device and volumes of (D, H, W): a power of two, at least one."""
     at_reference = _CPU_VOLUMES if device == "cpu" else _CUDA_VOLUMES
     ideal = at_reference * _REFERENCE_VOXELS / math.prod(grid)
     exponent = math.floor(math.log2(max(1.0, min(ideal, at_reference))))

@@ -13,7 +13,7 @@ from benchharness.artefacts import Artefact, batched
 from benchharness.artefacts.cache import Cache
 from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.attacks import Attack
-from benchharness.networks.classifier import as_float, in_batches
+from benchharness.networks.batches import as_float, in_batches
 from benchharness.statistics import metrics
 from benchharness.store.predictions import Predictions
 from benchharness.store.records import NOT_APPLICABLE, Check

@@ -15,8 +15,8 @@ from benchharness.attacks.core.norms import norm_named
 from benchharness.canonical import digest, pairs
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
-from benchharness.networks import checkpoints
-from benchharness.networks.classifier import Preprocessing
+from benchharness.networks import building, checkpoints
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.run.config import ModelOptions
 from benchharness.store.cells import (
     ACCURACY_ONLY,
@@ -397,7 +397,7 @@ def _weights(
                     f"{seed}) in {config.out}. Drop --no-train to train it, or pass "
                     f"--checkpoint {model.name}=PATH."
                 )
-            checkpoints.check_arguments(model)
+            building.check_arguments(model)
             if initial is not None:
                 _try_initial(initial, model, dataset)
         yield _Located(
@@ -420,7 +420,7 @@ def _initial(config: RunConfig, model: str) -> InitialWeights | None:
 
 def _try_initial(initial: InitialWeights, model: ModelKey, dataset: Dataset) -> None:
     """Take initial weights over once, so that a misfit is found before anything is written."""
-    network = checkpoints.build_network(
+    network = building.build_network(
         model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
     )
     initialisation.apply(initial, network, model.name)

@@ -1,9 +1,9 @@
-"""Initial weights: a state dict that a network takes over before it is trained.
+"""Initial weights: a state dict that a network loads before it is trained.
 
-A network offers it by a method `initialise_from(state, *, method) -> str`: it loads what it can of
-the state dict, keeps its own drawn values elsewhere, raises ValueError with one line where the
-weights are not for it, and returns one line that says what was done. The harness knows nothing of
-how; it reads the file, finds out what was left at its drawn value, and writes both down.
+A network supports this by a method `initialise_from(state, *, method) -> str`. The method loads
+what it can, leaves all other parameters at their random values, raises ValueError with a message of
+one line if the weights belong to another network, and returns one line that says what it did. The
+harness reads the file, finds out which parameters kept their random values, and records both.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ _DATA_PARALLEL = "module."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialWeights:
-    """A file of weights to begin from, and how."""
+    """A file of weights to begin from, and how to load it."""
 
     path: Path
     sha256: str
     method: str
-    """Passed on to the network: `centre` or `mean` for MedViT-3D."""
+    """Passed on to the network; MedViT-3D takes `centre` or `mean`."""
 
     def extend(self, recipe: Pairs) -> Pairs:
-        """A recipe's settings with these weights among them, as they enter identities.
+        """A recipe's settings and these weights, as they enter identities.
 
-        The same recipe from other weights makes another checkpoint; where the file lies does not
-        matter.
+        The same recipe with other initial weights makes another checkpoint. The file's name and
+        folder do not matter.
         """
         return pairs(dict(recipe) | {"init_method": self.method, "init_sha256": self.sha256})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Initialised:
-    """What was done with initial weights, for a model card."""
+    """What a network did with initial weights, for a model card."""
 
     file: str
     """Name of the file, without its folder."""
     sha256: str
     method: str
     summary: str
-    """What the network says it did."""
+    """The line that the network returned."""
     left_at_initial_value: tuple[str, ...]
-    """Parameters that the weights did not touch: drawn from the training seed."""
+    """Parameters that kept the values drawn from the training seed."""
 
 
 def find(path: Path, method: str) -> InitialWeights:
-    """Name a file of initial weights by its digest.
+    """Find a file of initial weights and compute its digest.
 
     Raises:
-        BenchError: When there is no such file.
+        BenchError: If there is no such file.
     """
     if not path.is_file():
         raise BenchError(f"no weights at {path}. Check the path given to --init.")
@@ -76,14 +76,14 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
     """Load initial weights into a network that offers `initialise_from`.
 
     Args:
-        weights: What to load, and how.
+        weights: The file, and how to load it.
         network: Changed in place.
         model: Its name, for messages.
-        seed: Training seed: a network that draws what is missing draws the same each time.
+        seed: Training seed, which also seeds whatever the network draws while it loads.
 
     Raises:
-        BenchError: When the network offers no such method, or the file cannot be read, has changed
-            since it was named, is not finite, or is of another network.
+        BenchError: If the network has no such method, or the file cannot be read, has changed since
+            it was found, holds values that are not finite, or belongs to another network.
     """
     method = _method(network, model)
     state = _read(weights)
@@ -102,7 +102,7 @@ def _method(network: nn.Module, model: str) -> Callable[..., str]:
     if not callable(method):
         raise BenchError(
             f"model {model!r} takes no initial weights: its network has no method "
-            "initialise_from(state, *, method). Drop --init, or say whom it is for: "
+            "initialise_from(state, *, method). Drop --init, or name the model it is for: "
             "--init medvit3d_t=PATH."
         )
     return method
@@ -116,7 +116,7 @@ def _read(weights: InitialWeights) -> dict[str, Tensor]:
     if broken:
         raise BenchError(
             f"--init {weights.path}: {len(broken)} tensors are not finite (first: {broken[0]}). "
-            "Take weights of a training that did not diverge."
+            "Use weights from a training that did not diverge."
         )
     return {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in state.items()}
 
@@ -143,7 +143,7 @@ def _untouched(
     model: str,
     seed: int,
 ) -> tuple[str, ...]:
-    """Parameters that stay NaN where all were NaN before: what the weights did not reach."""
+    """Parameters that stay NaN in a copy that is all NaN: the weights did not reach them."""
     probe = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in probe.parameters():

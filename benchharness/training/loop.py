@@ -1,9 +1,9 @@
-"""Training: a recipe, a dataset and a seed make a checkpoint with its model card.
+"""The training loop: a recipe, a dataset and a seed make a checkpoint with its model card.
 
-Every epoch draws its order, its augmentation and the network's own noise from a generator named by
-(data, seed, epoch), so that a training that was killed goes on to the same weights as one that was
-not. The weights kept are those of the epoch with the highest AUC on the val split; the test split
-is looked at once, afterwards.
+Every epoch draws its order, its augmentation and the network's noise from a generator named by
+(data, seed, epoch), so a training that was killed and resumed ends with the same weights as one
+that was not. The weights kept are those of the epoch with the highest AUC on the val split; the
+test split is evaluated once, afterwards.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from torch.nn import functional as F
 from benchharness import randomness
 from benchharness.disk import clear_partial, replacing
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import checkpoints
-from benchharness.networks.checkpoints import ModelCard
-from benchharness.networks.classifier import Classifier, Preprocessing, as_float
+from benchharness.networks import building, checkpoints
+from benchharness.networks.batches import as_float
+from benchharness.networks.cards import ModelCard
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import provenance
 from benchharness.training import initialisation
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 RESUME = "resume.pt"
 _SAVE_EVERY_S = 20.0
-"""How much training a kill may cost. Saving more often would cost more than it saves."""
+"""How much training a kill may lose. Saving more often would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,12 +59,12 @@ class Job:
     directory: Path
     """Folder of the checkpoint, from `checkpoints.folder`."""
     initial: InitialWeights | None = None
-    """Weights to begin from; None draws all of them from the seed."""
+    """Weights to begin from; None draws all weights from the seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReport:
-    """What a progress display is told after every epoch."""
+    """How far a training is, after an epoch."""
 
     epoch: int
     """Epochs finished, counted from 1."""
@@ -75,7 +77,7 @@ class EpochReport:
 
 @dataclass(slots=True, kw_only=True)
 class _State:
-    """Everything that a resumed training needs."""
+    """What changes during a training; a resumed one needs all of it."""
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
@@ -114,7 +116,7 @@ def train(
     """Train a checkpoint, or finish one that was interrupted, and write it with its card.
 
     Args:
-        job: What to train on what, and where to keep it.
+        job: What to train, on which data, and where to keep the checkpoint.
         device: `cpu` or `cuda[:i]`.
         report: Called after every epoch.
 
@@ -122,8 +124,8 @@ def train(
         The card; weights and card are on disk when this returns.
 
     Raises:
-        CellError: When the loss stops being finite, or val AUC is never defined.
-        BenchError: When the folder cannot be written.
+        CellError: If the loss stops being finite, or val AUC is never defined.
+        BenchError: If the folder cannot be written, or the initial weights do not fit.
     """
     try:
         job.directory.mkdir(parents=True, exist_ok=True)
@@ -138,6 +140,60 @@ def train(
     classifier = Classifier(
         state.network, preprocessing, num_classes=job.dataset.num_classes, device=device
     )
+    _run_epochs(job, state, classifier, report)
+    if state.best is None:
+        raise CellError(
+            f"the AUC on the val split of {job.dataset.name} was undefined in every epoch"
+        )
+    state.network.load_state_dict(state.best)
+    card = _finish(job, state, classifier, device)
+    resume.unlink(missing_ok=True)
+    return card
+
+
+def _start(job: Job, device: str) -> _State:
+    """The state before the first epoch."""
+    network = building.build_network(
+        job.model,
+        num_classes=job.dataset.num_classes,
+        in_channels=job.dataset.in_channels,
+        seed=job.seed,
+    )
+    initialised = (
+        None
+        if job.initial is None
+        else initialisation.apply(job.initial, network, job.model.name, seed=job.seed)
+    )
+    network.to(device)
+    optimiser_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[job.recipe.optimiser]
+    optimiser = optimiser_class(
+        network.parameters(),
+        lr=job.recipe.learning_rate,
+        weight_decay=job.recipe.weight_decay,
+        # The same arithmetic in one kernel; on a CPU it saves about a tenth of a step.
+        fused=True,
+    )
+    schedule = _schedule(job.recipe, optimiser, volumes=len(job.dataset.train))
+    return _State(network=network, optimiser=optimiser, schedule=schedule, initialised=initialised)
+
+
+def _schedule(
+    recipe: Recipe, optimiser: torch.optim.Optimizer, *, volumes: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate's course, in steps for `one-cycle` and in epochs for `steps`."""
+    if recipe.schedule == "one-cycle":
+        steps = recipe.epochs * sum(1 for _ in _batches(volumes, recipe.batch_size))
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=recipe.learning_rate, total_steps=steps
+        )
+    milestones = [int(recipe.epochs * share) for share in (0.5, 0.75)]
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)
+
+
+def _run_epochs(
+    job: Job, state: _State, classifier: Classifier, report: Callable[[EpochReport], None]
+) -> None:
+    """Train the epochs that are left, keeping the best weights and saving the state at times."""
     began, first, saved_at = time.monotonic(), state.epoch, time.monotonic()
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         while state.epoch < job.recipe.epochs:
@@ -147,7 +203,7 @@ def train(
                 state.best_auc, state.best_epoch = val_auc, state.epoch
                 state.best = copy.deepcopy(state.network.state_dict())
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
-                state.save(resume)
+                state.save(job.directory / RESUME)
                 saved_at = time.monotonic()
             done, left = state.epoch - first, job.recipe.epochs - state.epoch
             report(
@@ -160,48 +216,6 @@ def train(
                     seconds_left=(time.monotonic() - began) / done * left,
                 )
             )
-    if state.best is None:
-        raise CellError(
-            f"the AUC on the val split of {job.dataset.name} was undefined in every epoch"
-        )
-    state.network.load_state_dict(state.best)
-    card = _finish(job, state, classifier, device)
-    resume.unlink(missing_ok=True)
-    return card
-
-
-def _start(job: Job, device: str) -> _State:
-    network = checkpoints.build_network(
-        job.model,
-        num_classes=job.dataset.num_classes,
-        in_channels=job.dataset.in_channels,
-        seed=job.seed,
-    )
-    initialised = (
-        None
-        if job.initial is None
-        else initialisation.apply(job.initial, network, job.model.name, seed=job.seed)
-    )
-    network.to(device)
-    recipe = job.recipe
-    optimiser_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimiser]
-    # Fused is the same arithmetic in one kernel; on a CPU it saves about a tenth of a step.
-    optimiser = optimiser_class(
-        network.parameters(),
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-    steps = recipe.epochs * sum(1 for _ in _batches(len(job.dataset.train), recipe.batch_size))
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    if recipe.schedule == "one-cycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=recipe.learning_rate, total_steps=steps
-        )
-    else:
-        milestones = [int(recipe.epochs * share) for share in (0.5, 0.75)]
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)
-    return _State(network=network, optimiser=optimiser, schedule=schedule, initialised=initialised)
 
 
 def _epoch(job: Job, state: _State, classifier: Classifier) -> float:
@@ -217,7 +231,7 @@ def _epoch(job: Job, state: _State, classifier: Classifier) -> float:
             chosen = order[batch]
             inputs = as_float(_augment(split.volumes[chosen], recipe, draws), classifier.device)
             if recipe.scales_randomly(job.dataset.modality):
-                # The random factor takes the place of the fixed one that evaluation applies.
+                # Random factors, in place of the fixed one that the preprocessing applies.
                 factors = draws.uniform(0.0, 1.0, len(chosen)).astype(np.float32)
                 scales = torch.from_numpy(factors).to(classifier.device)
                 logits = state.network(inputs * scales[:, None, None, None, None])
@@ -242,7 +256,7 @@ def _epoch(job: Job, state: _State, classifier: Classifier) -> float:
 
 
 def _batches(count: int, size: int) -> Iterator[slice]:
-    """Consecutive batches; a last one of a single volume is left out, BatchNorm cannot use it."""
+    """Consecutive batches, without a last one of a single volume, which BatchNorm cannot take."""
     for start in range(0, count, size):
         if min(start + size, count) - start > 1 or count == 1:
             yield slice(start, min(start + size, count))
@@ -251,7 +265,7 @@ def _batches(count: int, size: int) -> Iterator[slice]:
 def _augment(
     volumes: NDArray[np.uint8], recipe: Recipe, draws: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Flip each axis of each volume with probability one half, where the recipe asks for it."""
+    """Flip each axis of each volume with probability one half, if the recipe says so."""
     if not recipe.flips:
         return volumes
     flipped = draws.random((len(volumes), 3)) < 0.5
@@ -265,6 +279,7 @@ def _evaluate(classifier: Classifier, split: Split, batch_size: int) -> dict[str
 
 
 def _finish(job: Job, state: _State, classifier: Classifier, device: str) -> ModelCard:
+    """Write the weights, measure them and write the card."""
     sha256 = checkpoints.save(job.directory, state.network.state_dict())
     batch_size = job.recipe.batch_size
     settings: dict[str, Any] = asdict(job.recipe)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import unknown_name
-from benchharness.networks.classifier import Preprocessing
+from benchharness.networks.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from benchharness.datasets.base import Modality
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Every setting of a training; the loop in `training` adds none of its own."""
+    """Every setting of a training; the loop adds none."""
 
     name: str
     version: int
     """Raised when the same name starts to mean something else."""
     source: str
+    """Where the settings come from."""
     summary: str
     epochs: int
     batch_size: int
@@ -34,14 +35,15 @@ class Recipe:
     """Whether each axis of each training volume is flipped with probability one half."""
     label_smoothing: float = 0.0
     shape_scaling: bool = False
-    """Whether shape sets are trained × U(0, 1) and evaluated × 0.5, as their protocol asks."""
+    """Whether shape datasets are scaled by U(0, 1) in training and by 0.5 in evaluation, as their
+    protocol says."""
 
     def to_pairs(self) -> Pairs:
-        """What enters a checkpoint's key: every setting, but not the texts for people."""
+        """The settings that enter a checkpoint's key: all but the two texts."""
         return pairs({k: v for k, v in asdict(self).items() if k not in ("source", "summary")})
 
     def preprocessing(self, modality: Modality) -> Preprocessing:
-        """What a network trained by this recipe expects in front of it."""
+        """The preprocessing that a network trained with this recipe expects."""
         scaled = self.shape_scaling and modality == "shape"
         return Preprocessing(scale=0.5) if scaled else Preprocessing()
 
@@ -96,7 +98,11 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name; an unknown one raises BenchError with what there is."""
+    """The recipe of this name.
+
+    Raises:
+        BenchError: If there is none; the message lists those there are.
+    """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     return RECIPES[name]

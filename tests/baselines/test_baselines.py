@@ -20,6 +20,7 @@ from baselines.resnet import (
     resnet3d_34,
     resnet3d_50,
 )
+from tests import normalisations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,12 +145,7 @@ def test_a_folded_residual_network_answers_as_the_whole_one(factory: Factory) ->
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = factory(3)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.uniform_(module.bias, -0.5, 0.5)
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
+        normalisations.randomise(network)
     network.eval()
     folded = network.folded()
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm3d)]

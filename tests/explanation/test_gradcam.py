@@ -12,7 +12,8 @@ from torch import nn
 from benchharness import registry
 from benchharness.errors import BenchError, CellError
 from benchharness.explanation.gradcam import GradCAM, layer_of
-from benchharness.networks.classifier import Classifier, Preprocessing
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from tests import samples
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from benchharness.errors import BenchError
 from benchharness.explanation import Request, measures
 from benchharness.explanation.gradcam import GradCAM
 from benchharness.networks import checkpoints
-from benchharness.networks.classifier import as_float
+from benchharness.networks.batches import as_float
 from benchharness.report import explanations, write
 from benchharness.run import config, runner
 from benchharness.run.progress import Display

@@ -10,6 +10,7 @@ from torch import nn
 
 from medvit3d import frozen, variants
 from medvit3d.folding import fold_batch_norms
+from tests import normalisations
 
 if TYPE_CHECKING:
     from medvit3d.blocks import SpatialReduction
@@ -23,12 +24,7 @@ def with_statistics(name: str, **options: object) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = getattr(variants, name)(3, channels, **options)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.uniform_(module.bias, -0.5, 0.5)
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
+        normalisations.randomise(network)
     return network.eval()
 
 

@@ -88,12 +88,18 @@ def test_gradients_reach_every_parameter(factory):
     assert not silent
 
 
-def test_every_stage_that_can_has_several_keys_at_28():
-    network = medvit3d_n(2).eval()
+def keys_seen(network):
+    """A list that each pass extends by the number of keys of every self-attention."""
     keys = []
     for module in network.modules():
         if isinstance(module, SelfAttention):
             module.key.register_forward_hook(lambda _, __, output: keys.append(output.shape[1]))
+    return keys
+
+
+def test_every_stage_that_can_has_several_keys_at_28():
+    network = medvit3d_n(2).eval()
+    keys = keys_seen(network)
     with torch.no_grad():
         network(torch.rand(1, 1, 28, 28, 28))
     assert keys == [64, 8, 1]
@@ -101,10 +107,7 @@ def test_every_stage_that_can_has_several_keys_at_28():
 
 def test_sequence_reduction_leaves_one_key_at_28_and_raises_below():
     network = medvit3d_n(2, spatial_reduction="sequence").eval()
-    keys = []
-    for module in network.modules():
-        if isinstance(module, SelfAttention):
-            module.key.register_forward_hook(lambda _, __, output: keys.append(output.shape[1]))
+    keys = keys_seen(network)
     with torch.no_grad():
         network(torch.rand(1, 1, 28, 28, 28))
         assert keys == [1, 1, 1]

@@ -9,13 +9,7 @@ import pytest
 import torch
 
 from medvit3d import medvit3d_cbam, medvit3d_n, medvit3d_t
-from medvit3d.weights import (
-    convert_cbam,
-    convert_port,
-    inflate,
-    initialise_from,
-    read_checkpoint,
-)
+from medvit3d.weights import convert_cbam, convert_port, inflate, read_checkpoint
 
 PARITY = json.loads((Path(__file__).parents[1] / "data" / "medvit_parity.json").read_text("utf-8"))
 TOLERANCE = 1e-3
@@ -171,7 +165,7 @@ def test_inflation_refusals(image_state):
 def test_initialise_from_2d_remakes_stem_and_head(image_state):
     network = medvit3d_t(2, 1)
     own_head = network.head.weight.clone()
-    said = initialise_from(network, image_state)
+    said = network.initialise_from(image_state)
     assert said == "2-D MedViT weights, centre inflation; head re-made for 2 classes"
     assert torch.equal(network.head.weight, own_head)
     stem = network.stem[0].conv.weight[:, :, 1]
@@ -180,15 +174,16 @@ def test_initialise_from_2d_remakes_stem_and_head(image_state):
 
 def test_initialise_from_3d_keeps_a_head_that_fits(port_state, cbam_state):
     network = medvit3d_t(5)
-    assert initialise_from(network, port_state) == "MedViT-3D weights; head kept for 5 classes"
+    assert network.initialise_from(port_state) == "MedViT-3D weights; head kept for 5 classes"
     assert torch.equal(network.head.weight, port_state["proj_head.0.weight"])
     small = medvit3d_cbam(5)
-    assert initialise_from(small, cbam_state).startswith("MedViT-3D CBAM weights; head kept")
+    assert small.initialise_from(cbam_state).startswith("MedViT-3D CBAM weights; head kept")
 
 
 def test_initialise_from_refuses_another_size(port_state):
-    with pytest.raises(ValueError, match="the weights do not fit this network: "):
-        initialise_from(medvit3d_n(5), port_state)
+    message = r"do not fit this network: they are for depths \(3, 4, 10, 3\), .* has \(1, 2, 5, 2\)"
+    with pytest.raises(ValueError, match=message):
+        medvit3d_n(5).initialise_from(port_state)
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])

@@ -15,7 +15,8 @@ from torch import nn
 from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
-from benchharness.networks.checkpoints import CARD, WEIGHTS, ModelCard
+from benchharness.networks.cards import ModelCard
+from benchharness.networks.checkpoints import CARD, WEIGHTS
 from benchharness.store.cells import ModelKey
 from tests import samples
 
@@ -191,53 +192,6 @@ def test_an_empty_state_dict_does_not_fit(tmp_path: Path) -> None:
     assert f": {count} keys are missing (first: " in refusal(tmp_path / "w.pth", {})
 
 
-# Networks.
-
-
-def test_a_network_is_drawn_from_the_seed_alone() -> None:
-    def build(seed: int | None) -> dict[str, Tensor]:
-        network = checkpoints.build_network(MODEL, num_classes=3, in_channels=1, seed=seed)
-        return network.state_dict()
-
-    before = torch.get_rng_state()
-    first = build(0)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(1)
-    assert_same(build(0), first)
-    assert_same(build(None), first)
-    assert not torch.equal(build(1)["head.weight"], first["head.weight"])
-
-
-def test_arguments_of_the_config_reach_the_factory() -> None:
-    model = replace(MODEL, arguments=(("width", 4),))
-    network = checkpoints.build_network(model, num_classes=3, in_channels=2)
-    assert network.state_dict()["features.0.weight"].shape == (4, 2, 3, 3, 3)
-
-
-def test_arguments_that_the_factory_does_not_take() -> None:
-    model = replace(MODEL, arguments=(("depth", 4),))
-    with pytest.raises(BenchError) as caught:
-        checkpoints.check_arguments(model)
-    assert str(caught.value) == (
-        "model 'tiny' cannot be built with {'depth': 4}: got an unexpected keyword argument "
-        "'depth'. A factory takes (num_classes, in_channels=1) and the arguments of its config "
-        "table."
-    )
-
-
-def test_a_factory_of_another_signature() -> None:
-    model = ModelKey(name="dumps", factory="json:loads")
-    checkpoints.check_arguments(ModelKey(name="tiny", factory="tests.samples:tiny"))
-    with pytest.raises(BenchError, match="model 'dumps' cannot be built"):
-        checkpoints.build_network(model, num_classes=3, in_channels=1)
-
-
-def test_a_factory_that_refuses_its_arguments_is_quoted() -> None:
-    model = replace(MODEL, arguments=(("width", "wide"),))
-    with pytest.raises(BenchError, match=r"^model 'tiny' cannot be built: "):
-        checkpoints.build_network(model, num_classes=3, in_channels=1)
-
-
 # Model cards.
 
 
@@ -256,7 +210,7 @@ def test_a_card_speaks_of_these_weights_only(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         checkpoints.read_card(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / WEIGHTS} is not the file its model card speaks of (SHA-256 differs). "
+        f"{tmp_path / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
         f"Remove {tmp_path} to train it anew."
     )
 

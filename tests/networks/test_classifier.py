@@ -1,4 +1,4 @@
-"""A network with its preprocessing, and batches that shrink when memory runs out."""
+"""A network with its preprocessing: logits, evaluation mode, predictions in batches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchharness.errors import BenchError, CellError
-from benchharness.networks.classifier import Classifier, Preprocessing, as_float, in_batches
+from benchharness.errors import CellError
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from tests import samples
 
 
@@ -53,88 +54,6 @@ class Answer(nn.Module):
 
     def forward(self, shown: Tensor) -> Any:
         return self.answer(shown)
-
-
-# Preprocessing.
-
-
-def test_nothing_is_done_by_default() -> None:
-    given = volumes()
-    assert Preprocessing()(given) is given
-    assert Preprocessing().to_pairs() == ()
-
-
-def test_scale_then_mean_then_std() -> None:
-    given = volumes()
-    made = Preprocessing(scale=0.5, mean=0.25, std=2.0)(given)
-    torch.testing.assert_close(made, (given * 0.5 - 0.25) / 2.0)
-    assert made.data_ptr() != given.data_ptr()
-
-
-def test_resizing_is_trilinear_and_keeps_constants_and_ramps() -> None:
-    resize = Preprocessing(size=(4, 16, 8))
-    made = resize(volumes())
-    assert made.shape == (5, 1, 4, 16, 8)
-    constant = torch.full((1, 1, 8, 8, 8), 0.3)
-    torch.testing.assert_close(resize(constant), torch.full((1, 1, 4, 16, 8), 0.3))
-    ramp = torch.arange(8.0).view(1, 1, 8, 1, 1).expand(1, 1, 8, 16, 8)
-    halved = resize(ramp)[0, 0, :, 0, 0]
-    torch.testing.assert_close(halved, torch.tensor([0.5, 2.5, 4.5, 6.5]))
-    same = Preprocessing(size=(8, 8, 8))
-    assert same(given := volumes()) is given
-
-
-def test_gradients_flow_through_it() -> None:
-    given = volumes().requires_grad_()
-    Preprocessing(size=(4, 4, 4), scale=0.5, std=0.1)(given).sum().backward()
-    assert given.grad is not None
-    assert float(given.grad.abs().min()) > 0
-
-
-@pytest.mark.parametrize(
-    "made", [Preprocessing(), Preprocessing(scale=0.5), Preprocessing(size=(1, 2, 3), std=2.0)]
-)
-def test_pairs_rebuild_it(made: Preprocessing) -> None:
-    assert Preprocessing.from_pairs(made.to_pairs()) == made
-    assert all(value != 1.0 for name, value in made.to_pairs() if name == "scale")
-
-
-def test_whole_numbers_and_floats_are_one_identity() -> None:
-    one = Preprocessing.checked({"std": 2, "scale": 1, "mean": 0})
-    assert str(one.to_pairs()) == "(('std', 2.0),)"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("size", 28),
-        ("size", (28, 28)),
-        ("size", (28, 28, 0)),
-        ("size", (28, 28, 28.0)),
-        ("size", (True, 28, 28)),
-        ("scale", "0.5"),
-        ("scale", True),
-        ("mean", None),
-        ("mean", float("nan")),
-        ("std", 0),
-        ("std", float("inf")),
-    ],
-)
-def test_a_setting_of_the_wrong_kind(name: str, value: object) -> None:
-    with pytest.raises(BenchError) as caught:
-        Preprocessing.checked({name: value})
-    assert str(caught.value) == (
-        f"preprocessing {name!r} cannot be {value!r}. Write size = [28, 28, 28], and a number for "
-        "scale, mean and std (std not 0)."
-    )
-
-
-def test_an_unknown_setting() -> None:
-    with pytest.raises(BenchError, match=r"unknown preprocessing 'scal'. Did you mean 'scale'"):
-        Preprocessing.checked({"scal": 1.0})
-
-
-# The classifier.
 
 
 def test_the_preprocessing_stands_in_front_of_the_network() -> None:
@@ -199,9 +118,6 @@ def test_bytes_are_predicted_as_fractions_of_255(classifier: Classifier) -> None
     grey = (volumes().numpy() * 255).astype(np.uint8)
     as_fractions = torch.from_numpy(grey).float() / 255
     np.testing.assert_array_equal(classifier.predict(grey, 5), classifier.predict(as_fractions, 5))
-    assert as_float(grey, "cpu").dtype == torch.float32
-    given = volumes()
-    assert as_float(given, "cpu") is given
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
@@ -225,51 +141,6 @@ def test_a_network_that_raises_leaves_the_classifier_as_it_was(classifier: Class
     with pytest.raises(RuntimeError, match="expected input"):
         classifier.predict(torch.rand(2, 3, 8, 8, 8), 2)
     assert_same_state(before, state(classifier))
-
-
-# Memory.
-
-
-def hungry(limit: int, error: Exception, seen: list[slice]) -> Any:
-    """A function of slices that fails on more than `limit` items."""
-
-    def function(batch: slice) -> list[int]:
-        seen.append(batch)
-        if batch.stop - batch.start > limit:
-            raise error
-        return list(range(batch.start, batch.stop))
-
-    return function
-
-
-SHORTAGES = [
-    torch.OutOfMemoryError("CUDA out of memory"),
-    MemoryError(),
-    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
-]
-
-
-@pytest.mark.parametrize("error", SHORTAGES)
-def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception) -> None:
-    seen: list[slice] = []
-    done: list[int] = []
-    parts = list(in_batches(hungry(3, error, seen), 11, 8, progress=done.append))
-    assert [item for part in parts for item in part] == list(range(11))
-    assert done == [2, 2, 2, 2, 2, 1]
-    assert [s.stop - s.start for s in seen] == [8, 4, 2, 2, 2, 2, 2, 1], "once halved, it stays"
-
-
-@pytest.mark.parametrize("error", SHORTAGES)
-def test_a_single_item_that_does_not_fit_is_a_fault_of_the_cell(error: Exception) -> None:
-    with pytest.raises(CellError, match=r"^out of memory with a batch of one volume$"):
-        list(in_batches(hungry(0, error, []), 4, 4))
-
-
-def test_another_error_is_no_reason_to_halve() -> None:
-    seen: list[slice] = []
-    with pytest.raises(RuntimeError, match="another"):
-        list(in_batches(hungry(0, RuntimeError("another"), seen), 4, 4))
-    assert len(seen) == 1
 
 
 def test_predict_halves_too(classifier: Classifier) -> None:

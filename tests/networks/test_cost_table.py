@@ -10,7 +10,7 @@ import torch
 
 from benchharness import registry
 from benchharness.errors import BenchError
-from benchharness.networks import checkpoints, cost_table
+from benchharness.networks import building, cost_table
 from benchharness.store.cells import ModelKey
 from medvit3d import attention_keys
 
@@ -78,10 +78,10 @@ SLOW = sorted(set(registry.BUILT_IN["models"]) - set(QUICK))
 def test_the_documents_parameters_and_operations_are_true(name: str) -> None:
     model = ModelKey(name=name, factory=registry.BUILT_IN["models"][name])
     with torch.device("meta"):
-        network = checkpoints.build_network(model, num_classes=2, in_channels=1)
+        network = building.build_network(model, num_classes=2, in_channels=1)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     for size in (28, 64):
-        flops = cost_table.count_flops(model, size)
+        flops = cost_table.flops_at(model, size)
         assert documented()[size, name][:2] == [f"{parameters / 1e6:.2f}", f"{flops / 1e9:.2f}"]
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from benchharness.networks import costs
-from benchharness.networks.classifier import Classifier, Preprocessing
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from tests import samples
 
 FLOAT = 4

@@ -34,7 +34,7 @@ def test_without_cuda() -> None:
         with pytest.raises(BenchError) as caught:
             devices.resolve(name)
         assert str(caught.value) == (
-            f"device {name!r} is not there: torch sees no CUDA device. Type --device auto."
+            f"device {name!r} is not available: torch sees no CUDA device. Type --device auto."
         )
 
 
@@ -43,7 +43,8 @@ def test_with_cuda() -> None:
     assert devices.resolve("auto") == devices.resolve("cuda") == "cuda:0"
     assert devices.resolve("cuda:1") == "cuda:1"
     assert devices.resolve("cpu") == "cpu"
-    with pytest.raises(BenchError, match=r"'cuda:2' is not there: torch sees cuda:0 to cuda:1\."):
+    message = r"'cuda:2' is not available: torch sees cuda:0 to cuda:1\."
+    with pytest.raises(BenchError, match=message):
         devices.resolve("cuda:2")
 
 

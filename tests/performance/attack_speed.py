@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from benchharness import attacks, datasets, registry
 from benchharness.networks import devices
-from benchharness.networks.classifier import Classifier, as_float
+from benchharness.networks.batches import as_float
+from benchharness.networks.classifier import Classifier
 from benchharness.statistics import metrics
 from medvit3d import layers
 from medvit3d.convolution import GroupedConv3d, PointwiseConv3d

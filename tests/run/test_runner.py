@@ -399,7 +399,7 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
             "cannot import 'tests.samples.copy'",
         ),
         ({"recipe": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
-        ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
         ({"datasets": "phantom"}, "unknown dataset 'phantom'. Did you mean 'phantom3d"),
     ],
 )

@@ -19,7 +19,7 @@ from benchharness.run import config, planning
 from benchharness.store.cells import ModelKey
 from benchharness.training import initialisation, loop, recipes
 from medvit3d import medvit3d_cbam, medvit3d_t
-from medvit3d.weights import _cbam_name, _port_names
+from medvit3d.public_names import cbam_name, port_names
 from tests import samples
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def medvit2d(classes: int = 1000) -> dict[str, Tensor]:
     """State dict of a 2-D MedViT small with generated weights, under its public names."""
     with torch.device("meta"):
         network = medvit3d_t(classes, in_channels=3)
-    public = _port_names(network.architecture)
+    public = port_names(network.architecture)
     draws = torch.Generator().manual_seed(3)
     state = {}
     for name, tensor in network.state_dict().items():
@@ -243,7 +243,7 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
 
 def test_the_3d_network_takes_its_own_weights(tmp_path: Path) -> None:
     own = medvit3d_cbam(2)
-    public = {_cbam_name(name): tensor for name, tensor in own.state_dict().items()}
+    public = {cbam_name(name): tensor for name, tensor in own.state_dict().items()}
     save_file(public, tmp_path / "cbam.safetensors")
     network = medvit3d_cbam(2)
     found = initialisation.find(tmp_path / "cbam.safetensors", "centre")

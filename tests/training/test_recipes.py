@@ -8,7 +8,7 @@ import pytest
 
 from benchharness.canonical import digest
 from benchharness.errors import BenchError
-from benchharness.networks.classifier import Preprocessing
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.training import recipes
 from benchharness.training.recipes import RECIPES, Recipe
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from benchharness import disk
 from benchharness.errors import CellError
 from benchharness.networks import checkpoints
-from benchharness.networks.classifier import Preprocessing
+from benchharness.networks.classifier import Classifier
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store.cells import ModelKey
 from benchharness.training import loop, recipes
@@ -135,9 +136,7 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
     state.network.register_forward_pre_hook(
         lambda _, inputs: highest.extend(inputs[0].flatten(1).amax(1).tolist())
     )
-    classifier = loop.Classifier(
-        state.network, Preprocessing(scale=0.5), num_classes=2, device="cpu"
-    )
+    classifier = Classifier(state.network, Preprocessing(scale=0.5), num_classes=2, device="cpu")
     loop._epoch(work, state, classifier)
     brightest = np.sort(work.dataset.train.volumes.reshape(len(highest), -1).max(1)) / 255
     # A factor from U(0, 1) a volume: some above the fixed 0.5, none above the volume's own maximum.
