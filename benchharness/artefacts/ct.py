@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from benchharness.artefacts import drawing, tomography
+from benchharness.artefacts import draws, extents, tomography
 from benchharness.artefacts.base import Artefact, Level
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class StreakLevel(Level):
     views: float
     """Fraction of the views of a full scan that were taken."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Streaks(Artefact):
@@ -85,8 +85,8 @@ class Streaks(Artefact):
         level = self.levels[severity - 1]
         size = max(volume.shape[2:])
         full = max(2, math.ceil(math.pi / 2 * size))
-        taken = max(1, round(drawing.narrowed(level.views, size, level.narrowing) * full))
-        first = drawing.integer(generator, 0, full - 1)
+        taken = max(1, round(extents.narrowed(level.views, size, level.narrowing) * full))
+        first = draws.integer(generator, 0, full - 1)
         chosen = (first + np.floor(np.arange(taken) * full / taken).astype(int)) % full
         weights = np.full(full, -1.0)
         weights[chosen] += full / taken

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, resampled, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, Spacing, resampled, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -44,7 +44,7 @@ class GaussianNoise(Artefact):
         """Add noise from a seed of the generator's."""
         import torchio
 
-        seed = drawing.integer(generator, 0, 2**31 - 1)
+        seed = draws.integer(generator, 0, 2**31 - 1)
         noise = torchio.Noise(mean=0.0, std=self.levels[severity - 1].std, seed=seed)
         return transformed(noise, volume)
 
@@ -111,7 +111,7 @@ class OcclusionCube(Artefact):
         """Blacken a cuboid that lies inside the foreground's box."""
         side = self.levels[severity - 1].side
         depth, height, width = (
-            drawing.run(generator, box, side) for box in drawing.foreground_box(volume)
+            draws.run(generator, box, side) for box in extents.foreground_box(volume)
         )
         volume[:, depth, height, width] = 0.0
         return volume
@@ -124,7 +124,7 @@ class BlurLevel(Level):
     std: float
     """Standard deviation of the Gaussian as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Blur(Artefact):
@@ -161,7 +161,7 @@ class Blur(Artefact):
 
         level = self.levels[severity - 1]
         depth, height, width = (
-            drawing.narrowed(level.std, n, level.narrowing) * n * edge
+            extents.narrowed(level.std, n, level.narrowing) * n * edge
             for n, edge in zip(volume.shape[1:], spacing, strict=True)
         )
         if spacing != UNIT:
@@ -200,7 +200,7 @@ class Gamma(Artefact):
         """Raise to the power exp(bend) or exp(-bend)."""
         import torchio
 
-        sign = 2 * drawing.integer(generator, 0, 1) - 1
+        sign = 2 * draws.integer(generator, 0, 1) - 1
         exponent = math.exp(sign * self.levels[severity - 1].bend)
         return transformed(torchio.Gamma(gamma=exponent), volume)
 
@@ -212,7 +212,7 @@ class DownsampleLevel(Level):
     spacing: float
     """Voxel of the coarse grid as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Downsample(Artefact):
@@ -237,7 +237,7 @@ class Downsample(Artefact):
         """Resample to the coarse grid and back; an axis of one voxel stays as it is."""
         level = self.levels[severity - 1]
         spacing = [
-            max(1.0, drawing.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
+            max(1.0, extents.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
             for n in volume.shape[1:]
         ]
         return resampled(volume, spacing, "linear", antialias=True)
@@ -303,8 +303,8 @@ class DropoutSlices(Artefact):
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Blacken a run of slices across a drawn axis, inside the foreground's box."""
-        axis = drawing.wide_axis(generator, volume)
-        box = drawing.foreground_box(volume)[axis]
-        gap = drawing.run(generator, box, self.levels[severity - 1].extent)
+        axis = draws.wide_axis(generator, volume)
+        box = extents.foreground_box(volume)[axis]
+        gap = draws.run(generator, box, self.levels[severity - 1].extent)
         volume.narrow(axis + 1, gap.start, gap.stop - gap.start).zero_()
         return volume

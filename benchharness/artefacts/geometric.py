@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, rigid, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, Spacing, rigid, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -24,7 +24,7 @@ class AffineLevel(Level):
     translation: float
     """Largest shift along each axis, as a fraction of the field of view; smallest: half."""
     narrowing: float
-    """See `drawing.narrowed`; holds for both."""
+    """See `extents.narrowed`; holds for both."""
 
 
 class Affine(Artefact):
@@ -57,10 +57,10 @@ class Affine(Artefact):
 
         level = self.levels[severity - 1]
         size = max(volume.shape[1:])
-        turn = drawing.narrowed(level.rotation, size, level.narrowing)
-        shift = drawing.narrowed(level.translation, size, level.narrowing)
-        degrees = drawing.signed(generator, turn, 3)
-        shifts = drawing.signed(generator, shift, 3)
+        turn = extents.narrowed(level.rotation, size, level.narrowing)
+        shift = extents.narrowed(level.translation, size, level.narrowing)
+        degrees = draws.signed(generator, turn, 3)
+        shifts = draws.signed(generator, shift, 3)
         rotations, translations = rigid(volume, degrees, shifts, spacing)
         affine = torchio.Affine(
             scales=(1.0, 1.0, 1.0),
@@ -78,7 +78,7 @@ class ElasticLevel(Level):
     displacement: float
     """Largest shift of a control point along each axis, as a fraction of the field of view."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Elastic(Artefact):
@@ -107,10 +107,10 @@ class Elastic(Artefact):
         level = self.levels[severity - 1]
         grid = volume.shape[1:]
         size = max(grid)
-        limit = drawing.narrowed(level.displacement, size, level.narrowing)
+        limit = extents.narrowed(level.displacement, size, level.narrowing)
         shape = (self.points,) * 3 + (3,)
         sizes = torch.tensor([n if n > 1 else 0 for n in grid], dtype=torch.float64)
-        shifts = drawing.signed(generator, limit, *shape) * sizes
+        shifts = draws.signed(generator, limit, *shape) * sizes
         depth, height, width = (sizes * limit).tolist()
         elastic = torchio.ElasticDeformation(
             control_points=shifts.numpy(), max_displacement=(depth, height, width)

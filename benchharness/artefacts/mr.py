@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, resampled, rigid, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, Spacing, resampled, rigid, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -80,8 +80,8 @@ class Motion(Artefact):
         The times, (moves,), run from 0 to 1.
         """
         level = self.levels[severity - 1]
-        degrees = drawing.signed(generator, level.rotation, level.moves, 3)
-        shifts = drawing.signed(generator, level.translation, level.moves, 3)
+        degrees = draws.signed(generator, level.rotation, level.moves, 3)
+        shifts = draws.signed(generator, level.translation, level.moves, 3)
         rotations, translations = rigid(volume, degrees, shifts, spacing)
         return rotations, translations, self._times(generator, level, volume.shape[3]).numpy()
 
@@ -93,7 +93,7 @@ class Motion(Artefact):
         k-space. Beyond 28 planes the time of movement therefore grows more slowly than k-space
         does, by an exponent found by making a level's mean SSIM the same at 28 and 64 voxels.
         """
-        jitter = drawing.uniform(generator, -0.3, 0.3, level.moves)
+        jitter = draws.uniform(generator, -0.3, 0.3, level.moves)
         even = torch.arange(1, level.moves + 1, dtype=torch.float64)
         offset = 2 * (even + jitter) / (level.moves + 1) - 1
         away = torch.sign(offset) * (level.calm + (1 - level.calm) * offset.abs())
@@ -144,8 +144,8 @@ class Ghosting(Artefact):
 
     def draw(self, volume: Tensor, generator: Generator) -> tuple[int, int]:
         """Draw the axis and the number of ghosts."""
-        axis = drawing.wide_axis(generator, volume)
-        return axis, self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
+        axis = draws.wide_axis(generator, volume)
+        return axis, self.ghosts[draws.integer(generator, 0, len(self.ghosts) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +193,7 @@ class BiasField(Artefact):
         """Draw the coefficients of the monomials, in the order of `powers`, in float64."""
         level = self.levels[severity - 1]
         monomials = powers(level.order)
-        drawn = drawing.uniform(generator, -1, 1, len(monomials))
+        drawn = draws.uniform(generator, -1, 1, len(monomials))
         drawn[0] = 0
         mean, covariance = _moments(level.order, tuple(volume.shape[1:]))
         spread = torch.sqrt(drawn @ covariance @ drawn)
@@ -252,7 +252,7 @@ class Spike(Artefact):
         """Draw a place in k-space, (3,), as fractions of its axes, in float64."""
         grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
         low, high = self.cycles
-        cycles = torch.floor(drawing.uniform(generator, low, high + 1, 3))
+        cycles = torch.floor(draws.uniform(generator, low, high + 1, 3))
         sign = torch.randint(0, 2, (3,), generator=generator, dtype=torch.float64) * 2 - 1
         reach = torch.div(grid - 1, 2, rounding_mode="floor")
         index = torch.div(grid, 2, rounding_mode="floor") + sign * torch.minimum(cycles, reach)
@@ -290,7 +290,7 @@ class RicianNoise(Artefact):
         from monai.transforms.intensity.array import RandRicianNoise
 
         noise = RandRicianNoise(prob=1.0, std=self.levels[severity - 1].std, sample_std=False)
-        noise.set_random_state(seed=drawing.integer(generator, 0, 2**31 - 1))
+        noise.set_random_state(seed=draws.integer(generator, 0, 2**31 - 1))
         return _plain(noise(volume.numpy()))
 
 
@@ -301,7 +301,7 @@ class GibbsLevel(Level):
     cycles: float
     """Radius in k-space, in cycles per field of view at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`: 1 keeps the fraction of k-space instead."""
+    """See `extents.narrowed`: 1 keeps the fraction of k-space instead."""
 
 
 class GibbsRinging(Artefact):
@@ -328,7 +328,7 @@ class GibbsRinging(Artefact):
 
         level = self.levels[severity - 1]
         size = max(volume.shape[1:])
-        radius = level.cycles / drawing.narrowed(1.0, size, level.narrowing)
+        radius = level.cycles / extents.narrowed(1.0, size, level.narrowing)
         # MONAI counts the radius in parts of the corner's distance in k-space.
         alpha = 1 - radius / (size * 2**0.5 / 2)
         made = GibbsNoise(alpha=min(max(alpha, 0.0), 1.0))(volume.numpy())
@@ -342,7 +342,7 @@ class AnisotropyLevel(Level):
     thickness: float
     """Distance between slices as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Anisotropy(Artefact):
@@ -366,10 +366,10 @@ class Anisotropy(Artefact):
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Take single slices across a drawn axis and interpolate linearly between them."""
         level = self.levels[severity - 1]
-        axis = drawing.wide_axis(generator, volume)
+        axis = draws.wide_axis(generator, volume)
         size = volume.shape[axis + 1]
         spacing = [1.0, 1.0, 1.0]
-        spacing[axis] = max(1.0, drawing.narrowed(level.thickness, size, level.narrowing) * size)
+        spacing[axis] = max(1.0, extents.narrowed(level.thickness, size, level.narrowing) * size)
         return resampled(volume, spacing, "nearest")
 
 

@@ -21,8 +21,8 @@ from benchharness import artefacts, registry
 from benchharness.artefacts import LEVELS, SUITE_VERSION
 from benchharness.artefacts.base import STEPS
 from benchharness.artefacts.corruption import corrupt
-from benchharness.artefacts.similarity import psnr, ssim, window
-from benchharness.datasets import embedded
+from tests.artefacts import phantoms
+from tests.artefacts.similarity import psnr, ssim, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +78,7 @@ def measure(artefact: Artefact, grid: int, limit: int) -> list[Similarity]:
         grid: 28 or 64.
         limit: How many volumes, the split's first ones.
     """
-    clean = embedded.test_split(grid).volumes[:limit]
+    clean = phantoms.split(grid).volumes[:limit]
     ids = tuple(f"phantom3d/test/{index}" for index in range(len(clean)))
     found = []
     for level in LEVELS:
@@ -193,7 +193,7 @@ def sheet(*, grid: int = 64, index: int = 2) -> bytes:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    split = embedded.test_split(grid)
+    split = phantoms.split(grid)
     clean, ids = split.volumes[index : index + 1], split.ids[index : index + 1]
     suite = [artefacts.build(name) for name in names()]
     rows = -(-len(suite) // 2)

@@ -20,7 +20,7 @@ from benchharness import artefacts, registry
 from benchharness.artefacts import LEVELS, SUITE_VERSION
 from benchharness.artefacts.cache import CorruptedSet
 from benchharness.artefacts.corruption import corrupt, libraries
-from benchharness.datasets import embedded
+from tests.artefacts import phantoms
 
 if TYPE_CHECKING:
     from benchharness.datasets import Split
@@ -69,7 +69,7 @@ def digests_of(content: dict[str, Any], where: dict[str, Any]) -> dict[str, Any]
 
 def split() -> Split:
     """The volumes that are corrupted."""
-    return embedded.test_split(28)
+    return phantoms.split(28)
 
 
 def made(name: str, level: int, volumes: Split, count: int | None = None) -> CorruptedSet:
