@@ -47,7 +47,7 @@ def _split(name: str, split: str, size: int) -> Split:
 
 
 def _digest(*splits: Split) -> str:
-    """SHA-256 of volumes and labels, split after split; what the bytes are, not how made."""
+    """SHA-256 of volumes and labels, split after split, however they were made."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.volumes.shape, split.volumes.dtype.str)).encode())
