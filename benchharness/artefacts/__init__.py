@@ -1,19 +1,46 @@
-"""Artefacts: acquisition faults at five calibrated levels, the same for every model."""
+"""Artefacts: acquisition faults at five calibrated levels, the same for every model.
+
+Artefacts go by name: `build("motion")`. The classes here are what a new one is made of.
+"""
 
 from __future__ import annotations
 
 from benchharness import registry
-from benchharness.artefacts.base import CANONICAL, LEVELS, SUITE_VERSION, Artefact, Corrupted, Level
+from benchharness.artefacts.base import (
+    CANONICAL,
+    EVERYWHERE,
+    GREY,
+    LEVELS,
+    STEPS,
+    SUITE_VERSION,
+    Artefact,
+    Corrupted,
+    Group,
+    Level,
+    Spacing,
+)
+from benchharness.artefacts.cache import Cache, CorruptedSet
+from benchharness.artefacts.corruption import corrupt, implementation, libraries
 from benchharness.errors import BenchError
 
 __all__ = [
     "CANONICAL",
+    "EVERYWHERE",
+    "GREY",
     "LEVELS",
+    "STEPS",
     "SUITE_VERSION",
     "Artefact",
+    "Cache",
     "Corrupted",
+    "CorruptedSet",
+    "Group",
     "Level",
+    "Spacing",
     "build",
+    "corrupt",
+    "implementation",
+    "libraries",
 ]
 
 

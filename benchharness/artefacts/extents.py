@@ -1,4 +1,4 @@
-"""Extents that artefacts share: where a volume is not empty, and how a level follows the grid."""
+"""Extents that artefacts share: the foreground's box, and a level's extent on a finer grid."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ def narrowed(extent: float, size: int, narrowing: float) -> float:
     """An extent over the field of view, narrowed where the grid is finer than 28 voxels.
 
     Anatomy fills the same part of the field of view on any grid, but voxel noise fills all of
-    k-space: on a finer grid one and the same fraction of the field of view takes more of the noise
-    away. A mild level acts on the noise alone and needs a narrowing near 1, a severe one acts on
-    anatomy and needs one near 0. The values are found by making a level's mean SSIM the same at 28
-    and at 64 voxels.
+    k-space: on a finer grid, the same fraction of the field of view removes more of the noise. A
+    mild level acts mostly on noise and needs a narrowing near 1; a severe one acts on anatomy and
+    needs one near 0. The values were chosen so that a level's mean SSIM is the same at 28 and at 64
+    voxels.
 
     Args:
         extent: Fraction of the field of view.
         size: Voxels along the axis.
         narrowing: Exponent, 0 to 1.
+
+    Returns:
+        `extent · (28 / size)^narrowing` where `size` exceeds 28, else `extent`.
     """
     return float(extent * min(1.0, 28 / size) ** narrowing)

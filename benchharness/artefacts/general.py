@@ -1,4 +1,4 @@
-"""Faults that any modality can have: noise, wrong scaling and missing parts."""
+"""Faults of any modality: noise, wrong scaling and missing parts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
-from benchharness.artefacts.transforms import UNIT, Spacing, resampled, transformed
+from benchharness.artefacts.transforms import UNIT, resampled, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from benchharness.artefacts.base import Spacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class GaussianNoise(Artefact):
     group = "general"
     source = "torchio.Noise"
     unit = "standard deviation in fractions of the intensity range"
-    summary = "Independent normal noise is added to every voxel."
+    summary = "Independent Gaussian noise is added to every voxel."
     plausible = GREY
     levels: ClassVar[tuple[NoiseLevel, ...]] = (
         NoiseLevel(std=0.04),
@@ -41,7 +43,7 @@ class GaussianNoise(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Add noise from a seed of the generator's."""
+        """Add noise from a seed that the generator draws."""
         import torchio
 
         seed = draws.integer(generator, 0, 2**31 - 1)
@@ -54,7 +56,7 @@ class ContrastLevel(Level):
     """Compressed contrast."""
 
     factor: float
-    """What is left of the distance of every voxel from the volume's mean."""
+    """Factor on each voxel's distance from the volume's mean."""
 
 
 class Contrast(Artefact):
@@ -65,7 +67,7 @@ class Contrast(Artefact):
     group = "general"
     source = "linear map about the mean (Hendrycks and Dietterich, ICLR 2019)"
     unit = "factor on the distance from the mean intensity"
-    summary = "Intensities move towards their mean, as under too wide a window."
+    summary = "Intensities move towards their mean, as with too wide a window."
     plausible = GREY
     levels: ClassVar[tuple[ContrastLevel, ...]] = (
         ContrastLevel(factor=0.65),
@@ -83,21 +85,21 @@ class Contrast(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OcclusionLevel(Level):
-    """A blind cube."""
+    """A black cuboid."""
 
     side: float
-    """Edge as a fraction of the edges of the foreground's box."""
+    """Edges as fractions of those of the foreground's box."""
 
 
 class OcclusionCube(Artefact):
-    """An implant, a burnt-in label or a detector's defect."""
+    """An implant, a burnt-in label or a detector defect."""
 
     name = "occlusion_cube"
     version = 2
     group = "general"
     source = "cutout (DeVries and Taylor, arXiv 1708.04552) in three dimensions"
     unit = "edge in fractions of the foreground's box"
-    summary = "A cuboid somewhere in the foreground's box is black."
+    summary = "A cuboid inside the foreground's box is black."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[OcclusionLevel, ...]] = (
         OcclusionLevel(side=0.28),
@@ -108,7 +110,7 @@ class OcclusionCube(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Blacken a cuboid that lies inside the foreground's box."""
+        """Blacken a cuboid inside the foreground's box."""
         side = self.levels[severity - 1].side
         depth, height, width = (
             draws.run(generator, box, side) for box in extents.foreground_box(volume)
@@ -128,14 +130,14 @@ class BlurLevel(Level):
 
 
 class Blur(Artefact):
-    """A system that does not resolve."""
+    """Too low a resolution."""
 
     name = "blur"
     version = 1
     group = "general"
     source = "torchio.Blur"
     unit = "standard deviation in fractions of the field of view, exponent on 28 / grid"
-    summary = "A Gaussian point-spread function smears the volume."
+    summary = "A Gaussian point-spread function blurs the volume."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[BlurLevel, ...]] = (
         BlurLevel(std=0.5 / 28, narrowing=1.0),
@@ -146,7 +148,7 @@ class Blur(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Convolve with a Gaussian that is as wide along every axis, in parts of its length."""
+        """Convolve with a Gaussian whose width is the same fraction of every axis."""
         return self.apply_spaced(volume, severity, generator, UNIT)
 
     def apply_spaced(
@@ -156,7 +158,7 @@ class Blur(Artefact):
         generator: Generator,  # noqa: ARG002
         spacing: Spacing,
     ) -> Tensor:
-        """Convolve; on a physical volume the Gaussian is round, as wide as for its longest axis."""
+        """Convolve; on a physical volume the Gaussian is round, as wide as for the longest axis."""
         import torchio
 
         level = self.levels[severity - 1]
@@ -179,14 +181,14 @@ class GammaLevel(Level):
 
 
 class Gamma(Artefact):
-    """A display curve that was applied once too often."""
+    """A display curve applied once too often."""
 
     name = "gamma"
     version = 1
     group = "general"
     source = "torchio.Gamma"
     unit = "natural logarithm of the exponent"
-    summary = "Intensities are raised to a power: grey tones turn dark or bright."
+    summary = "Intensities are raised to a power, which darkens or brightens greys."
     plausible = GREY
     levels: ClassVar[tuple[GammaLevel, ...]] = (
         GammaLevel(bend=0.4),
@@ -210,19 +212,19 @@ class DownsampleLevel(Level):
     """A coarse acquisition grid."""
 
     spacing: float
-    """Voxel of the coarse grid as a fraction of the field of view, at 28 voxels."""
+    """Voxel size of the coarse grid as a fraction of the field of view, at 28 voxels."""
     narrowing: float
     """See `extents.narrowed`."""
 
 
 class Downsample(Artefact):
-    """A scan at low resolution."""
+    """A scan on a coarse grid."""
 
     name = "downsample"
     version = 1
     group = "general"
     source = "torchio.Blur, then torchio.Resample twice, linear"
-    unit = "voxel in fractions of the field of view, exponent on 28 / grid"
+    unit = "voxel size in fractions of the field of view, exponent on 28 / grid"
     summary = "The volume was sampled on a coarser grid and interpolated back."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[DownsampleLevel, ...]] = (
@@ -245,10 +247,10 @@ class Downsample(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantiseLevel(Level):
-    """Few grey tones."""
+    """Few grey levels."""
 
     steps: int
-    """Steps between 0 and 1; one more tones."""
+    """Steps between 0 and 1, one fewer than grey levels."""
 
 
 class Quantise(Artefact):
@@ -259,7 +261,7 @@ class Quantise(Artefact):
     group = "general"
     source = "rounding to equal steps (posterise)"
     unit = "steps over the intensity range"
-    summary = "Intensities are rounded to a few grey tones."
+    summary = "Intensities are rounded to a few grey levels."
     plausible = GREY
     levels: ClassVar[tuple[QuantiseLevel, ...]] = (
         QuantiseLevel(steps=9),
@@ -270,7 +272,7 @@ class Quantise(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
-        """Round to the nearest tone."""
+        """Round to the nearest grey level."""
         steps = self.levels[severity - 1].steps
         return (volume * steps).round() / steps
 
@@ -284,14 +286,14 @@ class DropoutLevel(Level):
 
 
 class DropoutSlices(Artefact):
-    """Slices that were lost."""
+    """Lost slices."""
 
     name = "dropout_slices"
     version = 1
     group = "general"
     source = "own: neither TorchIO nor MONAI drops slices"
     unit = "thickness in fractions of the foreground's box"
-    summary = "A run of neighbouring slices inside the foreground is missing and stays black."
+    summary = "A run of adjacent slices inside the foreground is missing and black."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[DropoutLevel, ...]] = (
         DropoutLevel(extent=0.065),
@@ -302,7 +304,7 @@ class DropoutSlices(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Blacken a run of slices across a drawn axis, inside the foreground's box."""
+        """Blacken a run of slices along a drawn axis, inside the foreground's box."""
         axis = draws.wide_axis(generator, volume)
         box = extents.foreground_box(volume)[axis]
         gap = draws.run(generator, box, self.levels[severity - 1].extent)

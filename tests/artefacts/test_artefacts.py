@@ -247,12 +247,12 @@ def test_the_unit_spacing_changes_no_bit_and_a_real_one_does(name, coarse):
 
 @pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, 1.0), (1.0, -1.0, 2.0)])
 def test_a_spacing_that_is_none_is_one_line(spacing, coarse):
-    with pytest.raises(BenchError, match=r"the spacing .* is no triple of positive millimetres"):
+    with pytest.raises(BenchError, match=r"the spacing .* is not three positive numbers"):
         Contrast()(coarse[0], severity=1, id="a", seed=0, spacing=spacing)
 
 
 def test_a_black_volume_is_one_line():
-    with pytest.raises(BenchError, match="volume 'a': the volume is empty, every voxel is 0"):
+    with pytest.raises(BenchError, match="volume 'a': every voxel is 0, so there is nothing"):
         run(Contrast(), torch.zeros(1, 4, 4, 4), id="a")
 
 
