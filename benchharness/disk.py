@@ -142,7 +142,7 @@ def array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any
     """Shape, Fortran order and type of an .npy file; the stream is left at the first value.
 
     Raises:
-        ValueError: When it is no header; other damage raises one of `DAMAGE`.
+        ValueError: When it is not a header; other damage raises one of `DAMAGE`.
     """
     if np.lib.format.read_magic(stream) == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
@@ -167,7 +167,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def cache_folder(kind: str) -> Path:
-    """Where files that can be made anew are kept: `BENCH_CACHE_ROOT`, else the user's cache.
+    """Where files that can be recreated are kept: `BENCH_CACHE_ROOT`, else the user's cache.
 
     Args:
         kind: Name of the folder below it: `corrupted`, `prepared`.

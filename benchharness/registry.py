@@ -1,4 +1,4 @@
-"""Names of models, datasets, attacks and artefacts, and the objects they stand for.
+"""Names of models, datasets, attacks and artefacts, and what they name.
 
 A name resolves through (1) the built-in table below, (2) entry points of installed packages in the
 groups `benchharness.models`, `.datasets`, `.attacks` and `.artefacts`, (3) `module:attribute` typed
@@ -140,7 +140,7 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
         "geometric": ("affine", "elastic"),
     },
 }
-"""Names that stand for several others."""
+"""Names of groups and their members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ def expand(registry: Registry, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def resolve(registry: Registry, name: str) -> Entry:
-    """Find what a name stands for, without importing it.
+    """Find the entry of a name, without importing anything.
 
     Raises:
         BenchError: When the name is unknown; it lists close matches, then all names.
@@ -201,7 +201,7 @@ def resolve(registry: Registry, name: str) -> Entry:
 
 
 def load(registry: Registry, name: str) -> Any:
-    """Import what a name stands for.
+    """Import the object of a name.
 
     Raises:
         BenchError: When the name is unknown, or its module or attribute cannot be imported.

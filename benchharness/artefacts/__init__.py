@@ -1,6 +1,6 @@
 """Artefacts: acquisition faults at five calibrated levels, the same for every model.
 
-Artefacts go by name: `build("motion")`. The classes here are what a new one is made of.
+Build one by name, `build("motion")`; subclass `Artefact` and `Level` to add one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def build(name: str) -> Artefact:
     """Build an artefact from its registered name.
 
     Raises:
-        BenchError: For an unknown name, or one that does not stand for an artefact.
+        BenchError: For an unknown name, or one that is not an artefact's.
     """
     target = registry.load("artefacts", name)
     if not (isinstance(target, type) and issubclass(target, Artefact)):

@@ -2,7 +2,7 @@
 
 The author of an artefact writes `levels` and `apply`. `__call__` owns everything else: it checks
 the volume, seeds the generator from the names of volume, artefact, level and seed, leaves global
-generators as they are, and checks, clips and rounds the result.
+generators untouched, and checks, clips and rounds the result.
 
 Levels are fractions of the field of view or of the intensity range, never voxels or millimetres:
 most volumes have no known spacing, and a level must mean the same on a coarse grid and on a fine
@@ -215,7 +215,7 @@ def finished(made: Tensor) -> tuple[Tensor, Tensor]:
     """
     made = made.float()
     half = 0.5 / STEPS
-    # 65535 = 257 * 255: a voxel that was left alone keeps its exact value.
+    # 65535 = 257 * 255, so an unchanged voxel keeps its exact value.
     return (made.clamp(0, 1) * STEPS).round() / STEPS, (made < -half) | (made > 1 + half)
 
 

@@ -205,7 +205,7 @@ def _inside(
 ) -> Tensor:
     """Which voxels come from within the volume, (M, D, H, W), decided in float64 as in ITK.
 
-    Each bound is linear along W, so the voxels of a row that lie inside form one run.
+    Each bound is linear along W, so the voxels of a row inside the volume form one run.
     """
     deep, high, wide = (np.arange(size) - (size - 1) / 2 for size in grid)
     first = np.full((len(matrices), len(deep), len(high)), -np.inf)

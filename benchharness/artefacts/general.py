@@ -236,7 +236,7 @@ class Downsample(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
-        """Resample to the coarse grid and back; an axis of one voxel stays as it is."""
+        """Resample to the coarse grid and back; an axis of one voxel is not changed."""
         level = self.levels[severity - 1]
         spacing = [
             max(1.0, extents.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0

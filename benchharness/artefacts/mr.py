@@ -357,7 +357,7 @@ class Anisotropy(Artefact):
     group = "mr"
     source = "torchio.Resample twice, as in torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
     unit = "slice distance in fractions of the field of view, exponent on 28 / grid"
-    summary = "Slices lie far apart along one axis, and the gaps between them are interpolated."
+    summary = "Slices are far apart along one axis, and the gaps between them are interpolated."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[AnisotropyLevel, ...]] = (
         AnisotropyLevel(thickness=1.3 / 28, narrowing=1.0),

@@ -54,7 +54,7 @@ def resampled(
         volume: Shape (C, D, H, W).
         spacing: Of the coarse grid along D, H and W, in voxels of the volume, at least 1.
         interpolation: How the coarse grid is filled: `nearest` or `linear`.
-        antialias: Whether a coarse voxel averages what lies in it, or samples a point.
+        antialias: Whether a coarse voxel averages the voxels inside it, or samples a point.
     """
     import torchio
 

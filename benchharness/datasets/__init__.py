@@ -11,13 +11,7 @@ from benchharness.datasets import archive, files
 from benchharness.datasets.archive import Archive
 from benchharness.datasets.base import SPLITS, Dataset, Modality, Spacing, Split, SplitName
 from benchharness.datasets.listing import Item, Listing
-from benchharness.datasets.preparation import (
-    Preparation,
-    Window,
-    parse_modality,
-    parse_size,
-    parse_spacing,
-)
+from benchharness.datasets.preparation import Preparation, Window
 from benchharness.datasets.prepared import Prepared
 from benchharness.datasets.reading import Header
 from benchharness.errors import BenchError
@@ -42,9 +36,6 @@ __all__ = [
     "is_path",
     "is_prepared",
     "load",
-    "parse_modality",
-    "parse_size",
-    "parse_spacing",
 ]
 
 

@@ -57,11 +57,11 @@ class Split:
         return len(self.ids)
 
     def subset(self, limit: int | None) -> Split:
-        """Take only some volumes, stratified by class; the choice depends on their ids alone.
+        """Take only some volumes, stratified by class; the choice depends only on their ids.
 
         Every class keeps its share of the split to within one volume, and at least one volume
         where the limit allows. Within a class, the volumes with the smallest hash of their id are
-        taken, so a smaller subset lies within a larger one wherever the shares allow it.
+        taken, so a smaller subset is part of a larger one wherever the shares allow it.
 
         Args:
             limit: How many volumes to take; the split itself for None or at least N.
@@ -131,7 +131,7 @@ class Dataset:
             if low < 0 or high >= len(self.classes):
                 raise BenchError(
                     f"dataset {self.name!r} has labels {low}..{high} in its {name} split but "
-                    f"{len(self.classes)} classes; labels must lie in 0..{len(self.classes) - 1}."
+                    f"{len(self.classes)} classes; labels must be in 0..{len(self.classes) - 1}."
                 )
 
     @property

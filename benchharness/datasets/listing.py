@@ -35,7 +35,7 @@ class Item:
 
     path: Path
     name: str
-    """The path as it is listed, with forward slashes: unique within the dataset."""
+    """The path as listed, with forward slashes; unique within the dataset."""
     split: SplitName
     label: int
     patient: str | None
@@ -259,7 +259,7 @@ def _refuse_shared_patients(found: Listing) -> None:
         if len(where) > 1:
             raise BenchError(
                 f"{found.source}: patient {patient!r} is in {' and '.join(sorted(where))}. Keep "
-                "all volumes of a patient in one split, or the test is no test."
+                "all volumes of a patient in one split, or training sees test patients."
             )
 
 
@@ -279,5 +279,5 @@ def refuse_equal_files(found: Listing, digests: Sequence[str]) -> None:
         if other.split != item.split:
             raise BenchError(
                 f"{found.source}: {other.split} {other.name} and {item.split} {item.name} are the "
-                "same file under two names. Keep it in one split, or the test is no test."
+                "same file under two names. Keep it in one split, or training sees test volumes."
             )

@@ -13,7 +13,7 @@ Nothing else depends on the class. For the same drawn size the four shapes have 
 contrast and strength of texture have the same distribution, so neither the histogram nor the mean
 tells them apart. Position and orientation vary, so no single voxel does. A scene is defined in
 continuous coordinates over a field of view of [0, 1] per axis and then sampled: the volumes of one
-index at 28 and at 64 voxels show the same scene, and only the voxel noise is drawn anew.
+index at 28 and at 64 voxels show the same scene, and only the voxel noise differs.
 
 The draws of a volume come from a hash of its name. Everything is computed in float64 by elementary
 arithmetic, without BLAS or FFT. Quantising to uint8 at the end absorbs differences in the last

@@ -1,7 +1,7 @@
 """The cache of prepared volumes: a listing is put on its grid once, and read from there afterwards.
 
 The digest covers the bytes of every file, its split, label and patient, and the resolved options,
-so it names what is evaluated wherever the files lie. The cache holds two kinds of file: an archive
+so it names the evaluated data wherever the files are. The cache holds two kinds of file: an archive
 of uint8 volumes named after that digest, and a small index named after what the file system says of
 the sources (path, size, times), which saves reading them again. Both are written whole or not at
 all; one process prepares while others wait. Anything there may be removed at any time.
@@ -146,7 +146,7 @@ def _prepare(found: Listing, preparation: Preparation, index: Path) -> Prepared:
 
 
 def _digest(found: Listing, preparation: Preparation, spacing: Spacing) -> str:
-    """What is evaluated, wherever the files lie; equal files in two splits are refused."""
+    """Digest of the data, wherever the files are; equal files in two splits are refused."""
     hashes = each(found.items, lambda item: file_sha256(item.path, what="volume"), "reading files")
     refuse_equal_files(found, hashes)
     files = [[*_meaning(item), sha] for item, sha in zip(found.items, hashes, strict=True)]

@@ -1,4 +1,4 @@
-"""The phantom's test split alone, at 28 or 64 voxels: making the whole dataset takes longer."""
+"""The phantom's test split without the others, which take longer to make."""
 
 from __future__ import annotations
 
