@@ -131,7 +131,7 @@ class Dataset:
             if low < 0 or high >= len(self.classes):
                 raise BenchError(
                     f"dataset {self.name!r} has labels {low}..{high} in its {name} split but "
-                    f"{len(self.classes)} classes; labels must be in 0..{len(self.classes) - 1}."
+                    f"{len(self.classes)} classes; labels must lie in 0..{len(self.classes) - 1}."
                 )
 
     @property

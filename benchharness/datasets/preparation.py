@@ -98,7 +98,7 @@ def parse_size(value: object) -> tuple[int, int, int]:
     if numbers is None or len(numbers) not in (1, 3) or any(n != int(n) for n in numbers):
         raise BenchError(f"--size cannot be {value!r}. {_ASK_SIZE}.")
     if not all(1 <= n <= _LARGEST for n in numbers):
-        raise BenchError(f"--size must be from 1 to {_LARGEST} voxels, got {value!r}. {_ASK_SIZE}.")
+        raise BenchError(f"--size must lie in 1 to {_LARGEST} voxels, got {value!r}. {_ASK_SIZE}.")
     depth, height, width = (int(n) for n in (numbers * 3 if len(numbers) == 1 else numbers))
     return depth, height, width
 
