@@ -12,7 +12,8 @@ import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -127,11 +127,7 @@ def read_array(content: bytes) -> NDArray[Any]:
             raises one of `DAMAGE`.
     """
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    shape, fortran, dtype = array_header(stream)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be read, they could run code")
     body = content[stream.tell() :]
@@ -140,3 +136,43 @@ def read_array(content: bytes) -> NDArray[Any]:
         raise ValueError(f"{len(body)} bytes do not hold {shape} of {dtype}")
     values: NDArray[Any] = np.frombuffer(body, dtype=dtype)
     return values.reshape(shape, order="F" if fortran else "C")
+
+
+def array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, Fortran order and type of an .npy file; the stream is left at the first value.
+
+    Raises:
+        ValueError: When it is not a header; other damage raises one of `DAMAGE`.
+    """
+    if np.lib.format.read_magic(stream) == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write an uncompressed .npz, whole or not at all."""
+    with writing_atomically(path) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an .npz that this program wrote; no pickle is opened.
+
+    Raises:
+        OSError: When the file cannot be read; a damaged one raises one of `DAMAGE`.
+    """
+    # Opened here: NumPy leaves a file open that it cannot parse.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def cache_folder(kind: str) -> Path:
+    """Where files that can be recreated are kept: `BENCH_CACHE_ROOT`, else the user's cache.
+
+    Args:
+        kind: Name of the folder below it: `corrupted`, `prepared`.
+    """
+    import pooch
+
+    root = os.environ.get("BENCH_CACHE_ROOT") or pooch.os_cache("benchharness")
+    return Path(root).expanduser() / kind

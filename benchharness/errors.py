@@ -1,8 +1,8 @@
-"""The errors that a user may meet.
+"""The errors that a user may see.
 
-`BenchError` is a person's mistake: one line, exit code 2, no traceback. `CellError` is a fault of
-one cell (a network that returns NaN, an attack that left its ball): it becomes an error record and
-the run goes on.
+`BenchError` is the user's mistake: one line, exit code 2, no traceback. `CellError` is a failure of
+one cell (a network returns NaN, an attack leaves its ball): it becomes an error record and the run
+continues.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class BenchError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can correct.
 
     The message is one line that says what was wrong, what was received and what to type instead.
     """
 
 
 class CellError(Exception):
-    """One cell could not be evaluated; the message becomes the text of its error record."""
+    """One cell cannot be evaluated; the message becomes the text of its error record."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> BenchError:
-    """Build the error for a name that nothing answers to.
+    """Build the error for an unknown name.
 
     Args:
         kind: What was looked up, in the singular ("model", "config key").
         name: What was received.
-        known: Every name that would have been accepted.
-        hint: What else could have been typed, as a full sentence.
+        known: Every accepted name.
+        hint: What else could be typed, as a full sentence.
 
     Returns:
-        The error, which names the closest matches first and then all that there is.
+        The error, which lists the closest matches first and then all names.
     """
     everything = sorted(known)
     close = get_close_matches(name, everything, n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
-"""Generators that come from names, never from global state.
+"""Generators seeded from names, never from global state.
 
-The draws for a (volume, perturbation, severity, seed) depend on these names alone, so every model
-sees the same corrupted volumes and neither batch size, order nor worker count changes a bit.
+The draws for a (volume, perturbation, severity, seed) depend only on these names, so every model
+sees the same corrupted volumes, and batch size, order and worker count change no bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def seed_of(*names: Name) -> int:
 
 
 def torch_generator(*names: Name) -> torch.Generator:
-    """A CPU generator for these names; CPU always, so that every device sees the same bits."""
+    """A generator for these names, always on the CPU so that every device sees the same bits."""
     import torch
 
     return torch.Generator("cpu").manual_seed(seed_of(*names))
@@ -45,8 +45,8 @@ def numpy_generator(*names: Name) -> np.random.Generator:
 def isolated(*names: Name) -> Iterator[None]:
     """Run third-party code that draws from global generators, then restore them.
 
-    Inside, the global generators of Python, NumPy and torch (every device) are seeded from the
-    names; on leaving, each is exactly as it was before.
+    Inside, the global generators of Python, NumPy and torch (on every device) are seeded from the
+    names; afterwards each has the state it had before.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Names of models, datasets, attacks and artefacts, and what they stand for.
+"""Names of models, datasets, attacks and artefacts, and what they name.
 
 A name resolves through (1) the built-in table below, (2) entry points of installed packages in the
 groups `benchharness.models`, `.datasets`, `.attacks` and `.artefacts`, (3) `module:attribute` typed
@@ -19,16 +19,15 @@ from benchharness.errors import BenchError, unknown_name
 
 Registry = Literal["models", "datasets", "attacks", "artefacts"]
 
-_MNIST = "benchharness.datasets.medmnist3d"
+_DATASETS = "benchharness.datasets"
 _ATTACKS = "benchharness.attacks"
 _ARTEFACTS = "benchharness.artefacts"
 _MEDMNIST3D = ("organ", "nodule", "fracture", "adrenal", "vessel", "synapse")
-_FLAT = "benchharness.datasets.medmnist2d"
 _MEDMNIST2D = (
     *("path", "derma", "oct", "pneumonia", "retina", "breast", "blood", "tissue"),
     *("organa", "organc", "organs"),
 )
-_FLAT_SIZES = ("", "_64", "_128", "_224")
+_SIZES_2D = ("", "_64", "_128", "_224")
 
 BUILT_IN: dict[Registry, dict[str, str]] = {
     "models": {
@@ -45,17 +44,17 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
         "densenet3d_121": "baselines.densenet:densenet3d_121",
     },
     "datasets": {
-        "phantom3d": "benchharness.datasets.embedded:phantom3d",
-        "phantom3d_64": "benchharness.datasets.embedded:phantom3d_64",
+        "phantom3d": f"{_DATASETS}.embedded:phantom3d",
+        "phantom3d_64": f"{_DATASETS}.embedded:phantom3d_64",
         **{
-            f"{organ}mnist3d{size}": f"{_MNIST}:{organ}mnist3d{size}"
+            f"{organ}mnist3d{size}": f"{_DATASETS}.medmnist3d:{organ}mnist3d{size}"
             for organ in _MEDMNIST3D
             for size in ("", "_64")
         },
         **{
-            f"{what}mnist{size}": f"{_FLAT}:{what}mnist{size}"
+            f"{what}mnist{size}": f"{_DATASETS}.medmnist2d:{what}mnist{size}"
             for what in _MEDMNIST2D
-            for size in _FLAT_SIZES
+            for size in _SIZES_2D
         },
     },
     "attacks": {
@@ -112,7 +111,7 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
         "medmnist3d_64": tuple(f"{organ}mnist3d_64" for organ in _MEDMNIST3D),
         **{
             f"medmnist2d{size}": tuple(f"{what}mnist{size}" for what in _MEDMNIST2D)
-            for size in _FLAT_SIZES
+            for size in _SIZES_2D
         },
     },
     "attacks": {"all": tuple(BUILT_IN["attacks"])},
@@ -141,7 +140,7 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
         "geometric": ("affine", "elastic"),
     },
 }
-"""Names that stand for several."""
+"""Names of groups and their members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +148,7 @@ class Entry:
     """A resolved name."""
 
     name: str
-    """What the user typed, or the table's name."""
+    """The registered name, or the attribute of an import string."""
     target: str
     """Import string `module:attribute`."""
     source: str
@@ -158,7 +157,11 @@ class Entry:
 
 @cache
 def entries(registry: Registry) -> dict[str, Entry]:
-    """Every name of a registry, built in or installed; a name with two owners is an error."""
+    """Every name of a registry, built in or installed.
+
+    Raises:
+        BenchError: When two owners claim one name.
+    """
     found = {
         name: Entry(name=name, target=target, source="built in")
         for name, target in BUILT_IN[registry].items()
@@ -168,7 +171,7 @@ def entries(registry: Registry) -> dict[str, Entry]:
         if point.name in found or point.name in GROUPS[registry]:
             taken = found[point.name].source if point.name in found else "a group"
             raise BenchError(
-                f"the {registry[:-1]} name {point.name!r} of plug-in {owner} is taken already "
+                f"the {registry[:-1]} name {point.name!r} of plug-in {owner} is already taken "
                 f"({taken}). Rename its entry point or uninstall one of the two."
             )
         found[point.name] = Entry(name=point.name, target=point.value, source=f"plug-in {owner}")
@@ -176,16 +179,16 @@ def entries(registry: Registry) -> dict[str, Entry]:
 
 
 def expand(registry: Registry, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Replace group names by their members and drop repetitions, keeping the order."""
+    """Replace groups by their members and drop repeated names, keeping the order."""
     members = [member for name in names for member in GROUPS[registry].get(name, (name,))]
     return tuple(dict.fromkeys(members))
 
 
 def resolve(registry: Registry, name: str) -> Entry:
-    """Find what a name stands for, without importing it.
+    """Find the entry of a name, without importing anything.
 
     Raises:
-        BenchError: When nothing answers to the name; it lists close matches, then all.
+        BenchError: When the name is unknown; it lists close matches, then all names.
     """
     known = entries(registry)
     if name in known:
@@ -198,7 +201,7 @@ def resolve(registry: Registry, name: str) -> Entry:
 
 
 def load(registry: Registry, name: str) -> Any:
-    """Import what a name stands for.
+    """Import the object of a name.
 
     Raises:
         BenchError: When the name is unknown, or its module or attribute cannot be imported.
@@ -207,20 +210,20 @@ def load(registry: Registry, name: str) -> Any:
 
 
 def import_target(target: str) -> Any:
-    """Import `module:attribute`; the working directory counts as a place to look.
+    """Import `module:attribute`, also from the working directory.
 
     Raises:
-        BenchError: When the module or the attribute is not there.
+        BenchError: When the module cannot be imported or lacks the attribute.
     """
     module_name, _, attribute = target.partition(":")
     if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
-        raise BenchError(f"{target!r} is no import string. Type 'package.module:attribute'.")
+        raise BenchError(f"{target!r} is not an import string. Type 'package.module:attribute'.")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
         module = import_module(module_name)
-    except Exception as error:  # a module runs as it is imported: any error may come out of it
+    except Exception as error:  # importing runs a module, which may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BenchError(f"cannot import {module_name!r} for {target!r}: {reason}.") from error
     try:

@@ -18,6 +18,7 @@ LIGHT = (
     "benchharness.cli",
     "benchharness.statistics.uncertainty",
     "benchharness.run.config",
+    "benchharness.datasets",
     "benchharness.statistics.metrics",
     "benchharness.store.records",
     "benchharness.registry",

@@ -157,7 +157,7 @@ def test_a_mistake_in_a_folder_is_one_line(
     ("column", "value", "message"),
     [
         (0, "scans/none.nii", "cannot read volume scans/none.nii: No such file"),
-        (0, "scans/train-0.nii.gz", "names one file twice"),
+        (0, "scans/train-0.nii.gz", "lists one file twice"),
         (1, "benign", "label 'benign' is not an integer"),
         (2, "validation", "unknown split in own.csv, line"),
         (3, "train-0", "patient 'train-0' is in test and train"),

@@ -110,7 +110,7 @@ def test_a_name_with_two_owners_is_an_error(
         registry.entries("models")
     name = points[-1][1]
     assert str(caught.value) == (
-        f"the model name '{name}' of plug-in acme is taken already ({taken}). Rename its entry "
+        f"the model name '{name}' of plug-in acme is already taken ({taken}). Rename its entry "
         "point or uninstall one of the two."
     )
 
@@ -118,7 +118,7 @@ def test_a_name_with_two_owners_is_an_error(
 def test_a_plug_in_cannot_take_the_name_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.GROUPS["models"], "every", ())
     install(monkeypatch, ("acme", "every", "a:b"))
-    with pytest.raises(BenchError, match=r"'every' of plug-in acme is taken already \(a group\)"):
+    with pytest.raises(BenchError, match=r"'every' of plug-in acme is already taken \(a group\)"):
         registry.entries("models")
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_import_string_is_refused(target: str) -> None:
     with pytest.raises(BenchError) as caught:
         registry.import_target(target)
     assert str(caught.value) == (
-        f"{target!r} is no import string. Type 'package.module:attribute'."
+        f"{target!r} is not an import string. Type 'package.module:attribute'."
     )
 
 

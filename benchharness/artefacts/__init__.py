@@ -1,19 +1,46 @@
-"""Artefacts: acquisition faults at five calibrated levels, the same for every model."""
+"""Artefacts: acquisition faults at five calibrated levels, the same for every model.
+
+Build one by name, `build("motion")`; subclass `Artefact` and `Level` to add one.
+"""
 
 from __future__ import annotations
 
 from benchharness import registry
-from benchharness.artefacts.base import CANONICAL, LEVELS, SUITE_VERSION, Artefact, Corrupted, Level
+from benchharness.artefacts.base import (
+    CANONICAL,
+    EVERYWHERE,
+    GREY,
+    LEVELS,
+    STEPS,
+    SUITE_VERSION,
+    Artefact,
+    Corrupted,
+    Group,
+    Level,
+    Spacing,
+)
+from benchharness.artefacts.cache import Cache, CorruptedSet
+from benchharness.artefacts.corruption import corrupt, implementation, libraries
 from benchharness.errors import BenchError
 
 __all__ = [
     "CANONICAL",
+    "EVERYWHERE",
+    "GREY",
     "LEVELS",
+    "STEPS",
     "SUITE_VERSION",
     "Artefact",
+    "Cache",
     "Corrupted",
+    "CorruptedSet",
+    "Group",
     "Level",
+    "Spacing",
     "build",
+    "corrupt",
+    "implementation",
+    "libraries",
 ]
 
 
@@ -21,7 +48,7 @@ def build(name: str) -> Artefact:
     """Build an artefact from its registered name.
 
     Raises:
-        BenchError: For an unknown name, or one that does not stand for an artefact.
+        BenchError: For an unknown name, or one that is not an artefact's.
     """
     target = registry.load("artefacts", name)
     if not (isinstance(target, type) and issubclass(target, Artefact)):

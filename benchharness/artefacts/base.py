@@ -1,12 +1,12 @@
 """What an artefact is: a table of five levels and one method, inside one checked call.
 
 The author of an artefact writes `levels` and `apply`. `__call__` owns everything else: it checks
-the volume, makes the generator from the names of volume, artefact, level and seed, keeps global
-generators as they are, and checks, clips and rounds what comes back.
+the volume, seeds the generator from the names of volume, artefact, level and seed, leaves global
+generators untouched, and checks, clips and rounds the result.
 
 Levels are fractions of the field of view or of the intensity range, never voxels or millimetres:
-the volumes have no spacing, and a level must mean the same on a coarse grid and on a fine one.
-Frequencies are in cycles per field of view for the same reason.
+most volumes have no known spacing, and a level must mean the same on a coarse grid and on a fine
+one. Frequencies are in cycles per field of view for the same reason.
 """
 
 from __future__ import annotations
@@ -27,29 +27,32 @@ if TYPE_CHECKING:
 
 Group = Literal["mr", "ct", "general", "geometric"]
 
+Spacing = tuple[float, float, float]
+"""Edges of a voxel along D, H and W, in millimetres where they are known."""
+
 GREY = frozenset({"mri", "phantom", "ct", "electron microscopy"})
-"""Every modality with grey levels; a shape mask has none to disturb."""
+"""Modalities with grey levels; a shape mask has none to disturb."""
 
 EVERYWHERE = GREY | {"shape"}
-"""Modalities of faults that a mask made from a faulty scan can inherit, too."""
+"""Modalities of faults that a mask drawn on a faulty scan can also inherit."""
 
 LEVELS = (1, 2, 3, 4, 5)
 """The severities of every artefact, mild to severe."""
 
 SUITE_VERSION = 2
-"""Version of the suite as a whole: part of the identity of every artefact. Raised when the output
-of any artefact changes, or what is done around all of them."""
+"""Version of the whole suite, part of every artefact's identity. Raised when the output of any
+artefact changes, or anything done around all of them."""
 
 STEPS = 65535
 """Corrupted volumes are stored as uint16: intensities in steps of 1 / 65535."""
 
 CANONICAL = "cpu"
-"""The implementation whose output is the artefact's: one volume at a time, on the CPU."""
+"""The implementation that defines an artefact's output: one volume at a time, on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """Parameters of one severity; each artefact extends it with fields of its own."""
+    """Parameters of one severity; each artefact adds its fields in a subclass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,19 +62,19 @@ class Corrupted:
     volume: Tensor
     """Shape (C, D, H, W), float32 in [0, 1], on the CPU, in steps of 1/65535."""
     clipped: float
-    """Fraction of voxels that had left [0, 1], by more than half a step, and were clipped."""
+    """Fraction of voxels more than half a step outside [0, 1], which were clipped."""
 
 
 class Artefact(ABC):
-    """An acquisition fault. Stateless: the same arguments give the same bits, everywhere."""
+    """An acquisition fault. Stateless: the same arguments give the same bits everywhere."""
 
     name: ClassVar[str]
     """What the user types."""
     version: ClassVar[int]
-    """Raised with any change of the output; part of a cell's identity."""
+    """Raised whenever the output changes; part of a cell's identity."""
     group: ClassVar[Group]
     source: ClassVar[str]
-    """What does the work, and whom the model of the fault is from."""
+    """What computes the fault, and the paper that models it."""
     unit: ClassVar[str]
     """Units of the levels' fields, for tables."""
     summary: ClassVar[str]
@@ -90,12 +93,12 @@ class Artefact(ABC):
         return pairs(asdict(self.level(severity)))
 
     def identity(self, severity: int, implementation: str = CANONICAL) -> Pairs:
-        """What enters a cell's identity: the parameters, the suite's version, who computes.
+        """What enters a cell's identity: parameters, the suite's version, the implementation.
 
         Args:
             severity: Level, 1 to 5.
-            implementation: `cpu`, or what a faster implementation calls itself: its output is
-                close to the canonical one but has other bits, and is another thing to measure.
+            implementation: `cpu`, or the name of a faster implementation, whose output is close to
+                the canonical one but differs in its bits, so it is a different cell.
 
         Raises:
             BenchError: When the level does not exist.
@@ -123,7 +126,7 @@ class Artefact(ABC):
         severity: int,
         id: str,  # noqa: A002
         seed: int,
-        spacing: tuple[float, float, float] | None = None,
+        spacing: Spacing | None = None,
     ) -> Corrupted:
         """Corrupt one volume.
 
@@ -132,14 +135,15 @@ class Artefact(ABC):
             severity: Level, 1 to 5.
             id: The volume's name; with `severity` and `seed` it decides every draw.
             seed: Perturbation seed.
-            spacing: Edges of a voxel along D, H and W in millimetres, where they are known: lengths
-                and angles are then those of the physical volume.
+            spacing: In millimetres, where known: lengths and angles are then those of the physical
+                volume.
 
         Raises:
             BenchError: When the level does not exist, the spacing is not positive, or the volume
-                is empty, of another shape or dtype, black all over, not finite, or outside [0, 1].
-            CellError: When what the artefact made has another shape, is not finite, or is constant
-                though the volume was not.
+                has no voxels, another shape or dtype, only zeros, or values that are not finite or
+                outside [0, 1].
+            CellError: When the result has another shape, is not finite, or is constant though the
+                volume was not.
         """
         self.level(severity)
         check_input(volume, f"artefact {self.name!r}, volume {id!r}")
@@ -174,17 +178,17 @@ class Artefact(ABC):
         volume: Tensor,
         severity: int,
         generator: Generator,
-        spacing: tuple[float, float, float],  # noqa: ARG002
+        spacing: Spacing,  # noqa: ARG002
     ) -> Tensor:
-        """Return the volume with the fault when its voxels have a known size.
+        """Return the volume with the fault when its spacing is known.
 
-        What acts along the axes alone, or on intensities, does not ask for it.
+        Faults that act only along the axes, or on intensities, need not override this.
 
         Args:
             volume: As for `apply`.
             severity: As for `apply`.
             generator: As for `apply`.
-            spacing: Edges of a voxel along D, H and W in millimetres.
+            spacing: In millimetres.
 
         Returns:
             As `apply`.
@@ -192,13 +196,13 @@ class Artefact(ABC):
         return self.apply(volume, severity, generator)
 
 
-def _check_spacing(spacing: tuple[float, float, float] | None, name: str) -> None:
+def _check_spacing(spacing: Spacing | None, name: str) -> None:
     if spacing is None:
         return
     if len(spacing) != 3 or not all(math.isfinite(edge) and edge > 0 for edge in spacing):
         raise BenchError(
-            f"artefact {name!r}: the spacing {spacing!r} is no triple of positive millimetres. "
-            "Give the edges of a voxel along D, H and W, such as (3.0, 1.0, 1.0)."
+            f"artefact {name!r}: the spacing {spacing!r} is not three positive numbers. Give the "
+            "edges of a voxel along D, H and W in millimetres, such as (3.0, 1.0, 1.0)."
         )
 
 
@@ -206,17 +210,17 @@ def finished(made: Tensor) -> tuple[Tensor, Tensor]:
     """Clip to [0, 1] and round to uint16's steps.
 
     Returns:
-        The volumes in float32, and which voxels were clipped: those that had left [0, 1] by more
-        than the rounding would take away.
+        The volumes in float32, and which voxels were clipped: those outside [0, 1] by more than
+        rounding removes.
     """
     made = made.float()
     half = 0.5 / STEPS
-    # 65535 = 257 * 255: a voxel that was left alone keeps its exact value.
+    # 65535 = 257 * 255, so an unchanged voxel keeps its exact value.
     return (made.clamp(0, 1) * STEPS).round() / STEPS, (made < -half) | (made > 1 + half)
 
 
 def check_input(volume: Tensor, what: str) -> None:
-    """Refuse a volume that no artefact can work on; `what` begins the message.
+    """Refuse a volume that no artefact accepts; the message begins with `what`.
 
     Raises:
         BenchError: See `Artefact.__call__`.
@@ -235,8 +239,8 @@ def check_input(volume: Tensor, what: str) -> None:
     low, high = float(volume.min()), float(volume.max())
     if low == high == 0:
         raise BenchError(
-            f"{what}: the volume is empty, every voxel is 0 and nothing can be corrupted. Take it "
-            "out of the split."
+            f"{what}: every voxel is 0, so there is nothing to corrupt. Take the volume out of the "
+            "split."
         )
     if low < 0 or high > 1:
         raise BenchError(
@@ -245,7 +249,7 @@ def check_input(volume: Tensor, what: str) -> None:
 
 
 def check_output(made: Tensor, volume: Tensor, what: str) -> None:
-    """Refuse what is no corrupted volume; `what` begins the message.
+    """Refuse a result that is not a corrupted volume; the message begins with `what`.
 
     Raises:
         CellError: See `Artefact.__call__`.
@@ -258,4 +262,4 @@ def check_output(made: Tensor, volume: Tensor, what: str) -> None:
     if not bool(torch.isfinite(made).all()):
         raise CellError(f"{what}: returned NaN or infinite intensities")
     if float(volume.min()) < float(volume.max()) and float(made.min()) == float(made.max()):
-        raise CellError(f"{what}: nothing is left of the volume, every voxel is the same")
+        raise CellError(f"{what}: nothing is left of the volume; every voxel is the same")

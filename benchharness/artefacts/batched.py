@@ -1,8 +1,8 @@
-"""Batched torch implementations of the artefacts that cost most, for any device.
+"""Batched torch implementations of the most expensive artefacts, for any device.
 
-Each makes the draws of its TorchIO counterpart and equals it to 1e-4. None needs a Fourier
+Each makes the same draws as its TorchIO counterpart and equals it to 1e-4. None needs a Fourier
 transform: what TorchIO does in k-space acts along one axis, or at single points, and has a closed
-form. The bits differ, so that what they make has an identity of its own (`Artefact.identity`).
+form. The bits differ, so a cell made with them has a different identity (`Artefact.identity`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Implementation = Callable[[Any, Tensor, int, Sequence[Generator]], Tensor]
 
 NAME = "torch"
-"""What the identity of their output says."""
+"""Their name in an identity."""
 
 
 def available(artefact: Artefact) -> bool:
@@ -37,13 +37,13 @@ def available(artefact: Artefact) -> bool:
 def corrupt(
     artefact: Artefact, volumes: Tensor, *, severity: int, ids: Sequence[str], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Corrupt a batch on the device where it lies.
+    """Corrupt a batch on its device.
 
     Args:
         artefact: One for which `available` holds.
         volumes: Shape (B, C, D, H, W), float32 in [0, 1]; never changed.
         severity: Level, 1 to 5.
-        ids: The volumes' names, B of them.
+        ids: B names.
         seed: Perturbation seed.
 
     Returns:
@@ -69,7 +69,7 @@ def corrupt(
 def bias_field(
     artefact: mr.BiasField, volumes: Tensor, severity: int, generators: Sequence[Generator]
 ) -> Tensor:
-    """Evaluate the polynomials axis by axis: exponents are contracted one after the other."""
+    """Evaluate the polynomials by contracting one axis after the other."""
     order = artefact.levels[severity - 1].order
     monomials = mr.powers(order)
     coefficients = torch.zeros(len(volumes), *(order + 1,) * 3, dtype=torch.float64)
@@ -84,7 +84,7 @@ def bias_field(
 
 
 def _monomials(size: int, order: int, device: torch.device) -> Tensor:
-    """Powers (size, order + 1) of the places along an axis, scaled to [-1, 1]."""
+    """Powers (size, order + 1) of the voxel positions along an axis, scaled to [-1, 1]."""
     places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     scaled = places / places.max() if size > 1 else places
     return torch.stack([scaled**power for power in range(order + 1)], dim=1).to(
@@ -95,7 +95,7 @@ def _monomials(size: int, order: int, device: torch.device) -> Tensor:
 def spike(
     artefact: mr.Spike, volumes: Tensor, severity: int, generators: Sequence[Generator]
 ) -> Tensor:
-    """Add the stripes: the real part of a product of three complex exponentials."""
+    """Add the stripes, the real part of a product of three complex exponentials."""
     level = artefact.levels[severity - 1]
     grid = volumes.shape[2:]
     waves: list[list[Tensor]] = [[], [], []]
@@ -107,7 +107,7 @@ def spike(
             wave.append(torch.polar(torch.ones_like(phase), phase))
     depth, height, width = (torch.stack(wave) for wave in waves)
     planes = level.amplitude * depth[:, :, None] * height[:, None, :]
-    # A channel without signal has no peak for TorchIO to scale a spike with.
+    # TorchIO scales a spike with the channel's peak; a black channel has none.
     bright = volumes.flatten(2).amax(dim=2)[:, :, None, None, None] > 0
     real, imaginary = (part.to(volumes)[:, None, :, :, None] for part in (planes.real, planes.imag))
     cosine, sine = (part.to(volumes)[:, None, None, None] for part in (width.real, width.imag))
@@ -117,7 +117,7 @@ def spike(
 def ghosting(
     artefact: mr.Ghosting, volumes: Tensor, severity: int, generators: Sequence[Generator]
 ) -> Tensor:
-    """Convolve along the drawn axis: scaling planes of k-space acts on no other."""
+    """Convolve along the drawn axis; scaling planes of k-space acts on no other axis."""
     intensity = artefact.levels[severity - 1].intensity
     made = torch.empty_like(volumes)
     for volume, result, generator in zip(volumes, made, generators, strict=True):
@@ -130,7 +130,7 @@ def ghosting(
 
 @lru_cache(maxsize=64)
 def _attenuation(size: int, number: int, intensity: float) -> Tensor:
-    """The matrix (n, n) of an axis of which every so many planes of k-space are scaled."""
+    """The matrix (n, n) that scales every `number`-th plane of an axis of k-space."""
     weights = np.ones((1, size))
     weights[:, ::number] = 1 - intensity
     weights[:, size // 2] = 1
@@ -138,7 +138,7 @@ def _attenuation(size: int, number: int, intensity: float) -> Tensor:
 
 
 def _convolutions(weights: np.ndarray[Any, Any]) -> Tensor:
-    """Matrices (B, n, n) that weigh planes of a centred k-space, (B, n), and give the real part."""
+    """Matrices (B, n, n) of the convolutions that weight planes of centred k-spaces by (B, n)."""
     size = weights.shape[1]
     kernel = np.fft.ifft(np.fft.ifftshift(weights, axes=1), axis=1).real
     shift = (np.arange(size)[:, None] - np.arange(size)[None]) % size
@@ -146,7 +146,7 @@ def _convolutions(weights: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _along(matrix: Tensor, channel: Tensor, axis: int, out: Tensor) -> None:
-    """Multiply (n, n) into a channel (D, H, W) along one of its axes; `out` is contiguous."""
+    """Multiply a channel (D, H, W) by a matrix (n, n) along one axis; `out` is contiguous."""
     depth, height, width = channel.shape
     if axis == 0:
         torch.mm(matrix, channel.reshape(depth, -1), out=out.view(depth, -1))
@@ -173,7 +173,7 @@ def motion(
 
 
 def _shares(times: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
-    """Which planes of k-space each copy fills, (copies, n): the unmoved one fills the centre."""
+    """Which planes of k-space each copy fills, (copies, n); the unmoved one fills the centre."""
     moves = len(times)
     later = np.flatnonzero(times > 0.5)
     centre = int(later[0]) if len(later) else moves
@@ -187,9 +187,9 @@ def _shares(times: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
 
 
 def _moved(volume: Tensor, degrees: np.ndarray[Any, Any], shifts: np.ndarray[Any, Any]) -> Tensor:
-    """Rigidly moved copies (M, C, D, H, W), trilinear; outside is the darkest of each channel.
+    """Rigidly moved copies (M, C, D, H, W), trilinear; outside each is as dark as its minimum.
 
-    As ITK: half a voxel beyond the outermost centres still belongs to the volume.
+    As in ITK, half a voxel beyond the outermost centres still belongs to the volume.
     """
     places = _places(volume, *_maps(degrees, shifts))
     whole = volume.expand(places.shape[1], *volume.shape)
@@ -203,9 +203,9 @@ def _moved(volume: Tensor, degrees: np.ndarray[Any, Any], shifts: np.ndarray[Any
 def _inside(
     grid: Sequence[int], matrices: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
 ) -> Tensor:
-    """Which voxels come from within the volume, (M, D, H, W); decided in float64, as ITK does.
+    """Which voxels come from within the volume, (M, D, H, W), decided in float64 as in ITK.
 
-    Along W each bound is linear, so that a row's voxels inside are a run between two places.
+    Each bound is linear along W, so the voxels of a row inside the volume form one run.
     """
     deep, high, wide = (np.arange(size) - (size - 1) / 2 for size in grid)
     first = np.full((len(matrices), len(deep), len(high)), -np.inf)
@@ -227,7 +227,7 @@ def _inside(
 def _places(
     volume: Tensor, matrices: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
 ) -> Tensor:
-    """Where voxels of the copies come from: along W, H and D, -1 to 1 between outermost centres.
+    """Where voxels of the copies come from, along W, H and D; outermost centres are at -1 and 1.
 
     Returns:
         Shape (3, M, D, H, W).
@@ -255,7 +255,7 @@ def _maps(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Where each voxel of a copy comes from: matrices (M, 3, 3) and offsets (M, 3).
 
-    ITK turns about x, y and z in the order Rz Rx Ry and counts its first two axes the other way.
+    ITK rotates in the order Rz Rx Ry, and its first two axes point the other way.
     """
     flip = np.array([-1.0, -1.0, 1.0])
     sines, cosines = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
@@ -274,4 +274,4 @@ IMPLEMENTATIONS: dict[type[Artefact], Implementation] = {
     mr.Ghosting: ghosting,
     mr.Motion: motion,
 }
-"""By the artefact whose output each of them gives."""
+"""By the artefact that each implements."""

@@ -1,4 +1,4 @@
-"""A split's volumes → its corrupted volumes, one by one on the CPU or in batches on a device."""
+"""Corrupt the volumes of a split, one by one on the CPU or in batches on a device."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Spacing = tuple[float, float, float]
+    from benchharness.artefacts.base import Spacing
 
 _LIBRARIES = ("torch", "numpy", "scipy", "torchio", "SimpleITK", "monai")
 _BATCH = 16
 
 
 def implementation(artefact: Artefact, *, fast: bool) -> str:
-    """Who computes an artefact: `torch` where that is asked for and exists, else `cpu`."""
+    """Name of what computes an artefact: `torch` where asked for and available, else `cpu`."""
     return batched.NAME if fast and batched.available(artefact) else CANONICAL
 
 
 def libraries() -> dict[str, str]:
-    """Versions of everything whose update may change the bits of a corrupted volume."""
+    """Versions of the libraries whose update may change the bits of a corrupted volume."""
     found = {}
     for name in _LIBRARIES:
         try:
@@ -52,14 +52,14 @@ def corrupt(
     """Corrupt every volume of a split.
 
     Args:
-        artefact: What is done to them.
+        artefact: The artefact.
         volumes: Shape (N, C, D, H, W).
-        ids: Their names, N of them.
+        ids: N names.
         severity: Level, 1 to 5.
         seed: Perturbation seed.
-        device: None takes the canonical path, one volume at a time on the CPU; else the batched
-            implementation on this device, which must exist and knows no spacing.
-        spacing: Edges of a voxel along D, H and W in millimetres, where they are known.
+        device: None takes the canonical path, one volume at a time on the CPU; otherwise the
+            batched implementation runs on this device. It must exist and ignores the spacing.
+        spacing: In millimetres, where known.
 
     Raises:
         BenchError: As `Artefact.__call__`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from benchharness.artefacts import drawing, tomography
+from benchharness.artefacts import draws, extents, tomography
 from benchharness.artefacts.base import Artefact, Level
 
 if TYPE_CHECKING:
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoissonLevel(Level):
-    """Dose."""
+    """A dose."""
 
     photons: float
     """Photons counted in a voxel of intensity 1."""
 
 
 class PoissonNoise(Artefact):
-    """Counting noise of a low dose."""
+    """Counting noise at a low dose."""
 
     name = "poisson_noise"
     version = 1
     group = "ct"
     source = "torch.poisson (shot noise as in Hendrycks and Dietterich, ICLR 2019)"
     unit = "photons in a voxel of intensity 1"
-    summary = "Few photons were counted: noise grows with the root of the intensity."
+    summary = "Few photons were counted, so noise grows with the square root of the intensity."
     plausible = frozenset({"ct", "phantom", "electron microscopy"})
     levels: ClassVar[tuple[PoissonLevel, ...]] = (
         PoissonLevel(photons=250.0),
@@ -53,20 +53,20 @@ class StreakLevel(Level):
     """Views of a slice."""
 
     views: float
-    """Fraction of the views of a full scan that were taken."""
+    """Fraction of a full scan's views that were taken."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Streaks(Artefact):
-    """A scan of few views."""
+    """A scan with too few views."""
 
     name = "streaks"
     version = 1
     group = "ct"
     source = "own: filtered back-projection of few parallel views (Kak and Slaney, 1988, ch. 3)"
     unit = "fraction of the views of a full scan, exponent on 28 / grid"
-    summary = "Slices were reconstructed from too few views: streaks run through them."
+    summary = "Slices reconstructed from too few views show streaks."
     plausible = frozenset({"ct", "phantom"})
     levels: ClassVar[tuple[StreakLevel, ...]] = (
         StreakLevel(views=0.46, narrowing=0.5),
@@ -77,16 +77,16 @@ class Streaks(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Add what reconstructions from few and from all views differ by, slice by slice over D.
+        """Add the difference between reconstructions from few and from all views, per slice in D.
 
-        The difference alone is added, so that what a reconstruction on so coarse a grid blurs
-        anyway does not count as a fault.
+        Adding only the difference leaves out the blur that any reconstruction on such a coarse grid
+        has.
         """
         level = self.levels[severity - 1]
         size = max(volume.shape[2:])
         full = max(2, math.ceil(math.pi / 2 * size))
-        taken = max(1, round(drawing.narrowed(level.views, size, level.narrowing) * full))
-        first = drawing.integer(generator, 0, full - 1)
+        taken = max(1, round(extents.narrowed(level.views, size, level.narrowing) * full))
+        first = draws.integer(generator, 0, full - 1)
         chosen = (first + np.floor(np.arange(taken) * full / taken).astype(int)) % full
         weights = np.full(full, -1.0)
         weights[chosen] += full / taken

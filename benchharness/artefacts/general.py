@@ -1,4 +1,4 @@
-"""Faults that any modality can have: noise, wrong scaling and missing parts."""
+"""Faults of any modality: noise, wrong scaling and missing parts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, resampled, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, resampled, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from benchharness.artefacts.base import Spacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class GaussianNoise(Artefact):
     group = "general"
     source = "torchio.Noise"
     unit = "standard deviation in fractions of the intensity range"
-    summary = "Independent normal noise is added to every voxel."
+    summary = "Independent Gaussian noise is added to every voxel."
     plausible = GREY
     levels: ClassVar[tuple[NoiseLevel, ...]] = (
         NoiseLevel(std=0.04),
@@ -41,10 +43,10 @@ class GaussianNoise(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Add noise from a seed of the generator's."""
+        """Add noise from a seed that the generator draws."""
         import torchio
 
-        seed = drawing.integer(generator, 0, 2**31 - 1)
+        seed = draws.integer(generator, 0, 2**31 - 1)
         noise = torchio.Noise(mean=0.0, std=self.levels[severity - 1].std, seed=seed)
         return transformed(noise, volume)
 
@@ -54,7 +56,7 @@ class ContrastLevel(Level):
     """Compressed contrast."""
 
     factor: float
-    """What is left of the distance of every voxel from the volume's mean."""
+    """Factor on each voxel's distance from the volume's mean."""
 
 
 class Contrast(Artefact):
@@ -65,7 +67,7 @@ class Contrast(Artefact):
     group = "general"
     source = "linear map about the mean (Hendrycks and Dietterich, ICLR 2019)"
     unit = "factor on the distance from the mean intensity"
-    summary = "Intensities move towards their mean, as under too wide a window."
+    summary = "Intensities move towards their mean, as with too wide a window."
     plausible = GREY
     levels: ClassVar[tuple[ContrastLevel, ...]] = (
         ContrastLevel(factor=0.65),
@@ -83,21 +85,21 @@ class Contrast(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OcclusionLevel(Level):
-    """A blind cube."""
+    """A black cuboid."""
 
     side: float
-    """Edge as a fraction of the edges of the foreground's box."""
+    """Edges as fractions of those of the foreground's box."""
 
 
 class OcclusionCube(Artefact):
-    """An implant, a burnt-in label or a detector's defect."""
+    """An implant, a burnt-in label or a detector defect."""
 
     name = "occlusion_cube"
     version = 2
     group = "general"
     source = "cutout (DeVries and Taylor, arXiv 1708.04552) in three dimensions"
     unit = "edge in fractions of the foreground's box"
-    summary = "A cuboid somewhere in the foreground's box is black."
+    summary = "A cuboid inside the foreground's box is black."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[OcclusionLevel, ...]] = (
         OcclusionLevel(side=0.28),
@@ -108,10 +110,10 @@ class OcclusionCube(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Blacken a cuboid that lies inside the foreground's box."""
+        """Blacken a cuboid inside the foreground's box."""
         side = self.levels[severity - 1].side
         depth, height, width = (
-            drawing.run(generator, box, side) for box in drawing.foreground_box(volume)
+            draws.run(generator, box, side) for box in extents.foreground_box(volume)
         )
         volume[:, depth, height, width] = 0.0
         return volume
@@ -124,18 +126,18 @@ class BlurLevel(Level):
     std: float
     """Standard deviation of the Gaussian as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Blur(Artefact):
-    """A system that does not resolve."""
+    """Too low a resolution."""
 
     name = "blur"
     version = 1
     group = "general"
     source = "torchio.Blur"
     unit = "standard deviation in fractions of the field of view, exponent on 28 / grid"
-    summary = "A Gaussian point-spread function smears the volume."
+    summary = "A Gaussian point-spread function blurs the volume."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[BlurLevel, ...]] = (
         BlurLevel(std=0.5 / 28, narrowing=1.0),
@@ -146,7 +148,7 @@ class Blur(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Convolve with a Gaussian that is as wide along every axis, in parts of its length."""
+        """Convolve with a Gaussian whose width is the same fraction of every axis."""
         return self.apply_spaced(volume, severity, generator, UNIT)
 
     def apply_spaced(
@@ -156,12 +158,12 @@ class Blur(Artefact):
         generator: Generator,  # noqa: ARG002
         spacing: Spacing,
     ) -> Tensor:
-        """Convolve; on a physical volume the Gaussian is round, as wide as for its longest axis."""
+        """Convolve; on a physical volume the Gaussian is round, as wide as for the longest axis."""
         import torchio
 
         level = self.levels[severity - 1]
         depth, height, width = (
-            drawing.narrowed(level.std, n, level.narrowing) * n * edge
+            extents.narrowed(level.std, n, level.narrowing) * n * edge
             for n, edge in zip(volume.shape[1:], spacing, strict=True)
         )
         if spacing != UNIT:
@@ -179,14 +181,14 @@ class GammaLevel(Level):
 
 
 class Gamma(Artefact):
-    """A display curve that was applied once too often."""
+    """A display curve applied once too often."""
 
     name = "gamma"
     version = 1
     group = "general"
     source = "torchio.Gamma"
     unit = "natural logarithm of the exponent"
-    summary = "Intensities are raised to a power: grey tones turn dark or bright."
+    summary = "Intensities are raised to a power, which darkens or brightens greys."
     plausible = GREY
     levels: ClassVar[tuple[GammaLevel, ...]] = (
         GammaLevel(bend=0.4),
@@ -200,7 +202,7 @@ class Gamma(Artefact):
         """Raise to the power exp(bend) or exp(-bend)."""
         import torchio
 
-        sign = 2 * drawing.integer(generator, 0, 1) - 1
+        sign = 2 * draws.integer(generator, 0, 1) - 1
         exponent = math.exp(sign * self.levels[severity - 1].bend)
         return transformed(torchio.Gamma(gamma=exponent), volume)
 
@@ -210,19 +212,19 @@ class DownsampleLevel(Level):
     """A coarse acquisition grid."""
 
     spacing: float
-    """Voxel of the coarse grid as a fraction of the field of view, at 28 voxels."""
+    """Voxel size of the coarse grid as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Downsample(Artefact):
-    """A scan at low resolution."""
+    """A scan on a coarse grid."""
 
     name = "downsample"
     version = 1
     group = "general"
     source = "torchio.Blur, then torchio.Resample twice, linear"
-    unit = "voxel in fractions of the field of view, exponent on 28 / grid"
+    unit = "voxel size in fractions of the field of view, exponent on 28 / grid"
     summary = "The volume was sampled on a coarser grid and interpolated back."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[DownsampleLevel, ...]] = (
@@ -234,10 +236,10 @@ class Downsample(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
-        """Resample to the coarse grid and back; an axis of one voxel stays as it is."""
+        """Resample to the coarse grid and back; an axis of one voxel is not changed."""
         level = self.levels[severity - 1]
         spacing = [
-            max(1.0, drawing.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
+            max(1.0, extents.narrowed(level.spacing, n, level.narrowing) * n) if n > 1 else 1.0
             for n in volume.shape[1:]
         ]
         return resampled(volume, spacing, "linear", antialias=True)
@@ -245,10 +247,10 @@ class Downsample(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantiseLevel(Level):
-    """Few grey tones."""
+    """Few grey levels."""
 
     steps: int
-    """Steps between 0 and 1; one more tones."""
+    """Steps between 0 and 1, one fewer than grey levels."""
 
 
 class Quantise(Artefact):
@@ -259,7 +261,7 @@ class Quantise(Artefact):
     group = "general"
     source = "rounding to equal steps (posterise)"
     unit = "steps over the intensity range"
-    summary = "Intensities are rounded to a few grey tones."
+    summary = "Intensities are rounded to a few grey levels."
     plausible = GREY
     levels: ClassVar[tuple[QuantiseLevel, ...]] = (
         QuantiseLevel(steps=9),
@@ -270,7 +272,7 @@ class Quantise(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:  # noqa: ARG002
-        """Round to the nearest tone."""
+        """Round to the nearest grey level."""
         steps = self.levels[severity - 1].steps
         return (volume * steps).round() / steps
 
@@ -284,14 +286,14 @@ class DropoutLevel(Level):
 
 
 class DropoutSlices(Artefact):
-    """Slices that were lost."""
+    """Lost slices."""
 
     name = "dropout_slices"
     version = 1
     group = "general"
     source = "own: neither TorchIO nor MONAI drops slices"
     unit = "thickness in fractions of the foreground's box"
-    summary = "A run of neighbouring slices inside the foreground is missing and stays black."
+    summary = "A run of adjacent slices inside the foreground is missing and black."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[DropoutLevel, ...]] = (
         DropoutLevel(extent=0.065),
@@ -302,9 +304,9 @@ class DropoutSlices(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Blacken a run of slices across a drawn axis, inside the foreground's box."""
-        axis = drawing.wide_axis(generator, volume)
-        box = drawing.foreground_box(volume)[axis]
-        gap = drawing.run(generator, box, self.levels[severity - 1].extent)
+        """Blacken a run of slices along a drawn axis, inside the foreground's box."""
+        axis = draws.wide_axis(generator, volume)
+        box = extents.foreground_box(volume)[axis]
+        gap = draws.run(generator, box, self.levels[severity - 1].extent)
         volume.narrow(axis + 1, gap.start, gap.stop - gap.start).zero_()
         return volume

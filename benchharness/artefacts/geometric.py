@@ -1,4 +1,4 @@
-"""Faults of position and shape: the subject lies elsewhere, or is not the shape it was."""
+"""Faults of position and shape: the subject is moved or deformed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, rigid, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, rigid, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from benchharness.artefacts.base import Spacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,20 +24,20 @@ class AffineLevel(Level):
     rotation: float
     """Largest rotation about each axis, in degrees; the smallest is half of it."""
     translation: float
-    """Largest shift along each axis, as a fraction of the field of view; smallest: half."""
+    """Largest shift along each axis, as a fraction of the field of view; the smallest is half."""
     narrowing: float
-    """See `drawing.narrowed`; holds for both."""
+    """Applies to both; see `extents.narrowed`."""
 
 
 class Affine(Artefact):
-    """Another position of the subject."""
+    """A different position of the subject."""
 
     name = "affine"
     version = 1
     group = "geometric"
     source = "torchio.Affine, linear interpolation"
     unit = "degrees, fractions of the field of view, exponent on 28 / grid"
-    summary = "The subject lies a little turned and shifted."
+    summary = "The subject is slightly rotated and shifted."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[AffineLevel, ...]] = (
         AffineLevel(rotation=0.8, translation=0.008, narrowing=1.0),
@@ -46,7 +48,7 @@ class Affine(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Turn about the centre and shift; what comes in from outside is as dark as the darkest."""
+        """Rotate about the centre and shift; outside, the volume is as dark as its minimum."""
         return self.apply_spaced(volume, severity, generator, UNIT)
 
     def apply_spaced(
@@ -57,10 +59,10 @@ class Affine(Artefact):
 
         level = self.levels[severity - 1]
         size = max(volume.shape[1:])
-        turn = drawing.narrowed(level.rotation, size, level.narrowing)
-        shift = drawing.narrowed(level.translation, size, level.narrowing)
-        degrees = drawing.signed(generator, turn, 3)
-        shifts = drawing.signed(generator, shift, 3)
+        turn = extents.narrowed(level.rotation, size, level.narrowing)
+        shift = extents.narrowed(level.translation, size, level.narrowing)
+        degrees = draws.signed(generator, turn, 3)
+        shifts = draws.signed(generator, shift, 3)
         rotations, translations = rigid(volume, degrees, shifts, spacing)
         affine = torchio.Affine(
             scales=(1.0, 1.0, 1.0),
@@ -78,18 +80,18 @@ class ElasticLevel(Level):
     displacement: float
     """Largest shift of a control point along each axis, as a fraction of the field of view."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Elastic(Artefact):
-    """Soft tissue that gives way."""
+    """Soft tissue that deforms."""
 
     name = "elastic"
     version = 1
     group = "geometric"
-    source = "torchio.ElasticDeformation, cubic B-spline over 7 control points an axis"
+    source = "torchio.ElasticDeformation, cubic B-spline over 7 control points per axis"
     unit = "displacement in fractions of the field of view, exponent on 28 / grid"
-    summary = "A smooth random field of shifts deforms the volume."
+    summary = "A smooth random displacement field deforms the volume."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[ElasticLevel, ...]] = (
         ElasticLevel(displacement=0.024, narrowing=1.0),
@@ -99,18 +101,19 @@ class Elastic(Artefact):
         ElasticLevel(displacement=0.12, narrowing=0.2),
     )
     points: ClassVar[int] = 7
+    """Control points per axis."""
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Move control points, which stay in the plane of a volume of depth 1."""
+        """Move the control points; a volume of depth 1 stays in its plane."""
         import torchio
 
         level = self.levels[severity - 1]
         grid = volume.shape[1:]
         size = max(grid)
-        limit = drawing.narrowed(level.displacement, size, level.narrowing)
+        limit = extents.narrowed(level.displacement, size, level.narrowing)
         shape = (self.points,) * 3 + (3,)
         sizes = torch.tensor([n if n > 1 else 0 for n in grid], dtype=torch.float64)
-        shifts = drawing.signed(generator, limit, *shape) * sizes
+        shifts = draws.signed(generator, limit, *shape) * sizes
         depth, height, width = (sizes * limit).tolist()
         elastic = torchio.ElasticDeformation(
             control_points=shifts.numpy(), max_displacement=(depth, height, width)

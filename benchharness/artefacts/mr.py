@@ -1,8 +1,8 @@
 """Faults of magnetic resonance imaging.
 
 TorchIO's deterministic transforms do the work (Pérez-García et al., "TorchIO", Computer Methods and
-Programs in Biomedicine 208, 2021); all draws are made here. Levels follow the kinds of ROOD-MRI
-(Boone et al., NeuroImage 278, 2023) with values calibrated by SSIM on the embedded phantom.
+Programs in Biomedicine 208, 2021); all draws are made here. The faults are those of ROOD-MRI (Boone
+et al., NeuroImage 278, 2023), with levels calibrated by SSIM on the embedded phantom.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from benchharness.artefacts import drawing
-from benchharness.artefacts._torchio import UNIT, Spacing, resampled, rigid, transformed
+from benchharness.artefacts import draws, extents
 from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+from benchharness.artefacts.transforms import UNIT, resampled, rigid, transformed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from benchharness.artefacts.base import Spacing
+
 MRI = frozenset({"mri", "phantom"})
-"""None of the MedMNIST3D sets is a magnetic resonance image; the phantom stands for one."""
+"""No MedMNIST3D set holds magnetic resonance images; the phantom stands in for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionLevel(Level):
-    """Movements between the parts of k-space."""
+    """Movements between parts of k-space."""
 
     rotation: float
     """Largest rotation about each axis, in degrees; the smallest is half of it."""
     translation: float
-    """Largest shift along each axis, as a fraction of the field of view; smallest: half."""
+    """Largest shift along each axis, as a fraction of the field of view; the smallest is half."""
     moves: int
     """How often the subject moves during the acquisition."""
     calm: float
-    """Central part of the time of movement that is free of moves, as a fraction."""
+    """Fraction of the acquisition without moves, around the centre of k-space, at 28 planes."""
 
 
 class Motion(Artefact):
@@ -46,7 +48,7 @@ class Motion(Artefact):
     group = "mr"
     source = "torchio.Motion (Shaw et al., MIDL 2019)"
     unit = "degrees, fractions of the field of view, number of moves, fraction of the time"
-    summary = "The subject turns and shifts while k-space is being filled."
+    summary = "The subject rotates and shifts while k-space is being filled."
     plausible = MRI
     levels: ClassVar[tuple[MotionLevel, ...]] = (
         MotionLevel(rotation=4.0, translation=0.05, moves=2, calm=0.65),
@@ -57,7 +59,7 @@ class Motion(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Fill k-space piece by piece from moved copies; the piece at its centre stays put."""
+        """Fill k-space in parts from moved copies; the part at its centre is not moved."""
         return self.apply_spaced(volume, severity, generator, UNIT)
 
     def apply_spaced(
@@ -75,25 +77,27 @@ class Motion(Artefact):
     def draw(
         self, volume: Tensor, severity: int, generator: Generator, spacing: Spacing = UNIT
     ) -> tuple[Any, Any, Any]:
-        """Draw rotations in degrees and shifts in the spacing's unit, (moves, 3) each, and times.
+        """Draw the rotations, the shifts and the times of the moves.
 
-        The times, (moves,), run from 0 to 1.
+        Returns:
+            Degrees, (moves, 3), shifts in the spacing's unit, (moves, 3), and times in 0 to 1,
+            (moves,).
         """
         level = self.levels[severity - 1]
-        degrees = drawing.signed(generator, level.rotation, level.moves, 3)
-        shifts = drawing.signed(generator, level.translation, level.moves, 3)
+        degrees = draws.signed(generator, level.rotation, level.moves, 3)
+        shifts = draws.signed(generator, level.translation, level.moves, 3)
         rotations, translations = rigid(volume, degrees, shifts, spacing)
         return rotations, translations, self._times(generator, level, volume.shape[3]).numpy()
 
     @staticmethod
     def _times(generator: Generator, level: MotionLevel, size: int) -> Tensor:
-        """Draw when the subject moves, 0 to 1; the centre of k-space is filled at 0.5.
+        """Draw when the subject moves, in 0 to 1; the centre of k-space is filled at 0.5.
 
         Anatomy lies within the same cycles per field of view on any grid, but noise fills all of
-        k-space. Beyond 28 planes the time of movement therefore grows more slowly than k-space
-        does, by an exponent found by making a level's mean SSIM the same at 28 and 64 voxels.
+        k-space. Beyond 28 planes, the moving part of the acquisition therefore grows more slowly
+        than k-space, with an exponent that makes a level's mean SSIM the same at 28 and 64 voxels.
         """
-        jitter = drawing.uniform(generator, -0.3, 0.3, level.moves)
+        jitter = draws.uniform(generator, -0.3, 0.3, level.moves)
         even = torch.arange(1, level.moves + 1, dtype=torch.float64)
         offset = 2 * (even + jitter) / (level.moves + 1) - 1
         away = torch.sign(offset) * (level.calm + (1 - level.calm) * offset.abs())
@@ -106,7 +110,7 @@ class GhostingLevel(Level):
     """Copies of the volume, shifted along one axis."""
 
     intensity: float
-    """Fraction of the signal that goes into ghosts; above 1 the affected planes change sign."""
+    """Fraction of the signal that goes into ghosts; above 1, the affected planes change sign."""
 
 
 class Ghosting(Artefact):
@@ -127,10 +131,10 @@ class Ghosting(Artefact):
         GhostingLevel(intensity=2.4),
     )
     ghosts: ClassVar[tuple[int, ...]] = (2, 3, 6)
-    """Drawn from these: the planes hit then lie alike about the centre at 28 and at 64 voxels."""
+    """Their possible numbers, which hit planes alike around the centre at 28 and 64 voxels."""
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Scale every n-th plane across a drawn axis; the central plane is restored."""
+        """Scale every n-th plane along a drawn axis and restore the central plane."""
         import torchio
 
         axis, number = self.draw(volume, generator)
@@ -144,28 +148,28 @@ class Ghosting(Artefact):
 
     def draw(self, volume: Tensor, generator: Generator) -> tuple[int, int]:
         """Draw the axis and the number of ghosts."""
-        axis = drawing.wide_axis(generator, volume)
-        return axis, self.ghosts[drawing.integer(generator, 0, len(self.ghosts) - 1)]
+        axis = draws.wide_axis(generator, volume)
+        return axis, self.ghosts[draws.integer(generator, 0, len(self.ghosts) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasFieldLevel(Level):
-    """Smooth gain over the field of view."""
+    """A smooth gain over the field of view."""
 
     spread: float
-    """Standard deviation of the logarithm of the gain over the field of view."""
+    """Standard deviation of the gain's logarithm over the field of view."""
     order: int = 3
     """Degree of the polynomial whose exponential is the gain."""
 
 
 class BiasField(Artefact):
-    """A receive coil that is not equally sensitive everywhere."""
+    """A receive coil of uneven sensitivity."""
 
     name = "bias_field"
     version = 1
     group = "mr"
     source = "torchio.BiasField (Van Leemput et al., IEEE TMI 18, 1999)"
-    unit = "spread in natural logarithm of the gain, order of the polynomial"
+    unit = "spread of the natural logarithm of the gain, order of the polynomial"
     summary = "The coil's uneven sensitivity brightens some regions and darkens others."
     plausible = MRI
     levels: ClassVar[tuple[BiasFieldLevel, ...]] = (
@@ -177,10 +181,10 @@ class BiasField(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Multiply by exp of a polynomial with mean 0 and the level's standard deviation.
+        """Multiply by the exponential of a polynomial of mean 0 and the level's spread.
 
-        TorchIO's own random transform draws the constant term too, a gain over the whole volume,
-        and leaves the strength of the field to chance.
+        TorchIO's random transform also draws the constant term, a gain over the whole volume, and
+        leaves the strength of the field to chance.
         """
         import torchio
 
@@ -190,10 +194,10 @@ class BiasField(Artefact):
         return transformed(field, volume)
 
     def draw(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Draw the coefficients of the monomials, in the order of `powers`, in float64."""
+        """Draw the coefficients of the monomials, in float64 and the order of `powers`."""
         level = self.levels[severity - 1]
         monomials = powers(level.order)
-        drawn = drawing.uniform(generator, -1, 1, len(monomials))
+        drawn = draws.uniform(generator, -1, 1, len(monomials))
         drawn[0] = 0
         mean, covariance = _moments(level.order, tuple(volume.shape[1:]))
         spread = torch.sqrt(drawn @ covariance @ drawn)
@@ -204,21 +208,21 @@ class BiasField(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpikeLevel(Level):
-    """A single point of k-space that shines."""
+    """A single bright point of k-space."""
 
     amplitude: float
-    """Of the stripes, as a fraction of the intensity range."""
+    """Amplitude of the stripes as a fraction of the intensity range."""
 
 
 class Spike(Artefact):
-    """A spark in the receiver: stripes over the whole volume."""
+    """A spark in the receiver, which adds stripes to the whole volume."""
 
     name = "spike"
     version = 1
     group = "mr"
     source = "torchio.Spike"
     unit = "amplitude in fractions of the intensity range"
-    summary = "A spark while k-space is read lays stripes over the volume (herringbone)."
+    summary = "A spark while k-space is read adds stripes to the volume (herringbone)."
     plausible = MRI
     levels: ClassVar[tuple[SpikeLevel, ...]] = (
         SpikeLevel(amplitude=0.04),
@@ -228,13 +232,13 @@ class Spike(Artefact):
         SpikeLevel(amplitude=0.27),
     )
     cycles: ClassVar[tuple[int, int]] = (2, 10)
-    """Of the stripes along each axis, per field of view: what a grid of 28 voxels can show."""
+    """Range of the stripes' cycles per field of view and axis, as a grid of 28 voxels can show."""
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
         """Add stripes of a drawn frequency.
 
         TorchIO scales a spike with the largest magnitude in k-space, which for intensities in
-        [0, 1] is the sum of all voxels: the factor handed over undoes that.
+        [0, 1] is the sum of all voxels; the factor passed to it undoes that.
         """
         import torchio
 
@@ -249,10 +253,10 @@ class Spike(Artefact):
         return torch.cat(made)
 
     def draw(self, volume: Tensor, generator: Generator) -> Tensor:
-        """Draw a place in k-space, (3,), as fractions of its axes, in float64."""
+        """Draw a point of k-space, (3,), as fractions of its axes, in float64."""
         grid = torch.tensor(volume.shape[1:], dtype=torch.float64)
         low, high = self.cycles
-        cycles = torch.floor(drawing.uniform(generator, low, high + 1, 3))
+        cycles = torch.floor(draws.uniform(generator, low, high + 1, 3))
         sign = torch.randint(0, 2, (3,), generator=generator, dtype=torch.float64) * 2 - 1
         reach = torch.div(grid - 1, 2, rounding_mode="floor")
         index = torch.div(grid, 2, rounding_mode="floor") + sign * torch.minimum(cycles, reach)
@@ -261,21 +265,21 @@ class Spike(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RicianLevel(Level):
-    """Noise of both receiver channels."""
+    """Noise in both receiver channels."""
 
     std: float
     """Standard deviation in each channel as a fraction of the intensity range."""
 
 
 class RicianNoise(Artefact):
-    """Noise of a magnitude image."""
+    """Noise in a magnitude image."""
 
     name = "rician_noise"
     version = 1
     group = "mr"
     source = "monai.transforms.RandRicianNoise (Gudbjartsson and Patz, MRM 34, 1995)"
     unit = "standard deviation in fractions of the intensity range"
-    summary = "The magnitude of a noisy complex signal: noise that brightens what is dark."
+    summary = "Noise in the magnitude of a complex signal, which brightens dark regions."
     plausible = MRI
     levels: ClassVar[tuple[RicianLevel, ...]] = (
         RicianLevel(std=0.04),
@@ -286,33 +290,33 @@ class RicianNoise(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Add complex noise from a seed of the generator's and take the magnitude."""
+        """Add complex noise from a seed that the generator draws, and take the magnitude."""
         from monai.transforms.intensity.array import RandRicianNoise
 
         noise = RandRicianNoise(prob=1.0, std=self.levels[severity - 1].std, sample_std=False)
-        noise.set_random_state(seed=drawing.integer(generator, 0, 2**31 - 1))
+        noise.set_random_state(seed=draws.integer(generator, 0, 2**31 - 1))
         return _plain(noise(volume.numpy()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GibbsLevel(Level):
-    """The part of k-space that was read."""
+    """The acquired part of k-space."""
 
     cycles: float
     """Radius in k-space, in cycles per field of view at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`: 1 keeps the fraction of k-space instead."""
+    """See `extents.narrowed`; 1 keeps the fraction of k-space instead of the radius."""
 
 
 class GibbsRinging(Artefact):
-    """k-space that ends too early."""
+    """A truncated k-space."""
 
     name = "gibbs_ringing"
     version = 1
     group = "mr"
     source = "monai.transforms.GibbsNoise"
     unit = "radius of k-space in cycles per field of view, exponent on 28 / grid"
-    summary = "High frequencies were never read: edges ring."
+    summary = "High frequencies were not acquired, so edges ring."
     plausible = MRI
     levels: ClassVar[tuple[GibbsLevel, ...]] = (
         GibbsLevel(cycles=14.0, narrowing=1.0),
@@ -328,8 +332,8 @@ class GibbsRinging(Artefact):
 
         level = self.levels[severity - 1]
         size = max(volume.shape[1:])
-        radius = level.cycles / drawing.narrowed(1.0, size, level.narrowing)
-        # MONAI counts the radius in parts of the corner's distance in k-space.
+        radius = level.cycles / extents.narrowed(1.0, size, level.narrowing)
+        # MONAI takes the radius as a fraction of the distance to the corner of k-space.
         alpha = 1 - radius / (size * 2**0.5 / 2)
         made = GibbsNoise(alpha=min(max(alpha, 0.0), 1.0))(volume.numpy())
         return _plain(made)
@@ -337,23 +341,23 @@ class GibbsRinging(Artefact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnisotropyLevel(Level):
-    """Distance of the slices."""
+    """A distance between slices."""
 
     thickness: float
     """Distance between slices as a fraction of the field of view, at 28 voxels."""
     narrowing: float
-    """See `drawing.narrowed`."""
+    """See `extents.narrowed`."""
 
 
 class Anisotropy(Artefact):
-    """A scan of few slices."""
+    """A scan with few slices."""
 
     name = "anisotropy"
     version = 1
     group = "mr"
-    source = "torchio.Resample twice, as torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
-    unit = "distance of slices in fractions of the field of view, exponent on 28 / grid"
-    summary = "Along one axis slices lie far apart and what is between them is interpolated."
+    source = "torchio.Resample twice, as in torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
+    unit = "slice distance in fractions of the field of view, exponent on 28 / grid"
+    summary = "Slices are far apart along one axis, and the gaps between them are interpolated."
     plausible = EVERYWHERE
     levels: ClassVar[tuple[AnisotropyLevel, ...]] = (
         AnisotropyLevel(thickness=1.3 / 28, narrowing=1.0),
@@ -364,17 +368,17 @@ class Anisotropy(Artefact):
     )
 
     def apply(self, volume: Tensor, severity: int, generator: Generator) -> Tensor:
-        """Take single slices across a drawn axis and interpolate linearly between them."""
+        """Take single slices along a drawn axis and interpolate linearly between them."""
         level = self.levels[severity - 1]
-        axis = drawing.wide_axis(generator, volume)
+        axis = draws.wide_axis(generator, volume)
         size = volume.shape[axis + 1]
         spacing = [1.0, 1.0, 1.0]
-        spacing[axis] = max(1.0, drawing.narrowed(level.thickness, size, level.narrowing) * size)
+        spacing[axis] = max(1.0, extents.narrowed(level.thickness, size, level.narrowing) * size)
         return resampled(volume, spacing, "nearest")
 
 
 def _plain(made: Any) -> Tensor:
-    """What a MONAI transform gave, without its metadata."""
+    """The result of a MONAI transform, without its metadata."""
     return torch.as_tensor(made).as_subclass(torch.Tensor)
 
 

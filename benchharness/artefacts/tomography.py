@@ -1,8 +1,9 @@
 """Parallel-beam tomography of a stack of slices: projection, ramp filter, back-projection.
 
-Kak and Slaney, "Principles of computerized tomographic imaging", 1988, chapter 3. Projection puts
-each pixel's value on the two detector bins next to its shadow; back-projection is the transpose,
-which is linear interpolation. Both are products with one sparse matrix, in one thread and float64.
+Kak and Slaney, "Principles of computerized tomographic imaging", 1988, chapter 3. Projection
+distributes each pixel's value over the two detector bins next to its shadow; back-projection is the
+transpose, which is linear interpolation. Both are products with one sparse matrix, in one thread
+and float64.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def reconstruct(slices: NDArray[np.float64], weights: NDArray[np.float64]) -> ND
 
     Args:
         slices: Shape (D, H, W).
-        weights: Shape (V,): of each of V views, evenly spread over half a turn. Ones reconstruct
-            the slices.
+        weights: Shape (V,), one weight for each of V views evenly spaced over half a turn. Ones
+            reconstruct the slices.
 
     Returns:
         Shape (D, H, W).
@@ -43,7 +44,7 @@ def reconstruct(slices: NDArray[np.float64], weights: NDArray[np.float64]) -> ND
 
 @lru_cache(maxsize=4)
 def _projection(height: int, width: int, views: int) -> tuple[Any, int]:
-    """The matrix from pixels to (view, bin), bins one pixel wide, and the number of bins."""
+    """The matrix from pixels to (view, bin), with bins one pixel wide, and the number of bins."""
     y = np.arange(height) - (height - 1) / 2
     x = np.arange(width) - (width - 1) / 2
     angles = np.arange(views) * math.pi / views

@@ -1,4 +1,4 @@
-"""Datasets: MedMNIST, the embedded phantom, archives in its layout, own volumes, and plug-ins."""
+"""Datasets: MedMNIST, the embedded phantom, archives in MedMNIST's layout, own files, plug-ins."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness import registry
-from benchharness.datasets import archive
-from benchharness.datasets.base import Dataset, Modality, Split, SplitName
-from benchharness.datasets.preparation import Preparation
+from benchharness.datasets import archive, files
+from benchharness.datasets.archive import Archive
+from benchharness.datasets.base import SPLITS, Dataset, Modality, Spacing, Split, SplitName
+from benchharness.datasets.listing import Item, Listing
+from benchharness.datasets.preparation import Preparation, Window
+from benchharness.datasets.prepared import Prepared
+from benchharness.datasets.reading import Header
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "SPLITS",
+    "Archive",
     "Dataset",
+    "Header",
+    "Item",
+    "Listing",
     "Modality",
     "Preparation",
+    "Prepared",
+    "Spacing",
     "Split",
     "SplitName",
+    "Window",
     "is_path",
     "is_prepared",
     "load",
@@ -28,17 +40,14 @@ __all__ = [
 
 
 def is_path(name: str) -> bool:
-    """Whether a dataset's name is a path rather than a registered name, which wins over folders."""
+    """Whether a dataset's name is a path; a registered name wins over a folder of that name."""
     if name.endswith((".npz", ".csv")) or "/" in name or os.sep in name:
         return True
     return ":" not in name and name not in registry.entries("datasets") and Path(name).is_dir()
 
 
 def is_prepared(name: str) -> bool:
-    """Whether a dataset consists of a person's own volumes, which a `Preparation` puts on a grid.
-
-    Everything else is on its grid already.
-    """
+    """Whether a dataset is a user's own files, which a `Preparation` puts on a grid."""
     return is_path(name) and not name.endswith(".npz")
 
 
@@ -46,8 +55,8 @@ def _refuse_multi_label(name: str) -> None:
     flag, _, size = name.partition("_")
     if flag == "chestmnist" and size in ("", "64", "128", "224"):
         raise BenchError(
-            f"{name} is multi-label, 14 findings an image; robust accuracy needs one class an "
-            "image. Take pneumoniamnist for chest radiographs, or the group medmnist2d."
+            f"{name} is multi-label, with 14 findings per image; robust accuracy needs one class "
+            "per image. Take pneumoniamnist for chest radiographs, or the group medmnist2d."
         )
 
 
@@ -57,17 +66,14 @@ def load(name: str, root: Path | None = None, preparation: Preparation | None = 
     Args:
         name: A registered name (`adrenalmnist3d`), `module:factory`, or a path: to an `.npz` in
             MedMNIST's layout, to a folder `train|val|test/<class>/*` of volumes, or to a CSV that
-            lists some. A factory is called as `factory(root)` and returns a `Dataset`.
-        root: Folder of the MedMNIST archives; None leaves it to `BENCH_DATA_ROOT`, else
-            `~/.medmnist`.
-        preparation: How a folder's or a CSV's volumes become a grid; None for the defaults.
+            lists them. A factory is called as `factory(root)` and returns a `Dataset`.
+        root: Folder of the MedMNIST archives; None takes `BENCH_DATA_ROOT`, else `~/.medmnist`.
+        preparation: How volumes of a folder or a CSV become grids; None for the defaults.
 
     Raises:
-        BenchError: When the name is unknown, or its data is absent, damaged or not what it says.
+        BenchError: When the name is unknown, or its data is absent, damaged or malformed.
     """
     if is_prepared(name):
-        from benchharness.datasets import files
-
         return files.load(Path(name).expanduser(), preparation or Preparation())
     if is_path(name):
         return archive.load(Path(name).expanduser())

@@ -2,26 +2,23 @@
 
 Images are `{train,val,test}_images`, uint8, (N, D, H, W) or (N, D, H, W, C); flat images, (N, H, W)
 or (N, H, W, C), become volumes of depth 1. Labels are `{train,val,test}_labels`, integers, (N,) or
-(N, 1). Nothing is ever unpickled, and no array is allocated before its header agrees with the size
-of the archive's member, so that a few bytes cannot claim all memory.
+(N, 1). Nothing is unpickled, and no array is allocated before its header agrees with the size of
+the archive's member, so a few bytes cannot claim all memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-import lzma
 import math
 import os
-import struct
-import tokenize
 import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.datasets.base import Dataset, Split, SplitName
+from benchharness.datasets.base import SPLITS, Dataset, Split
+from benchharness.disk import DAMAGE, array_header
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -29,21 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-
 _CHANNELS = (1, 3)
 _DEFAULT_MEMORY = 16 * 2**30
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    tokenize.TokenError,
-    EOFError,
-    ValueError,
-    RuntimeError,  # encrypted members; unknown compression is its subclass
-)
-"""What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,9 +42,7 @@ class Archive:
 
 
 def load(path: Path) -> Dataset:
-    """Load an archive as a dataset named after its file.
-
-    Classes are 0 up to the largest label.
+    """Load an archive as a dataset named after its file, with classes 0 to the largest label.
 
     Raises:
         BenchError: When the file is absent, damaged, or not in MedMNIST's layout.
@@ -87,12 +69,12 @@ def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
 
     Args:
         path: The .npz file.
-        name: Put in front of the volumes' ids: `name/split/index`.
+        name: First part of the volumes' ids: `name/split/index`.
         md5: What the file's MD5 must be; None accepts any.
 
     Raises:
-        BenchError: When the file is absent, is another than `md5` says, is damaged, or is not in
-            MedMNIST's layout.
+        BenchError: When the file is absent, has another MD5, is damaged, or is not in MedMNIST's
+            layout.
     """
     try:
         with path.open("rb") as stream:
@@ -100,7 +82,7 @@ def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
             if md5 is not None and found.hexdigest() != md5:
                 raise BenchError(
                     f"{path} is not the published {name}: its MD5 is {found.hexdigest()}, expected "
-                    f"{md5}. Remove it to download it again, or load it as what it is by its path."
+                    f"{md5}. Remove it to download it again, or load this one by its path."
                 )
             arrays = _arrays(stream, path)
     except OSError as error:
@@ -121,7 +103,7 @@ def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
 
 
 def _arrays(stream: IO[bytes], path: Path) -> dict[str, NDArray[np.generic]]:
-    """Read the six arrays, each once, after its header was checked."""
+    """Read the six arrays, each after its header was checked."""
     keys = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
     stream.seek(0, os.SEEK_END)
     if stream.tell() == 0:
@@ -137,7 +119,9 @@ def _arrays(stream: IO[bytes], path: Path) -> dict[str, NDArray[np.generic]]:
                 )
             _check_memory(sum(members[key].file_size for key in keys), path)
             return {key: _array(container, members[key], f"{path}, {key}") for key in keys}
-    except _DAMAGE as error:
+    except (OSError, MemoryError):
+        raise
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BenchError(
             f"{path} is damaged or not an .npz archive ({reason}). Fetch or write it again."
@@ -147,7 +131,7 @@ def _arrays(stream: IO[bytes], path: Path) -> dict[str, NDArray[np.generic]]:
 def _check_memory(wanted: int, path: Path) -> None:
     try:
         present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
+    except (AttributeError, ValueError, OSError):  # not every system tells
         present = _DEFAULT_MEMORY
     if wanted > present:
         raise BenchError(
@@ -157,15 +141,9 @@ def _check_memory(wanted: int, path: Path) -> None:
 
 
 def _array(container: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> NDArray[np.generic]:
-    """Read one .npy member; its header must account for its every byte."""
+    """Read one .npy member, whose header must account for every byte."""
     with container.open(member) as content:
-        version = np.lib.format.read_magic(content)
-        header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = header(content)
+        shape, _, dtype = array_header(content)
         if dtype.hasobject:
             raise BenchError(f"{source} holds pickled objects, which are never loaded.")
         claimed = math.prod(shape) * dtype.itemsize
@@ -193,7 +171,7 @@ def _split(arrays: dict[str, NDArray[np.generic]], split: str, path: Path, name:
 
 
 def _volumes(images: NDArray[np.generic], source: str) -> NDArray[np.uint8]:
-    """Images in any of the accepted shapes as (N, C, D, H, W)."""
+    """Lay images of any accepted shape out as (N, C, D, H, W)."""
     if images.dtype != np.uint8:
         raise BenchError(f"{source} is {images.dtype}; expected uint8 intensities, 0 to 255.")
     if images.size == 0:
@@ -216,14 +194,14 @@ def _volumes(images: NDArray[np.generic], source: str) -> NDArray[np.uint8]:
 
 
 def _labels(labels: NDArray[np.generic], source: str) -> NDArray[np.int64]:
-    """Labels in either accepted shape as int64 (N,)."""
+    """Turn labels of either accepted shape into int64 (N,)."""
     if labels.dtype.kind not in "iu":
         raise BenchError(f"{source} is {labels.dtype}; expected integer class labels, 0 to K-1.")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise BenchError(
-            f"{source} has shape {labels.shape}; expected (N,) or (N, 1), one label a volume."
+            f"{source} has shape {labels.shape}; expected (N,) or (N, 1), one label per volume."
         )
     if labels.size == 0:
         raise BenchError(f"{source} has shape {labels.shape}, no labels; expected at least one.")

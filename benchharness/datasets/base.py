@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -30,36 +30,41 @@ Modality = Literal[
 ]
 SplitName = Literal["train", "val", "test"]
 
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+Spacing = tuple[float, float, float]
+"""Millimetres between voxels, (D, H, W)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
     """Volumes of one split, held once in memory and never copied per epoch."""
 
     ids: tuple[str, ...]
-    """One name a volume, unique over all datasets: `adrenalmnist3d/test/17`."""
+    """One name for each volume, unique over all datasets: `adrenalmnist3d/test/17`."""
     volumes: NDArray[np.uint8]
     """Shape (N, C, D, H, W), 0..255; a network sees them divided by 255."""
     labels: NDArray[np.int64]
     """Shape (N,), 0..K−1."""
     masks: NDArray[np.bool_] | None = None
-    """Shape (N, D, H, W): where the structure that decides the class is, if that is known."""
+    """Shape (N, D, H, W): where the structure that decides the class is, if known."""
     patients: tuple[str, ...] | None = None
-    """Whom each volume shows, if that is known: volumes of one patient are not independent."""
-    spacing: tuple[float, float, float] | None = None
-    """Millimetres between voxels, (D, H, W), the same for every volume; None where unknown."""
+    """The patient of each volume, if known: volumes of one patient are not independent."""
+    spacing: Spacing | None = None
+    """The same for every volume; None where unknown."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def subset(self, limit: int | None) -> Split:
-        """Take a stratified subset that depends on the volumes' ids alone.
+        """Take only some volumes, stratified by class; the choice depends only on their ids.
 
         Every class keeps its share of the split to within one volume, and at least one volume
-        while the limit allows. Within a class the volumes with the smallest hash of their id are
-        taken, so that a smaller limit is a subset of a larger one wherever the shares allow it.
+        where the limit allows. Within a class, the volumes with the smallest hash of their id are
+        taken, so a smaller subset is part of a larger one wherever the shares allow it.
 
         Args:
-            limit: How many volumes to take; None or at least N returns the split itself.
+            limit: How many volumes to take; the split itself for None or at least N.
         """
         if limit is None or limit >= len(self):
             return self
@@ -87,7 +92,7 @@ class Split:
 
 
 def _shares(counts: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Split `limit` over classes by largest remainder, one volume a class first if possible."""
+    """Distribute `limit` over classes by largest remainder, each class getting one if possible."""
     floor = np.ones_like(counts) if limit >= len(counts) else np.zeros_like(counts)
     ideal = counts * (limit / counts.sum())
     shares: NDArray[np.int64] = np.maximum(np.floor(ideal).astype(np.int64), floor)
@@ -100,7 +105,7 @@ def _shares(counts: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """A dataset as every room of the harness sees it."""
+    """A dataset as every package of the harness sees it."""
 
     name: str
     classes: tuple[str, ...]
@@ -108,17 +113,17 @@ class Dataset:
     modality: Modality
     """Decides which artefacts are plausible and whether the shape-set protocol applies."""
     digest: str
-    """Digest of the data, its algorithm in front: `md5:…` (a file) or `sha256:…` (arrays)."""
+    """Digest of the data after its algorithm: `md5:…` (a file) or `sha256:…` (arrays)."""
     default_recipe: str
-    """Recipe that `bench run` trains with unless told otherwise."""
+    """What `bench run` trains with unless told otherwise."""
     train: Split
     val: Split
     test: Split
     preparation: Pairs = ()
-    """How volumes from files were put on their grid, for people; the digest covers it."""
+    """How volumes from files were put on their grid, for the reader; the digest covers it."""
 
     def __post_init__(self) -> None:
-        for name in ("train", "val", "test"):
+        for name in SPLITS:
             split: Split = getattr(self, name)
             if len(split) == 0:
                 raise BenchError(f"dataset {self.name!r} has no volumes in its {name} split.")

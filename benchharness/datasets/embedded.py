@@ -22,11 +22,6 @@ def phantom3d_64(root: Path | None = None) -> Dataset:  # noqa: ARG001 - as abov
     return _dataset("phantom3d_64", 64)
 
 
-def test_split(size: int) -> Split:
-    """Make the test split alone, at 28 or 64 voxels; its ids are those of the whole dataset."""
-    return _split("phantom3d" if size == 28 else f"phantom3d_{size}", "test", size)
-
-
 def _dataset(name: str, size: int) -> Dataset:
     train, val, test = (_split(name, split, size) for split in ("train", "val", "test"))
     return Dataset(
@@ -52,7 +47,7 @@ def _split(name: str, split: str, size: int) -> Split:
 
 
 def _digest(*splits: Split) -> str:
-    """SHA-256 of volumes and labels, split after split; what the bytes are, not how made."""
+    """SHA-256 of volumes and labels, split after split, however they were made."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.volumes.shape, split.volumes.dtype.str)).encode())

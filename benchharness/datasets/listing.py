@@ -1,6 +1,6 @@
-"""Which files a person's own dataset consists of: a folder by split and class, or a CSV.
+"""Which files a user's own dataset consists of: a folder by split and class, or a CSV.
 
-Nothing but names and the text of the CSV is read here; `files` opens the volumes.
+Only names and the text of the CSV are read here, and no volume is opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness.datasets.archive import SPLITS
+from benchharness.datasets.base import SPLITS
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class Item:
 
     path: Path
     name: str
-    """The path as the listing has it, with forward slashes: unique within the dataset."""
+    """The path as listed, with forward slashes; unique within the dataset."""
     split: SplitName
     label: int
     patient: str | None
-    """Whom the volume shows; None where the listing does not say."""
+    """None where the listing does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Listing:
         return path.name if path.is_dir() else path.stem
 
     def of(self, split: SplitName) -> tuple[Item, ...]:
-        """The volumes of a split, in their order."""
+        """The volumes of a split, in order."""
         return tuple(item for item in self.items if item.split == split)
 
 
@@ -68,8 +68,8 @@ def read(source: Path) -> Listing:
 
     Raises:
         BenchError: When the source is absent or empty, has another layout, lacks a class in a
-            split, names a file twice, has a label that is not an integer from 0, or a patient in
-            two splits.
+            split, lists a file twice, has a label that is not an integer from 0, or has a patient
+            in two splits.
     """
     found = _folder(source) if source.is_dir() else _table(source)
     _refuse_missing_classes(found)
@@ -83,8 +83,8 @@ def _folder(source: Path) -> Listing:
     lacking = [split for split, folder in folders.items() if not folder.is_dir()]
     if lacking:
         raise BenchError(
-            f"{source} has no folder {' and no folder '.join(lacking)}; a dataset's folder holds "
-            "train/CLASS/, val/CLASS/ and test/CLASS/ with the volumes, or pass a CSV."
+            f"{source} has no folder {' and no folder '.join(lacking)}. Put the volumes into "
+            "train/CLASS/, val/CLASS/ and test/CLASS/, or pass a CSV."
         )
     by_class = {
         (split, folder.name): tuple(_volumes(folder))
@@ -113,7 +113,7 @@ def _classes(parent: Path) -> Iterator[Path]:
     for entry in _entries(parent):
         if not entry.is_dir():
             raise BenchError(
-                f"{entry} is a file where a class folder should be. Volumes lie in "
+                f"{entry} is a file where a class folder should be. Volumes belong in "
                 f"{parent.name}/CLASS/, such as {parent.name}/benign/{entry.name}."
             )
         yield entry
@@ -122,9 +122,9 @@ def _classes(parent: Path) -> Iterator[Path]:
 def _volumes(folder: Path) -> Iterator[Path]:
     for entry in _entries(folder):
         if entry.is_dir() or not entry.name.lower().endswith(SUFFIXES):
-            what = "a folder" if entry.is_dir() else "no volume"
+            what = "a folder" if entry.is_dir() else "not a volume"
             raise BenchError(
-                f"{entry} is {what}; class folders hold {_FORMATS} files alone. Convert it or move "
+                f"{entry} is {what}; class folders hold only {_FORMATS} files. Convert it or move "
                 "it elsewhere."
             )
         yield entry
@@ -164,14 +164,16 @@ def _rows(source: Path) -> list[tuple[int, dict[str, str]]]:
             f"cannot read {source}: {error.strerror}. Pass the path of a folder, a CSV or an .npz."
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"{source} is no CSV in UTF-8: {error}. Save it again as one.") from error
+        raise BenchError(
+            f"{source} is not a CSV in UTF-8: {error}. Save it again as one."
+        ) from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
-        raise BenchError(f"{source} is empty. Its first line names the columns path,label,split.")
+        raise BenchError(f"{source} is empty. Its first line must be path,label,split.")
     (_, header), *body = lines
     _check_columns(source, header)
     if not body:
-        raise BenchError(f"{source} names columns but no volume. Add a line for each volume.")
+        raise BenchError(f"{source} has a header but no volumes. Add a line for each volume.")
     for number, cells in body:
         if len(cells) != len(header):
             raise BenchError(
@@ -208,7 +210,7 @@ def _item(source: Path, line: int, row: dict[str, str]) -> Item:
     if row["split"] not in SPLITS:
         raise unknown_name(f"split in {where}:", row["split"], SPLITS)
     if not name.lower().endswith(SUFFIXES):
-        raise BenchError(f"{where}: {row['path']!r} is no volume; use {_FORMATS} files.")
+        raise BenchError(f"{where}: {row['path']!r} is not a volume; use {_FORMATS} files.")
     return Item(
         path=source.parent / Path(name).expanduser(),
         name=name,
@@ -243,7 +245,7 @@ def _refuse_repeated_files(found: Listing) -> None:
         other = seen.setdefault(os.path.realpath(item.path), item)
         if other is not item:
             raise BenchError(
-                f"{found.source} names one file twice: {other.split} {other.name} and "
+                f"{found.source} lists one file twice: {other.split} {other.name} and "
                 f"{item.split} {item.name}. Keep one of them."
             )
 
@@ -257,5 +259,25 @@ def _refuse_shared_patients(found: Listing) -> None:
         if len(where) > 1:
             raise BenchError(
                 f"{found.source}: patient {patient!r} is in {' and '.join(sorted(where))}. Keep "
-                "all volumes of a patient in one split, or the test is no test."
+                "all volumes of a patient in one split, or training sees test patients."
+            )
+
+
+def refuse_equal_files(found: Listing, digests: Sequence[str]) -> None:
+    """Refuse two files of the same bytes in two splits.
+
+    Args:
+        found: The listing.
+        digests: Of the files' bytes, in the order of `found.items`.
+
+    Raises:
+        BenchError: When there are such files; the message names them.
+    """
+    seen: dict[str, Item] = {}
+    for item, digest in zip(found.items, digests, strict=True):
+        other = seen.setdefault(digest, item)
+        if other.split != item.split:
+            raise BenchError(
+                f"{found.source}: {other.split} {other.name} and {item.split} {item.name} are the "
+                "same file under two names. Keep it in one split, or training sees test volumes."
             )

@@ -9,15 +9,15 @@ Four classes differ in the shape of one structure and in the grain of its textur
 | `ring` | a torus | fine |
 | `branching` | three crossing rods | coarse |
 
-Nothing else depends on the class. At one drawn size the four shapes have the same volume, and
-contrast and strength of texture are drawn alike, so that neither the histogram nor the mean tells
-them apart; position and orientation vary, so that no single voxel does. A scene is defined in
+Nothing else depends on the class. For the same drawn size the four shapes have the same volume, and
+contrast and strength of texture have the same distribution, so neither the histogram nor the mean
+tells them apart. Position and orientation vary, so no single voxel does. A scene is defined in
 continuous coordinates over a field of view of [0, 1] per axis and then sampled: the volumes of one
-index at 28 and at 64 voxels show the same scene, and only the voxel noise is drawn anew.
+index at 28 and at 64 voxels show the same scene, and only the voxel noise differs.
 
 The draws of a volume come from a hash of its name. Everything is computed in float64 by elementary
-arithmetic, without BLAS or FFT, and quantised to uint8 at the end, which absorbs what the last bits
-may differ by: the arrays are the same on every machine.
+arithmetic, without BLAS or FFT. Quantising to uint8 at the end absorbs differences in the last
+bits, so the arrays are the same on every machine.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ def volumes(split: str, size: int, *, structure: bool = True) -> tuple[Bytes, La
     Args:
         split: `"train"`, `"val"` or `"test"`.
         size: Voxels per axis, at least 1.
-        structure: False leaves the structure out and every other voxel value as it is: what is
-            left says nothing about the class.
+        structure: False leaves out the structure and changes no other voxel, so nothing in the
+            volume tells the class.
 
     Returns:
-        Volumes `(N, size, size, size)`, class indices `(N,)` that take turns, and masks
-        `(N, size, size, size)` that are true inside the structure (whether shown or not).
+        Volumes `(N, size, size, size)`, alternating class indices `(N,)`, and masks
+        `(N, size, size, size)` that are true inside the structure, shown or not.
 
     Raises:
         BenchError: If the split is unknown or the size is below 1.
@@ -88,11 +88,13 @@ def volumes(split: str, size: int, *, structure: bool = True) -> tuple[Bytes, La
     if split not in SPLIT_SIZES:
         raise unknown_name("split", split, SPLIT_SIZES)
     if size < 1:
-        raise BenchError(f"a phantom's size must be at least 1 voxel per axis, got {size}; take 28")
+        raise BenchError(
+            f"a phantom's size must be at least 1 voxel per axis, got {size}. Take 28."
+        )
     count = SPLIT_SIZES[split]
     shape = (count, size, size, size)
     images, masks = np.empty(shape, np.uint8), np.empty(shape, np.bool_)
-    # Each volume depends on its own name alone, so that threads change no bit of it.
+    # Each volume depends only on its name, so threads change no bit of it.
     with ThreadPoolExecutor() as threads:
         made = threads.map(lambda i: _render(split, i, size, structure=structure), range(count))
         for index, (image, mask) in enumerate(made):
@@ -102,7 +104,7 @@ def volumes(split: str, size: int, *, structure: bool = True) -> tuple[Bytes, La
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
-    """What is drawn of one volume besides its random fields."""
+    """What is drawn for one volume besides its random fields."""
 
     radius: float
     centre: tuple[float, float, float]
@@ -113,7 +115,7 @@ class _Scene:
 
 
 def _render(split: str, index: int, size: int, *, structure: bool) -> tuple[Bytes, Masks]:
-    """Sample one scene on a grid; each part has its own generator, so that none shifts others."""
+    """Sample one scene on a grid; each part has its own generator, so no draw shifts another."""
     name = ("phantom3d", VERSION, split, index)
     kind = CLASSES[index % len(CLASSES)]
     scene = _scene(numpy_generator(*name, "scene"))
@@ -149,7 +151,7 @@ def _scene(generator: np.random.Generator) -> _Scene:
 
 
 def _rotation(generator: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
-    """A rotation matrix, uniform over all: that of a normalised quaternion of four normals."""
+    """A uniformly random rotation matrix, from a normalised quaternion of four normals."""
     draws = [float(draw) for draw in generator.standard_normal(4)]
     norm = math.sqrt(sum(draw * draw for draw in draws))
     w, a, b, c = (draw / norm for draw in draws)
@@ -197,7 +199,7 @@ def _ball(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
 
 
 def _shell(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
-    """A shell with an inner radius of 0.7 of the outer, as large as the ball."""
+    """A shell with an inner radius of 0.7 times the outer, as large as the ball."""
     outer = radius / (1 - 0.7**3) ** (1 / 3)
     middle, half = 0.85 * outer, 0.15 * outer
     distance: Floats = np.abs(np.sqrt(z * z + y * y + x * x) - middle) - half
@@ -205,7 +207,7 @@ def _shell(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
 
 
 def _torus(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
-    """A torus, minor radius 0.38 of the major; its volume 2π²·major·minor² is the ball's."""
+    """A torus as large as the ball: 2π²·major·minor², the minor radius 0.38 times the major."""
     major = radius * (2 / (3 * math.pi * 0.38**2)) ** (1 / 3)
     off_circle = np.sqrt(y * y + x * x) - major
     distance: Floats = np.sqrt(off_circle * off_circle + z * z) - 0.38 * major
@@ -213,10 +215,10 @@ def _torus(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
 
 
 def _rods(z: Floats, y: Floats, x: Floats, radius: float) -> Floats:
-    """Three orthogonal rods of radius a and length 8a, as large together as the ball.
+    """Three orthogonal rods of radius a and length 8a, together as large as the ball.
 
-    By inclusion and exclusion: three cylinders of 8πa³, less three bicylinders of 16/3·a³, plus the
-    tricylinder of 8(2 − √2)·a³ that all share.
+    By inclusion and exclusion: three cylinders of 8πa³, minus three bicylinders of 16/3·a³, plus
+    the tricylinder of 8(2 − √2)·a³ that all three share.
     """
     a = radius * (4 / 3 * math.pi / (24 * math.pi - 16 + 8 * (2 - math.sqrt(2)))) ** (1 / 3)
     zz, yy, xx = z * z, y * y, x * x

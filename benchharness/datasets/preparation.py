@@ -1,6 +1,6 @@
-"""How volumes from a person's own files become grids of uint8: size, spacing and window.
+"""How volumes from a user's own files become grids of uint8: size, spacing and window.
 
-What a person types is parsed here, for flags and config files alike; `files` carries it out.
+What the user types is parsed here, for flags and config files alike; `grids` carries it out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from benchharness.datasets.base import Modality
+from benchharness.datasets.base import Modality, Spacing
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same files and options start to give other voxels."""
 
-Triple = tuple[float, float, float]
-
 _LARGEST = 1024
 _ASK_SIZE = "Type one side, such as 28, or depth, height and width, such as 16,64,64"
 _ASK_SPACING = "Type fit, one number in mm, such as 1.5, or three (depth, height, width)"
@@ -30,7 +28,7 @@ _ASK_WINDOW = "Type percentiles:0.5,99.5 or ct:LEVEL,WIDTH, such as ct:40,400"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which intensities become 0 and 1; what lies outside is clipped."""
+    """Which intensities become 0 and 1; those outside are clipped."""
 
     kind: Literal["percentiles", "ct"]
     low: float
@@ -42,7 +40,7 @@ class Window:
         """Read `percentiles:LOW,HIGH` or `ct:LEVEL,WIDTH`.
 
         Raises:
-            BenchError: For another text, percentiles out of order, or a width that is not positive.
+            BenchError: For any other text, percentiles out of order, or a width not above 0.
         """
         kind, _, rest = str(text).partition(":")
         numbers = _numbers(rest.split(","))
@@ -73,15 +71,15 @@ class Preparation:
 
     size: tuple[int, int, int] = (28, 28, 28)
     """Voxels of the grid, (D, H, W)."""
-    spacing: Triple | None = None
-    """Millimetres between voxels, (D, H, W); None fits the training volumes into the grid."""
+    spacing: Spacing | None = None
+    """None fits the training volumes into the grid."""
     window: Window = Window(kind="percentiles", low=0.5, high=99.5)
     modality: Modality | None = None
-    """What the volumes are, which decides what artefacts are plausible; None takes a CT window for
-    CT. No voxel depends on it."""
+    """Decides which artefacts are plausible; None means CT with a CT window, unknown otherwise.
+    No voxel depends on it."""
 
-    def resolved(self, spacing: Triple) -> dict[str, Value]:
-        """What enters the digest: all that voxels depend on, the spacing as found or stated."""
+    def resolved(self, spacing: Spacing) -> dict[str, Value]:
+        """What enters the digest: all that voxels depend on, with the spacing found or stated."""
         return {
             "version": VERSION,
             "size": self.size,
@@ -105,11 +103,11 @@ def parse_size(value: object) -> tuple[int, int, int]:
     return depth, height, width
 
 
-def parse_spacing(value: object) -> Triple | None:
+def parse_spacing(value: object) -> Spacing | None:
     """Read `fit` as None, and `1.5`, `3,1,1` or a list of such numbers as (D, H, W) in mm.
 
     Raises:
-        BenchError: For anything else, or a spacing that is not positive.
+        BenchError: For anything else, or a spacing not above 0.
     """
     if value == "fit":
         return None
@@ -141,7 +139,7 @@ def _parts(value: object) -> Sequence[object]:
 
 
 def _numbers(parts: Sequence[object]) -> list[float] | None:
-    """Finite numbers, or None when a part is none."""
+    """The parts as finite numbers, or None where one is not."""
     found = []
     for part in parts:
         if isinstance(part, bool) or not isinstance(part, str | int | float):

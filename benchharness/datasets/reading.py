@@ -17,24 +17,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchharness.datasets.preparation import Triple, Window
+    from benchharness.datasets.base import Spacing
+    from benchharness.datasets.preparation import Window
 
     Floats = NDArray[np.float32]
 
 _REASON = 200
-"""How many characters of a library's message are passed on."""
+"""Characters of a library's message that are passed on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Header:
-    """The grid of a file, its axes as they are stored."""
+    """The grid of a file, with its axes as stored."""
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64] | None
-    """From voxel indices to RAS+ millimetres, (4, 4); None where the format does not tell."""
+    """From voxel indices to RAS+ millimetres, (4, 4); None where the format has none."""
 
     @property
-    def extent(self) -> Triple:
+    def extent(self) -> tuple[float, float, float]:
         """Size of the field of view, (D, H, W) in mm, or in voxels where there is no affine.
 
         D, H and W are the axes nearest to inferior-superior, posterior-anterior and left-right.
@@ -51,10 +52,10 @@ class Header:
 
 
 def header(path: Path) -> Header:
-    """Read what a file says of its grid, without its voxels where the format allows.
+    """Read the grid of a file, without its voxels where the format allows.
 
     Raises:
-        BenchError: When the file cannot be read, or holds something else than one 3-D volume.
+        BenchError: When the file cannot be read or does not hold one 3-D volume.
     """
     with _readable(path):
         found = _READERS[_suffix(path)](path, voxels=False)[0]
@@ -62,34 +63,36 @@ def header(path: Path) -> Header:
 
 
 def grid(
-    path: Path, *, size: tuple[int, int, int], spacing: Triple, window: Window
+    path: Path, *, size: tuple[int, int, int], spacing: Spacing, window: Window
 ) -> NDArray[np.uint8]:
     """Read a volume and put it on a grid that shares its centre.
 
-    Axes are permuted and flipped to D from inferior to superior, H from posterior to anterior and
-    W from left to right, nothing is rotated; a `.npy` is taken as (D, H, W) already. Intensities
-    are windowed to [0, 1] before they are resampled, so that what lies outside the volume is as
-    dark as the window's low end. An axis that gets coarser is smoothed first.
+    Axes are permuted and flipped, never rotated, to D from inferior to superior, H from posterior
+    to anterior and W from left to right; a `.npy` is (D, H, W) already. Intensities are windowed to
+    [0, 1] before they are resampled, so the space outside the volume is as dark as the window's low
+    end. An axis that gets coarser is smoothed first.
 
     Args:
         path: NIfTI, NRRD or `.npy`.
         size: Voxels of the grid, (D, H, W).
-        spacing: Of the grid, (D, H, W) in mm, or in voxels of a `.npy`.
+        spacing: Of the grid, in mm, or in voxels of a `.npy`.
         window: Which intensities become 0 and 255.
 
     Returns:
         Shape (D, H, W).
 
     Raises:
-        BenchError: When the file cannot be read, holds something else than one 3-D volume of finite
-            numbers, or nothing of it is left on the grid but one grey level.
+        BenchError: When the file cannot be read, does not hold one 3-D volume of finite numbers, or
+            has only one grey level left on the grid.
     """
     with _readable(path):
         found, values = _READERS[_suffix(path)](path, voxels=True)
         _checked(found, path)
         assert values is not None
         if not np.isfinite(values).all():
-            raise BenchError(f"{path} holds NaN or infinity. Replace such voxels or leave it out.")
+            raise BenchError(
+                f"{path} holds NaN or infinity. Replace these voxels, or leave the volume out."
+            )
         resampled = _resampled(_windowed(values, window, path), found.affine, size, spacing)
     volume = np.rint(resampled * 255).astype(np.uint8)
     if volume.min() == volume.max():
@@ -106,8 +109,8 @@ def _windowed(values: Floats, window: Window, path: Path) -> Floats:
         low, high = (float(end) for end in np.percentile(values, (window.low, window.high)))
         if low == high:
             raise BenchError(
-                f"{path}: percentiles {window.low:g} and {window.high:g} are both {low:g}, nothing "
-                "is left to see. Type --window percentiles:0,100, or leave the volume out."
+                f"{path}: percentiles {window.low:g} and {window.high:g} are both {low:g}, so no "
+                "contrast is left. Type --window percentiles:0,100, or leave the volume out."
             )
     scaled: Floats = np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
     return scaled
@@ -117,7 +120,7 @@ def _resampled(
     values: Floats,
     affine: NDArray[np.float64] | None,
     size: tuple[int, int, int],
-    spacing: Triple,
+    spacing: Spacing,
 ) -> Floats:
     """Orient and resample (X, Y, Z), or (D, H, W) without an affine, to the grid, (D, H, W)."""
     import torch
@@ -197,7 +200,7 @@ def _nrrd(path: Path, *, voxels: bool) -> tuple[Header, Floats | None]:
 
 
 def _refuse_detached(path: Path) -> None:
-    """Refuse an NRRD whose voxels lie in another file, which no digest would cover."""
+    """Refuse an NRRD with its voxels in another file, which the digest would not cover."""
     with path.open("rb") as stream:
         for line in stream:
             if not line.strip():
@@ -230,7 +233,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except BenchError:
         raise
-    except Exception as error:  # parsers of damaged bytes raise anything
+    except Exception as error:  # parsers may raise anything for damaged bytes
         text = " ".join(str(error).split()) or type(error).__name__
         reason = text.rpartition("ERROR: ")[2][:_REASON].rstrip(".")
         raise BenchError(
@@ -242,14 +245,14 @@ def _checked(found: Header, path: Path) -> Header:
     if len(found.shape) != 3 or 0 in found.shape:
         raise BenchError(
             f"{path} has shape {tuple(found.shape)}; expected one volume of three axes. Save each "
-            "channel or time point as a file of its own and name one of them."
+            "channel or time point as a separate file and list one of them."
         )
     if found.affine is not None:
         steps = np.sqrt(np.square(found.affine[:3, :3]).sum(axis=0))
         if not np.isfinite(found.affine).all() or not (steps > 0).all():
-            raise BenchError(f"{path} has a header without a valid affine. Write it anew.")
+            raise BenchError(f"{path} has no valid affine in its header. Write the file again.")
     return found
 
 
-def _text(spacing: Triple) -> str:
+def _text(spacing: Spacing) -> str:
     return " × ".join(f"{step:g}" for step in spacing)

@@ -1,7 +1,7 @@
-"""The pages about artefacts that are computed: tables of levels, of similarity, and the sheet.
+"""Computed documentation of the artefacts: tables of levels and similarity, and the picture sheet.
 
-`python -m tests.artefacts.gallery` writes the tables between the marks of `docs/artefacts.md`, and
-the picture sheet that reports show. It takes some minutes.
+`python -m tests.artefacts.gallery`, run in the repository's root, writes the tables between the
+marks of `docs/artefacts.md` and the picture sheet that reports show. It takes some minutes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ import numpy as np
 from tabulate import tabulate
 
 from benchharness import artefacts, registry
-from benchharness.artefacts import LEVELS, SUITE_VERSION
-from benchharness.artefacts.base import STEPS
-from benchharness.artefacts.corruption import corrupt
-from benchharness.artefacts.similarity import psnr, ssim, window
-from benchharness.datasets import embedded
+from benchharness.artefacts import LEVELS, STEPS, SUITE_VERSION, corrupt
+from tests.artefacts import phantoms
+from tests.artefacts.similarity import psnr, ssim, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 GRIDS = (28, 64)
 DATASETS = {
-    "phantom3d": ("phantom", "a phantom that stands for grey-level scans of any kind"),
+    "phantom3d": ("phantom", "a phantom that stands in for grey-level scans of any kind"),
     "organmnist3d": ("ct", "abdominal CT"),
     "nodulemnist3d": ("ct", "chest CT"),
     "fracturemnist3d": ("ct", "chest CT"),
@@ -41,7 +39,7 @@ DATASETS = {
     "vesselmnist3d": ("shape", "shape masks from brain MRA"),
     "synapsemnist3d": ("electron microscopy", "electron microscopy"),
 }
-"""Modality of every dataset, as its records have it, and in words."""
+"""Modality of every dataset, as in its records, and in words."""
 
 PAGE = Path("docs/artefacts.md")
 
@@ -70,15 +68,15 @@ def names() -> tuple[str, ...]:
 def measure(artefact: Artefact, grid: int, limit: int) -> list[Similarity]:
     """Corrupt volumes of the phantom's test split at every level and compare.
 
-    The volumes of both grids go by the names of the coarse one: they show the same scenes, and so
-    they meet the same draws.
+    The volumes of both grids take the names of the coarse one: they show the same scenes and get
+    the same draws.
 
     Args:
-        artefact: Which one.
+        artefact: The artefact.
         grid: 28 or 64.
-        limit: How many volumes, the split's first ones.
+        limit: How many volumes, from the split's first on.
     """
-    clean = embedded.test_split(grid).volumes[:limit]
+    clean = phantoms.split(grid).volumes[:limit]
     ids = tuple(f"phantom3d/test/{index}" for index in range(len(clean)))
     found = []
     for level in LEVELS:
@@ -186,14 +184,14 @@ def sheet(*, grid: int = 64, index: int = 2) -> bytes:
 
     Args:
         grid: 28 or 64.
-        index: Which test volume.
+        index: Of the test volume.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    split = embedded.test_split(grid)
+    split = phantoms.split(grid)
     clean, ids = split.volumes[index : index + 1], split.ids[index : index + 1]
     suite = [artefacts.build(name) for name in names()]
     rows = -(-len(suite) // 2)
@@ -240,7 +238,7 @@ def sheet_path() -> Path:
 
 
 def fill(page: str, parts: dict[str, str]) -> str:
-    """Replace what stands between `<!-- NAME -->` and `<!-- end -->` by computed parts."""
+    """Replace the text between `<!-- NAME -->` and `<!-- end -->` by computed parts."""
     for name, content in parts.items():
         start = f"<!-- {name} -->"
         before, mark, rest = page.partition(start)

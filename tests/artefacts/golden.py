@@ -1,8 +1,8 @@
-"""The frozen bits of the suite: `python -m tests.artefacts.golden` writes them anew.
+"""The frozen bits of the suite, which `python -m tests.artefacts.golden` writes again.
 
 `golden.json` holds, for every artefact and level, means and samples of phantom3d's first corrupted
 volumes, and for every environment in which the command was run the SHA-256 of these volumes and of
-the whole set. The bits may change only together with `SUITE_VERSION`; the command holds that too.
+the whole set. The bits may change only together with `SUITE_VERSION`; the command checks that too.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from benchharness import artefacts, registry
 from benchharness.artefacts import LEVELS, SUITE_VERSION
 from benchharness.artefacts.cache import CorruptedSet
 from benchharness.artefacts.corruption import corrupt, libraries
-from benchharness.datasets import embedded
+from tests.artefacts import phantoms
 
 if TYPE_CHECKING:
     from benchharness.datasets import Split
 
 FILE = Path(__file__).with_name("golden.json")
 FEW = 8
-"""So many volumes the default tests look at."""
+"""How many volumes the default tests check."""
 SEED = 0
 _SAMPLE = 64
 
 
 def environment() -> dict[str, Any]:
-    """What the bits hold for: versions, architecture, vector instructions and who made them.
+    """What the bits depend on: versions, architecture, vector instructions, the processor's maker.
 
-    The library behind torch's Fourier transforms takes other code on other makers' processors.
+    The library behind torch's Fourier transforms runs different code on processors of different
+    makers.
     """
     return {
         "libraries": libraries(),
@@ -46,7 +47,7 @@ def environment() -> dict[str, Any]:
 
 
 def _maker() -> str:
-    """The processor's maker as Linux tells it; what Python knows elsewhere."""
+    """The processor's maker, from Linux or else from Python."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():
@@ -62,14 +63,14 @@ def read() -> dict[str, Any]:
 
 
 def digests_of(content: dict[str, Any], where: dict[str, Any]) -> dict[str, Any] | None:
-    """What the file holds of an environment: `few` and `all` by artefact and level; or nothing."""
+    """The digests of an environment, `few` and `all` by artefact and level; None if unknown."""
     known = (entry["digests"] for entry in content["bits"] if entry["environment"] == where)
     return next(known, None)
 
 
 def split() -> Split:
     """The volumes that are corrupted."""
-    return embedded.test_split(28)
+    return phantoms.split(28)
 
 
 def made(name: str, level: int, volumes: Split, count: int | None = None) -> CorruptedSet:

@@ -84,5 +84,5 @@ def test_a_level_that_does_not_exist_and_an_empty_volume_are_one_line() -> None:
     with pytest.raises(BenchError, match="has no level 6"):
         batched.corrupt(PAIRS[0], x, severity=6, ids=IDS, seed=0)
     x[2] = 0
-    with pytest.raises(BenchError, match="volume 'set/test/2': the volume is empty"):
+    with pytest.raises(BenchError, match="volume 'set/test/2': every voxel is 0"):
         batched.corrupt(PAIRS[0], x, severity=1, ids=IDS, seed=0)

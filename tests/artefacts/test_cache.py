@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from benchharness import artefacts
 from benchharness.artefacts.cache import Cache, CorruptedSet
@@ -181,6 +182,35 @@ def test_a_kill_in_the_middle_of_writing_leaves_nothing_that_counts(cache: Cache
     make = Maker()
     assert cache.get({"number": 1}, make).volumes.max() == 7
     assert make.calls == 1
+
+
+def test_the_next_writer_of_a_set_clears_what_a_killed_one_left_of_it(cache: Cache) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(cache.root)], check=False)
+    assert len(list(cache.root.glob("*.partial"))) == 1
+    cache.get({"number": 1}, Maker())
+    assert list(cache.root.glob("*.partial")) == []
+
+
+def test_what_a_living_writer_has_begun_is_left_alone(cache: Cache) -> None:
+    cache.get(KEY, Maker())
+    begun = cache.root / ".other.npz.1.partial"
+    begun.touch()
+    with FileLock(cache.root / "locks" / "other"):
+        cache.get({"number": 1}, Maker())
+        assert begun.exists()
+    cache.get({"number": 2}, Maker())
+    assert not begun.exists()
+
+
+def test_a_set_within_the_limit_stays_within_it_on_disk(cache: Cache) -> None:
+    """What is kept is decided before it is written, from above."""
+    cache.get(KEY, Maker(size=8))
+    size = entries(cache)[0].stat().st_size
+    for limit in (size - 1, size, size + 5000):
+        small = Cache(root=cache.root.with_name(f"cache{limit}"), limit=limit)
+        small.get(KEY, Maker(size=8))
+        assert sum(path.stat().st_size for path in entries(small)) <= limit
+    assert len(entries(small)) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

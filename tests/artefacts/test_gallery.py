@@ -31,7 +31,8 @@ def test_the_modalities_of_the_page_are_those_of_the_datasets() -> None:
     known = set(registry.BUILT_IN["datasets"]) - flat
     assert {name for name in known if not name.endswith("_64")} == set(gallery.DATASETS)
     shown = {name: modality for name, (modality, _) in gallery.DATASETS.items()}
-    assert shown == {"phantom3d": "phantom", **medmnist3d.MODALITIES}
+    published = {name: modality for name, (modality, _) in medmnist3d.SETS.items()}
+    assert shown == {"phantom3d": "phantom", **published}
 
 
 def test_similarity_is_measured_and_laid_out() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchharness.artefacts.similarity import psnr, ssim, window
+from tests.artefacts.similarity import psnr, ssim, window
 
 metrics = pytest.importorskip("skimage.metrics")
 

@@ -131,6 +131,24 @@ def test_absent_empty_truncated_and_corrupted_files_are_one_line(tmp_path):
     assert "is damaged or not an .npz archive" in refusal(path)
 
 
+def test_a_failing_disk_is_not_called_damage_nor_is_a_lack_of_memory(tmp_path, monkeypatch):
+    path = written(tmp_path, arrays())
+
+    def failing(error):
+        def header(_):
+            raise error
+
+        monkeypatch.setattr(archive, "array_header", header)
+
+    failing(OSError(5, "Input/output error"))
+    assert refusal(path).startswith(f"cannot read {path}: Input/output error")
+    failing(MemoryError())
+    with pytest.raises(MemoryError):
+        archive.read(path, name="own")
+    failing(SyntaxError("invalid header"))
+    assert "is damaged or not an .npz archive" in refusal(path)
+
+
 def test_a_folder_is_one_line(tmp_path):
     assert "Is a directory" in refusal(tmp_path)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchharness import datasets
-from benchharness.datasets import Preparation, files, reading
-from benchharness.datasets.preparation import Window
+from benchharness.datasets import Preparation, Window, grids, prepared, reading
+from benchharness.disk import cache_folder
 from benchharness.errors import BenchError
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
@@ -118,12 +118,12 @@ def test_numpy_volumes_of_the_wanted_size_are_not_resampled(table):
 
 
 def test_files_with_and_without_spacing_do_not_mix(table):
-    assert "train0.npy has no spacing, so that --spacing means nothing" in refusal(
+    assert "train0.npy has no spacing, so --spacing does not apply to it" in refusal(
         table, Preparation(spacing=(1, 1, 1))
     )
     write_nifti(table.parent / "test3.nii", *scene((1, 1, 1)))
     table.write_text(table.read_text().replace("test3.npy", "test3.nii"))
-    assert "mixes .npy, which have no spacing (train0.npy), with files" in refusal(table)
+    assert "mixes .npy files, which have no spacing (train0.npy), with files" in refusal(table)
 
 
 def test_one_file_in_two_splits_under_two_names_is_refused(table):
@@ -134,7 +134,7 @@ def test_one_file_in_two_splits_under_two_names_is_refused(table):
 
 def test_an_absent_or_damaged_volume_is_one_line_and_leaves_no_data_behind(table, cache):
     (table.parent / "val1.npy").unlink()
-    assert "val1.npy: No such file or directory. Mend its path" in refusal(table)
+    assert "val1.npy: No such file or directory. Correct its path" in refusal(table)
     assert not cache.exists()
     (table.parent / "val1.npy").write_bytes(b"damaged")
     assert "cannot read volume" in refusal(table)
@@ -147,9 +147,9 @@ def test_the_second_start_reads_no_volume(folder, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a volume was read again")
 
-    monkeypatch.setattr(files.reading, "grid", forbidden)
-    monkeypatch.setattr(files.reading, "header", forbidden)
-    monkeypatch.setattr(files, "_sha256", forbidden)
+    monkeypatch.setattr(reading, "grid", forbidden)
+    monkeypatch.setattr(reading, "header", forbidden)
+    monkeypatch.setattr(prepared, "file_sha256", forbidden)
     second = load(folder)
     assert second.digest == first.digest
     assert second.test.spacing == first.test.spacing
@@ -159,7 +159,7 @@ def test_the_second_start_reads_no_volume(folder, monkeypatch):
 
 def test_moved_files_have_the_same_digest_and_are_not_prepared_again(folder, monkeypatch):
     first = load(folder)
-    monkeypatch.setattr(files, "_volumes", None)
+    monkeypatch.setattr(grids, "volumes", None)
     moved = folder.rename(folder.with_name("moved"))
     assert load(moved).digest == first.digest
     assert load(moved).test.ids[0] == "moved/test/bright/00.nii.gz"
@@ -213,8 +213,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(folder, monkeypatch, tmp_pat
 def test_without_the_variable_the_cache_is_the_systems(monkeypatch, tmp_path):
     monkeypatch.delenv("BENCH_CACHE_ROOT")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert files.cache_root().name == "prepared"
-    assert "benchharness" in str(files.cache_root())
+    assert cache_folder("prepared") == tmp_path / "benchharness" / "prepared"
 
 
 def test_torchs_global_generator_is_left_as_it_was(folder):
@@ -227,10 +226,10 @@ def test_processes_that_start_together_agree(folder, cache):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from benchharness.datasets import files, Preparation\n"
+        "from benchharness.datasets import Preparation, files, prepared\n"
         "made = []\n"
-        "prepare = files._prepare\n"
-        "files._prepare = lambda *given: made.append(1) or prepare(*given)\n"
+        "prepare = prepared._prepare\n"
+        "prepared._prepare = lambda *given: made.append(1) or prepare(*given)\n"
         "found = files.load(Path(sys.argv[1]), Preparation(size=(8, 8, 8)))\n"
         "print(found.digest, int(found.test.volumes.sum()), len(made))\n"
     )

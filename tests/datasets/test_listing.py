@@ -59,7 +59,7 @@ def test_words_are_sorted_as_words(folder):
 
 def test_a_missing_split_is_refused(folder):
     (folder / "val").rename(folder / "validation")
-    assert f"{folder} has no folder val;" in refusal(folder)
+    assert f"{folder} has no folder val. Put" in refusal(folder)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -89,7 +89,7 @@ def test_a_single_class_is_refused(folder):
 @pytest.mark.parametrize("name", ["scan.dcm", "readme.txt", "scan.nii.zip"])
 def test_another_file_among_the_volumes_is_refused(folder, name):
     (folder / "test" / "2" / name).touch()
-    assert f"{name} is no volume; class folders hold NIfTI" in refusal(folder)
+    assert f"{name} is not a volume; class folders hold only NIfTI" in refusal(folder)
 
 
 def test_volumes_at_the_wrong_depth_are_refused(folder):
@@ -103,7 +103,7 @@ def test_volumes_at_the_wrong_depth_are_refused(folder):
 def test_one_file_under_two_names_is_refused(folder):
     link = folder / "test" / "2" / "c.nii.gz"
     link.symlink_to(folder / "train" / "2" / "a.nii.gz")
-    assert "names one file twice: train 2/a.nii.gz and test 2/c.nii.gz" in refusal(folder)
+    assert "lists one file twice: train 2/a.nii.gz and test 2/c.nii.gz" in refusal(folder)
 
 
 def test_a_csv_lists_paths_labels_splits_and_patients(tmp_path):
@@ -140,15 +140,15 @@ def changed(index: int, column: int, value: object) -> list:
         (changed(3, 1, ""), "line 5: label is empty"),
         (changed(3, 3, ""), "line 5: patient is empty"),
         (changed(3, 2, "tests"), "'tests'. Did you mean 'test'"),
-        (changed(3, 0, "a.png"), "line 5: 'a.png' is no volume"),
-        (changed(3, 0, ROWS[2][0]), "names one file twice: train train_1_0.npy and train"),
-        (changed(3, 0, f"./{ROWS[2][0]}"), "names one file twice: train ./train_1_0.npy and"),
+        (changed(3, 0, "a.png"), "line 5: 'a.png' is not a volume"),
+        (changed(3, 0, ROWS[2][0]), "lists one file twice: train train_1_0.npy and train"),
+        (changed(3, 0, f"./{ROWS[2][0]}"), "lists one file twice: train ./train_1_0.npy and"),
         (changed(3, 3, "test0"), "patient 'test0' is in test and train. Keep all"),
         (changed(0, 1, 2), "split val has no volume of 'class 2'"),
         ([row for row in ROWS if row[1] == 0], "every label is 0"),
         ([row for row in ROWS if row[2] != "val"], "split val has no volume of 'class 0'"),
         ([*ROWS, ("a.npy", 0)], "line 14: 2 cells under 4 columns"),
-        ([], "names columns but no volume"),
+        ([], "has a header but no volumes"),
     ],
 )
 def test_a_mistake_in_a_csv_is_one_line(tmp_path, rows, message):
@@ -177,4 +177,4 @@ def test_what_is_no_csv_is_one_line(tmp_path):
     path.write_bytes(b"")
     assert "own.csv is empty" in refusal(path)
     path.write_bytes(b"\xff\xfe\x00")
-    assert "is no CSV in UTF-8" in refusal(path)
+    assert "is not a CSV in UTF-8" in refusal(path)

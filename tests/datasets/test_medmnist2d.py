@@ -9,7 +9,7 @@ import pytest
 
 from benchharness import datasets, registry
 from benchharness.cli import catalogue
-from benchharness.datasets import medmnist2d, medmnist3d
+from benchharness.datasets import medmnist, medmnist2d
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.training import recipes
@@ -42,7 +42,7 @@ def test_every_name_of_the_registry_has_a_factory_and_a_group():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_knows_address_and_checksum(name):
     flag, _, size = name.partition("_")
-    info = medmnist3d._information(flag)
+    info = medmnist.information(flag)
     suffix = f"_{size}" if size else ""
     assert f"{name}.npz" in info[f"url{suffix}"]
     assert len(info[f"MD5{suffix}"]) == 32
@@ -51,7 +51,7 @@ def test_the_package_knows_address_and_checksum(name):
 
 @pytest.mark.parametrize("name", ["chestmnist", "chestmnist_64", "chestmnist_224"])
 def test_a_multi_label_set_is_refused_by_name(name):
-    with pytest.raises(BenchError, match=rf"^{name} is multi-label, 14 findings an image"):
+    with pytest.raises(BenchError, match=rf"^{name} is multi-label, with 14 findings per image"):
         datasets.load(name)
     with pytest.raises(BenchError, match="unknown dataset"):
         datasets.load("chestmnist_32")
@@ -68,7 +68,7 @@ def made(monkeypatch, tmp_path, name, shape, classes):
     path = tmp_path / f"{name}.npz"
     np.savez(path, **held)
     key = f"MD5_{size}" if size else "MD5"
-    info = medmnist3d._information(flag)
+    info = medmnist.information(flag)
     monkeypatch.setitem(info, key, hashlib.md5(path.read_bytes()).hexdigest())
     return held
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from benchharness import datasets, registry
-from benchharness.datasets import medmnist3d
+from benchharness.datasets import medmnist, medmnist3d
 from benchharness.errors import BenchError
 
-FLAGS = tuple(medmnist3d.MODALITIES)
+FLAGS = tuple(medmnist3d.SETS)
 ROOT = os.environ.get("BENCH_DATA_ROOT")
 
 
@@ -50,7 +50,7 @@ def published(served, monkeypatch):
         held[f"{split}_labels"] = np.array([[0], [1], [0], [1]])
     path = folder / "adrenalmnist3d.npz"
     np.savez_compressed(path, **held)
-    info = medmnist3d._information("adrenalmnist3d")
+    info = medmnist.information("adrenalmnist3d")
     monkeypatch.setitem(info, "url", f"{address}/adrenalmnist3d.npz?download=1")
     monkeypatch.setitem(info, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
     return path
@@ -68,7 +68,7 @@ def test_an_absent_file_is_downloaded_once(published, tmp_path):
     assert first.test.ids[3] == "adrenalmnist3d/test/3"
     assert first.modality == "shape"
     assert first.default_recipe == "medmnist"
-    assert first.digest == f"md5:{medmnist3d._information('adrenalmnist3d')['MD5']}"
+    assert first.digest == f"md5:{medmnist.information('adrenalmnist3d')['MD5']}"
 
 
 def test_a_failed_download_names_address_and_place(published, tmp_path):
@@ -110,10 +110,10 @@ def test_a_present_file_with_a_wrong_md5_is_refused_and_left_alone(tmp_path):
 
 def test_the_root_is_the_argument_then_the_variable_then_home(monkeypatch, tmp_path):
     monkeypatch.setenv("BENCH_DATA_ROOT", "/from/variable")
-    assert medmnist3d.data_root(tmp_path) == tmp_path
-    assert medmnist3d.data_root() == Path("/from/variable")
+    assert medmnist.data_root(tmp_path) == tmp_path
+    assert medmnist.data_root() == Path("/from/variable")
     monkeypatch.delenv("BENCH_DATA_ROOT")
-    assert medmnist3d.data_root() == Path.home() / ".medmnist"
+    assert medmnist.data_root() == Path.home() / ".medmnist"
 
 
 def test_every_set_has_a_factory_at_both_sizes_that_bears_its_name():
@@ -129,7 +129,7 @@ def test_every_set_has_a_factory_at_both_sizes_that_bears_its_name():
 @pytest.mark.parametrize("flag", FLAGS)
 @pytest.mark.parametrize("suffix", ["", "_64"])
 def test_the_package_knows_address_and_checksum(flag, suffix):
-    info = medmnist3d._information(flag)
+    info = medmnist.information(flag)
     assert info[f"url{suffix}"].startswith("https://")
     assert f"{flag}{suffix}.npz" in info[f"url{suffix}"]
     assert len(info[f"MD5{suffix}"]) == 32
@@ -140,8 +140,8 @@ def test_the_package_knows_address_and_checksum(flag, suffix):
 def test_loading_imports_no_torchvision(tmp_path):
     code = (
         "import sys\n"
-        "from benchharness.datasets import medmnist3d\n"
-        "medmnist3d._information('organmnist3d')\n"
+        "from benchharness.datasets import medmnist\n"
+        "medmnist.information('organmnist3d')\n"
         "assert 'torchvision' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

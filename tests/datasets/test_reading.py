@@ -183,7 +183,7 @@ def test_voxels_that_are_no_numbers_are_refused(tmp_path):
 def test_a_volume_without_contrast_is_refused(tmp_path):
     values, affine = scene((1, 1, 1))
     path = write_nifti(tmp_path / "a.nii", values * 0 + 7, affine)
-    assert "percentiles 0 and 100 are both 7, nothing is left to see" in refusal(path)
+    assert "percentiles 0 and 100 are both 7, so no contrast is left" in refusal(path)
     said = refusal(path, window=Window.parse("ct:-600,100"))
     assert "is 255 everywhere on a grid of (24, 24, 24) at 1 × 1 × 1" in said
 
@@ -193,5 +193,5 @@ def test_an_affine_without_a_step_is_refused(tmp_path):
     image = nibabel.Nifti1Image(values, None)
     image.header.set_sform(np.diag([1.0, 0.0, 1.0, 1.0]), code=1)
     image.to_filename(tmp_path / "a.nii")
-    assert "has a header without a valid affine" in refusal(tmp_path / "a.nii")
+    assert "has no valid affine in its header" in refusal(tmp_path / "a.nii")
     assert FIELD == 24

@@ -1,4 +1,4 @@
-"""How a volume is handed to TorchIO's deterministic transforms."""
+"""TorchIO's deterministic transforms, applied to volumes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-
-Spacing = tuple[float, float, float]
+    from benchharness.artefacts.base import Spacing
 
 UNIT: Spacing = (1.0, 1.0, 1.0)
-"""Of volumes whose spacing nobody knows."""
+"""Of volumes whose spacing is unknown."""
 
 
 def transformed(transform: Any, volume: Tensor, spacing: Spacing = UNIT) -> Tensor:
     """Apply a TorchIO transform to a volume.
 
-    The world's origin lies in the centre of the grid. The latter matters:
-    `torchio.Motion` drops the centre of its rotations and turns about the origin, which without
-    this would be a corner.
+    The world's origin is the centre of the grid, because `torchio.Motion` ignores the centre of
+    its rotations and rotates about the origin, which would otherwise be a corner.
 
     Args:
         transform: One of TorchIO's deterministic transforms.
         volume: Shape (C, D, H, W); TorchIO's axes 0, 1, 2 are D, H, W.
-        spacing: Edges of a voxel along D, H and W; what the transform counts lengths in.
+        spacing: The unit of the transform's lengths.
 
     Returns:
         Shape (C, D, H, W).
@@ -50,19 +48,19 @@ def _image(volume: Tensor, spacing: Spacing = UNIT) -> Any:
 def resampled(
     volume: Tensor, spacing: Sequence[float], interpolation: str, *, antialias: bool = False
 ) -> Tensor:
-    """Resample to a coarser grid and linearly back to the volume's own.
+    """Resample to a coarser grid and back, linearly, to the volume's grid.
 
     Args:
         volume: Shape (C, D, H, W).
         spacing: Of the coarse grid along D, H and W, in voxels of the volume, at least 1.
         interpolation: How the coarse grid is filled: `nearest` or `linear`.
-        antialias: Whether a coarse voxel sees all that lies in it, or a point.
+        antialias: Whether a coarse voxel averages the voxels inside it, or samples a point.
     """
     import torchio
 
     depth, height, width = spacing
-    # The coarse grid ends inside the field of view, and beyond it TorchIO puts zeros: the volume
-    # goes on as it ends for one coarse voxel, which is cut off again.
+    # The coarse grid ends inside the field of view, and TorchIO puts zeros beyond it: the volume is
+    # extended by one coarse voxel of its border values, which is cut off again.
     margins = [math.ceil(step) if step > 1 else 0 for step in spacing]
     padding = [side for margin in reversed(margins) for side in (margin, margin)]
     padded = F.pad(volume[None], padding, mode="replicate")[0]
@@ -80,7 +78,7 @@ def resampled(
 
 
 def _point_spread(step: float) -> float:
-    """Standard deviation of the Gaussian that turns voxels into ones of a coarser step.
+    """Standard deviation, in voxels, of the Gaussian that widens voxels to a coarser step.
 
     Cardoso et al., "Scale factor point spread function matching", MICCAI 2015: variances add up,
     and the full width at half maximum of a voxel is its edge.
@@ -91,16 +89,16 @@ def _point_spread(step: float) -> float:
 def rigid(
     volume: Tensor, degrees: Tensor, fractions: Tensor, spacing: Spacing = UNIT
 ) -> tuple[Any, Any]:
-    """Rotations and translations that stay in the plane of a volume of depth 1.
+    """Turn drawn movements into rotations and translations; a volume of depth 1 stays in its plane.
 
     Args:
         volume: Shape (C, D, H, W).
         degrees: Shape (..., 3), rotations about D, H and W.
         fractions: Shape (..., 3), translations as fractions of the field of view.
-        spacing: Edges of a voxel along D, H and W.
+        spacing: The unit of the translations that are returned.
 
     Returns:
-        Degrees, and translations in the unit of the spacing, as NumPy float64 arrays.
+        Degrees and translations, as NumPy float64 arrays.
     """
     sizes = torch.tensor(volume.shape[1:], dtype=torch.float64)
     flat = sizes == 1
