@@ -279,8 +279,13 @@ def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
 
 def describe(cell: Cell) -> str:
     """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
-    seed = OWN_WEIGHTS if cell.checkpoint.seed is None else f"seed {cell.checkpoint.seed}"
+    seed = describe_seed(cell.checkpoint.seed)
     return " · ".join((cell.model.name, cell.dataset.name, condition(cell.perturbation), seed))
+
+
+def describe_seed(seed: int | None) -> str:
+    """A training seed in words: `seed 0`, or `own weights` where the user brought them."""
+    return OWN_WEIGHTS if seed is None else f"seed {seed}"
 
 
 _FAMILY_TITLES = {"linf": "L∞", "l2": "L2", "l0": "L0", "mr": "MR", "ct": "CT"}
