@@ -9,9 +9,10 @@ import pytest
 
 from benchharness import report
 from benchharness.report.collect import collect
-from benchharness.report.scoring import norms as needed_norms
 from benchharness.report.scoring import subjects
+from benchharness.report.scoring.norms import needed
 from benchharness.report.tables import cascades, results, transfer
+from benchharness.report.tables import norms as norms_table
 from benchharness.statistics import metrics
 from benchharness.store.cells import TRANSFER_FAMILY
 from tests import attacked
@@ -80,12 +81,10 @@ def test_the_norm_needed_has_its_median_and_its_curve(findings: Findings, datase
     (row,) = (r for m, r in rows_of(findings, "deepfool", STRONG).items() if m == "honest")
     assert row.predictions is not None
     norms = row.predictions.extra["minimal_norm"]
-    line = texts(norms.table(findings, dataset, "l2"))[0]
+    line = texts(norms_table.table(findings, dataset, "l2"))[0]
     assert line[:2] == ["honest", "deepfool"]
     assert line[2].split(" [")[0] == f"{np.median(norms) * 255:.2f}"
-    (found,) = needed_norms.needed(
-        findings, subjects.together(findings, dataset, "honest"), "deepfool"
-    )
+    (found,) = needed(findings, subjects.together(findings, dataset, "honest"), "deepfool")
     curve = found.standing(np.asarray([0.0, WEAK, STRONG]))
     # The curve is the accuracy that a cell at this budget has.
     for place, severity in ((1, WEAK), (2, STRONG)):
