@@ -23,7 +23,7 @@ CALIBRATION = {
     "confident_and_wrong": "Confident and wrong",
     "flip_rate": "Flip rate",
 }
-"""The scores of `calibration_scores`, as headings."""
+"""The scores of `calibration`, as headings."""
 
 NO_THRESHOLDS = "the clean cell has no thresholds: the version that recorded it kept none"
 
