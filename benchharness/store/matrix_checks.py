@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Group = Callable[["Cellmate"], tuple[str, float] | None]
     """Which series a cell belongs to and where it stands in it; None for none."""
+    Suspicions = Mapping[str, tuple[str, ...]]
+    """By a cell's identity, why its number must not be trusted beyond what its record says."""
 
 MARGIN_VOLUMES = 2
 """Volumes that floating point and chance may move without suspicion."""
@@ -117,6 +119,11 @@ def matrix_checks(
     )
 
 
+def suspicion(record: Record, suspicions: Suspicions) -> str:
+    """Every reason not to trust a number: failed record and matrix checks; empty without any."""
+    return "; ".join((*record.doubts, *suspicions.get(record.identity, ())))
+
+
 def suspicions(checks: Iterable[MatrixCheck]) -> dict[str, tuple[str, ...]]:
     """The reasons in words for every cell that some check makes suspect, by identity."""
     reasons: dict[str, tuple[str, ...]] = {}
@@ -134,7 +141,7 @@ def of_source(source: Source) -> dict[str, tuple[str, ...]]:
     return suspicions(matrix_checks(records, predictions))
 
 
-def joined(*found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def joined(*found: Suspicions) -> dict[str, tuple[str, ...]]:
     """Several of `suspicions` as one: a cell keeps every reason once."""
     identities = dict.fromkeys(identity for one in found for identity in one)
     return {
