@@ -43,11 +43,16 @@ gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed ba
 		--out results/ci --tolerance 0.15 --max-minutes 20
 
 .PHONY: check
-check: $(STAMP) ## lint, format, types and import contracts
+check: $(STAMP) ## lint, format, types, import contracts and the documentation's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs.site
+
+.PHONY: docs
+docs: $(STAMP) ## build the documentation into site/, to be opened from disk
+	$(BIN)/python -m tests.docs.site
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can
@@ -59,5 +64,5 @@ bench: $(STAMP) ## compare speeds, as ratios within one process
 	$(BIN)/python -m tests.performance
 
 .PHONY: clean
-clean: ## remove .venv and caches; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+clean: ## remove .venv, caches and the built site; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache build site *.egg-info

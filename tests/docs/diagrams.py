@@ -81,7 +81,13 @@ mermaid.render("d{digest(source)[:8]}", document.getElementById("source").textCo
 </script>""",
         encoding="utf-8",
     )
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=20000",
+    ]
     command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
     command += ["--allow-file-access-from-files", "--dump-dom", page.as_uri()]
     dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout

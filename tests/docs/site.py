@@ -52,7 +52,9 @@ def prepared(page: Path) -> str:
         place = os.path.relpath(_copied(file), _copied(page).parent)
         return f"]({Path(place).as_posix()}{mark}{anchor})"
 
-    parts = re.split(r"(^```.*?^```$|`[^`\n]*`)", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    parts = re.split(
+        r"(^```.*?^```$|`[^`\n]*`)", page.read_text(encoding="utf-8"), flags=re.M | re.S
+    )
     parts[::2] = [re.sub(r"\]\(([^)\s]+)\)", moved, part) for part in parts[::2]]
     return diagrams.FENCE.sub(drawn, "".join(parts))
 
@@ -69,7 +71,9 @@ def main() -> None:
     """Build the site and fail at the first thing that is wrong with it."""
     if wrong := diagrams.stale():
         names = ", ".join(str(one.relative_to(ROOT)) for one in wrong)
-        sys.exit(f"{names}: not drawn from the present source; run 'python -m tests.docs.diagrams'.")
+        sys.exit(
+            f"{names}: not drawn from the present source; run 'python -m tests.docs.diagrams'."
+        )
     prepare()
     shutil.rmtree(SITE, ignore_errors=True)
     build = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]

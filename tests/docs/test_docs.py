@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def assert_drawn(lines: list[set[str]]) -> None:
         name for line in enforced for name in line
     )
     height = {name: place for place, line in enumerate(lines) for name in line}
-    for above, below in zip(enforced, enforced[1:], strict=False):
+    for above, below in itertools.pairwise(enforced):
         assert max(height[name] for name in above) <= min(height[name] for name in below)
     for line in enforced:
         assert len({height[name] for name in line}) == 1, line
@@ -52,7 +53,9 @@ def test_the_drawn_packages_are_those_of_the_import_contract() -> None:
 
 def test_the_listed_packages_are_those_of_the_import_contract() -> None:
     table = ARCHITECTURE.read_text(encoding="utf-8").split("<!-- packages -->")[1]
-    rows = [line.split("|")[1] for line in table.split("<!-- end -->")[0].splitlines() if "`" in line]
+    rows = [
+        line.split("|")[1] for line in table.split("<!-- end -->")[0].splitlines() if "`" in line
+    ]
     assert_drawn([set(re.findall(r"`(\w+)`", row)) for row in rows])
 
 
@@ -118,7 +121,9 @@ def test_the_copy_has_drawings_and_links_that_stay_inside(
     site.prepare()
     drawn = (tmp_path / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert "```mermaid" not in drawn
-    assert drawn.count('<div class="diagram"><svg') == len(diagrams.FENCE.findall(ARCHITECTURE.read_text()))
+    assert drawn.count('<div class="diagram"><svg') == len(
+        diagrams.FENCE.findall(ARCHITECTURE.read_text())
+    )
     assert links.broken_in_markdown((tmp_path / "docs").rglob("*.md")) == []
     picture = tmp_path / "docs" / "files" / "benchharness" / "report" / "assets" / "artefacts.png"
     assert picture.is_file()
