@@ -16,7 +16,10 @@ if (location.protocol === "file:") {
 
     start(url) {
       const inside = this.frame.contentWindow;
-      inside.postMessage = (data) => setTimeout(() => this.onmessage?.({ data }));
+      inside.postMessage = (message) => {
+        const data = structuredClone(message);
+        setTimeout(() => this.onmessage?.({ data }));
+      };
       const script = inside.document.createElement("script");
       script.src = url;
       script.onerror = (event) => this.onerror?.(event);
@@ -27,7 +30,9 @@ if (location.protocol === "file:") {
       inside.document.head.append(script);
     }
 
-    postMessage(data) {
+    // A message is a copy, as a worker's is: either side may change what it was given.
+    postMessage(message) {
+      const data = structuredClone(message);
       if (this.inside) setTimeout(() => this.inside?.onmessage?.({ data }));
       else this.waiting.push(data);
     }

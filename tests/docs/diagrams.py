@@ -28,7 +28,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # Colours are the site's own variables, so one drawing serves its light and its dark scheme.
 THEME = """
-.node rect, .node polygon { fill: var(--md-mermaid-node-bg-color, #eceff1) !important;
+.node rect, .node polygon, .node path { fill: var(--md-mermaid-node-bg-color, #eceff1) !important;
   stroke: var(--md-mermaid-node-fg-color, #546e7a) !important; }
 .cluster rect { fill: transparent !important;
   stroke: var(--md-mermaid-node-fg-color, #546e7a) !important; }
@@ -74,8 +74,9 @@ def _draw(source: str, library: Path, browser: str, folder: Path) -> str:
     page.write_text(
         f"""<!doctype html><meta charset="utf-8"><pre id="source">{html.escape(source)}</pre>
 <script src="{library.as_uri()}"></script><script>
-mermaid.initialize({{startOnLoad: false, theme: "neutral", themeCSS: {THEME!r},
-  fontFamily: "Helvetica, Arial, sans-serif", flowchart: {{useMaxWidth: true}}}});
+mermaid.initialize({{startOnLoad: false, theme: "neutral", themeVariables: {{dropShadow: "none"}},
+  themeCSS: {THEME!r}, fontFamily: "Helvetica, Arial, sans-serif",
+  flowchart: {{useMaxWidth: false, wrappingWidth: 420, rankSpacing: 22, nodeSpacing: 20}}}});
 mermaid.render("d{digest(source)[:8]}", document.getElementById("source").textContent)
   .then(drawn => document.body.innerHTML = "<p id=drawn>" + drawn.svg + "</p>");
 </script>""",
