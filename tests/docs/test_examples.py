@@ -60,7 +60,7 @@ def python_blocks(page: str) -> list[ModuleType]:
     text = (diagrams.DOCS / page).read_text(encoding="utf-8")
     modules = []
     for number, (language, block) in enumerate(FENCE.findall(text)):
-        if language == "python" and "load_records" not in block:
+        if language == "python" and "results/first" not in block:
             module = ModuleType(f"example_{number}")
             sys.modules[module.__name__] = module
             try:
@@ -91,3 +91,9 @@ def test_the_dataset_and_the_artefact_of_the_plug_in_guide() -> None:
 def test_the_example_of_the_models_page() -> None:
     (module,) = python_blocks("reference/models.md")
     assert module.network(torch.rand(2, 1, 28, 28, 28)).shape == (2, 2)
+
+
+def test_the_example_of_the_records_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(diagrams.ROOT)
+    (module,) = python_blocks("reference/python/records.md")
+    assert sorted(module.clean["model"]) == ["medvit3d_t", "resnet3d_18"]
