@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs
 QUICKSTART := results/local
 
 .DEFAULT_GOAL := help
@@ -17,6 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Building the site reads the code without importing it, so it needs neither torch nor the harness.
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mkdocstrings-python zensical
 	touch $@
 
 .PHONY: install
@@ -51,7 +58,7 @@ check: $(STAMP) ## lint, format, types, import contracts and the documentation's
 	$(BIN)/python -m tests.docs.site
 
 .PHONY: docs
-docs: $(STAMP) ## build the documentation into site/, to be opened from disk
+docs: $(DOCS_STAMP) ## build the documentation into site/, to be opened from disk
 	$(BIN)/python -m tests.docs.site
 
 .PHONY: format
