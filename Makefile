@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs
 QUICKSTART := results/local
 
 .DEFAULT_GOAL := help
@@ -17,6 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Building the site reads the code without importing it, so it needs neither torch nor the harness.
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mkdocstrings-python zensical
 	touch $@
 
 .PHONY: install
@@ -43,11 +50,16 @@ gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed ba
 		--out results/ci --tolerance 0.15 --max-minutes 20
 
 .PHONY: check
-check: $(STAMP) ## lint, format, types and import contracts
+check: $(STAMP) ## lint, format, types, import contracts and the documentation's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs.site
+
+.PHONY: docs
+docs: $(DOCS_STAMP) ## build the documentation into site/, to be opened from disk
+	$(BIN)/python -m tests.docs.site
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can
@@ -59,5 +71,5 @@ bench: $(STAMP) ## compare speeds, as ratios within one process
 	$(BIN)/python -m tests.performance
 
 .PHONY: clean
-clean: ## remove .venv and caches; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+clean: ## remove .venv, caches and the built site; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache build site *.egg-info

@@ -1,0 +1,99 @@
+"""What the documentation tells a person to type exists and runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import typer
+
+from benchharness import cli
+from benchharness.artefacts import Artefact
+from benchharness.datasets import Dataset
+from tests.docs import diagrams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAGES = [diagrams.ROOT / "README.md", *sorted(diagrams.DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Words of every `bench …` of a page, in a block of code or in a line of text."""
+    text = page.read_text(encoding="utf-8")
+    for _, block in FENCE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.strip().startswith("bench "):
+                yield shlex.split(line, comments=True)
+    for inline in re.findall(r"`(bench [^`]+)`", FENCE.sub("", text)):
+        yield inline.split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_exists_with_its_flags(page: Path) -> None:
+    for _, *words in commands(page):
+        command = typer.main.get_command(cli.app)
+        while words and hasattr(command, "commands") and not words[0].startswith("-"):
+            if words[0].isupper():  # `bench COMMAND --help`
+                break
+            name = words.pop(0).rstrip(",")
+            assert name in command.commands, f"bench has no {name!r}"
+            command = command.commands[name]
+        known = {"--help", *(flag for one in command.params for flag in one.opts)}
+        unknown = {word for word in words if word.startswith("--")} - known
+        assert not unknown, f"{command.name} has no {unknown}"
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len([words for page in PAGES for words in commands(page)]) > 40
+
+
+def python_blocks(page: str) -> list[ModuleType]:
+    """Modules made of a page's Python examples."""
+    text = (diagrams.DOCS / page).read_text(encoding="utf-8")
+    modules = []
+    for number, (language, block) in enumerate(FENCE.findall(text)):
+        if language == "python" and "results/first" not in block:
+            module = ModuleType(f"example_{number}")
+            sys.modules[module.__name__] = module
+            try:
+                exec(compile(block, page, "exec"), module.__dict__)
+            finally:
+                del sys.modules[module.__name__]
+            modules.append(module)
+    return modules
+
+
+def test_the_network_of_the_tutorial() -> None:
+    (module,) = python_blocks("tutorial.md")
+    assert module.small_cnn(3, in_channels=2)(torch.rand(2, 2, 28, 28, 28)).shape == (2, 3)
+
+
+def test_the_dataset_and_the_artefact_of_the_plug_in_guide() -> None:
+    dataset, artefact = python_blocks("how-to/plug-ins.md")
+    slabs = dataset.slabs(None)
+    assert isinstance(slabs, Dataset)
+    assert slabs.test.volumes.shape == (32, 1, 16, 16, 16)
+    fade = artefact.Fade()
+    assert isinstance(fade, Artefact)
+    volume = torch.as_tensor(slabs.test.volumes[0], dtype=torch.float32) / 255
+    faded = fade.apply(volume, 5, torch.Generator())
+    assert torch.allclose(faded, volume / 2)
+
+
+def test_the_example_of_the_models_page() -> None:
+    (module,) = python_blocks("reference/models.md")
+    assert module.network(torch.rand(2, 1, 28, 28, 28)).shape == (2, 2)
+
+
+def test_the_example_of_the_records_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(diagrams.ROOT)
+    (module,) = python_blocks("reference/python/records.md")
+    assert sorted(module.clean["model"]) == ["medvit3d_t", "resnet3d_18"]
