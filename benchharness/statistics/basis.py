@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     Predicted = tuple[Labels, Logits]
     """Labels (N,) and logits (N, K) of one cell."""
+    Patients = NDArray[np.str_]
+    """(N,): the patient that each volume shows."""
 
 LEVEL = 0.95
 """Confidence of an interval unless told otherwise."""

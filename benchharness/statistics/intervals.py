@@ -58,7 +58,9 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
         return stratified_bootstrap(metric, labels, logits, level)
     if len(labels) < 2:
         return None
-    return _calibration_bootstrap(metric, labels, logits, level)
+    bounds = calibration_bounds(metric, labels, logits, resample(metric, labels, logits), level)
+    method = "basic bootstrap" if metric == "ece" else "percentile bootstrap"
+    return Interval(low=bounds[0], high=bounds[1], level=level, method=method)
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
@@ -115,7 +117,7 @@ def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | N
     # Placements are multiples of 1/(2N); a smaller deviation than this is rounding.
     if min(len(of_positives), len(of_negatives)) < 2 or deviation < 1e-9 or not 0 < area < 1:
         return _newcombe(area, len(of_positives), len(of_negatives), level)
-    return _on_logit_scale(area, deviation, level, "DeLong, logit scale")
+    return on_logit_scale(area, deviation, level, "DeLong")
 
 
 def stratified_bootstrap(
@@ -138,7 +140,7 @@ def stratified_bootstrap(
     deviation = float(resampled.std(ddof=1))
     if deviation < 1e-9 or not 0 < value < 1:
         return _mean_of_class_bounds(metric, labels, logits, level)
-    return _on_logit_scale(value, deviation, level, "stratified bootstrap, logit scale")
+    return on_logit_scale(value, deviation, level, "stratified bootstrap")
 
 
 def mean_over_cells(
@@ -165,22 +167,43 @@ def mean_over_cells(
     if deviation < 1e-9 or not 0 < value < 1:
         found = [one for cell in cells if (one := interval(metric, *cell, level)) is not None]
         return value, _mean_of_bounds(found, "mean over cells of their bounds")
-    return value, _on_logit_scale(value, deviation, level, "bootstrap over volumes, logit scale")
+    return value, on_logit_scale(value, deviation, level, "bootstrap over volumes")
 
 
-def _calibration_bootstrap(metric: str, labels: Labels, logits: Logits, level: float) -> Interval:
-    """Percentile bootstrap of `brier` and `nll`; for `ece` the basic one.
+def calibration_bounds(
+    metric: str, labels: Labels, logits: Logits, resampled: Floats, level: float
+) -> tuple[float, float]:
+    """The percentiles of resampled `brier` and `nll`; for `ece` the basic bootstrap's bounds.
 
     A resample's ECE exceeds that of its sample, as the sample's exceeds the population's; the basic
     bootstrap (Davison & Hinkley, Bootstrap Methods and Their Application, 1997, 5.2) subtracts that
     bias instead of adding it.
     """
-    low, high = percentiles(resample(metric, labels, logits), level)
+    low, high = percentiles(resampled, level)
     if metric != "ece":
-        return Interval(low=low, high=high, level=level, method="percentile bootstrap")
+        return low, high
     value = float(np.abs(metrics.calibration_gaps(labels, logits).mean(axis=0)).sum())
     low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)
-    return Interval(low=low, high=max(low, high), level=level, method="basic bootstrap")
+    return low, max(low, high)
+
+
+def on_logit_scale(
+    value: float, deviation: float, level: float, method: str, *, multiple: float | None = None
+) -> Interval:
+    """The interval logit θ ± z·s/(θ(1 − θ)), which stays inside (0, 1).
+
+    Args:
+        value: θ, in (0, 1).
+        deviation: s, the standard error of θ.
+        level: Nominal coverage, in (0, 1).
+        method: How s was found, in words.
+        multiple: What takes the place of the normal quantile z, such as Student's.
+    """
+    centre = math.log(value / (1 - value))
+    multiple = quantile(level) if multiple is None else multiple
+    spread = multiple * deviation / (value * (1 - value))
+    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (centre - spread, centre + spread))
+    return Interval(low=low, high=high, level=level, method=f"{method}, logit scale")
 
 
 def _mean_of_class_bounds(metric: str, labels: Labels, logits: Logits, level: float) -> Interval:
@@ -204,13 +227,6 @@ def _mean_of_bounds(found: Sequence[Interval], method: str) -> Interval:
         level=found[0].level,
         method=method,
     )
-
-
-def _on_logit_scale(value: float, deviation: float, level: float, method: str) -> Interval:
-    centre = math.log(value / (1 - value))
-    spread = quantile(level) * deviation / (value * (1 - value))
-    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (centre - spread, centre + spread))
-    return Interval(low=low, high=high, level=level, method=method)
 
 
 def _newcombe(area: float, positives: int, negatives: int, level: float) -> Interval:

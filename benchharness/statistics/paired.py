@@ -13,7 +13,6 @@ from benchharness.errors import BenchError
 from benchharness.statistics.basis import LEVEL, Interval, check_paired, check_shares, quantile
 from benchharness.statistics.intervals import delong, mean_over_cells
 from benchharness.statistics.resampling import (
-    RESAMPLES,
     contributions,
     draw_weights,
     percentiles,
@@ -162,13 +161,21 @@ def paired_bootstrap(
             )
             return _combined(value, found, reference, against)
     low, high = percentiles(resampled, level)
-    tail = min(int((resampled <= 1e-12).sum()), int((resampled >= -1e-12).sum()))
     return Comparison(
         difference=float(means[0].mean() - means[1].mean()),
         interval=Interval(low=low, high=high, level=level, method="paired bootstrap"),
-        p_value=min(1.0, 2 * (tail + 1) / (RESAMPLES + 1)),
+        p_value=two_sided(resampled),
         method="paired bootstrap",
     )
+
+
+def two_sided(resampled: Floats) -> float:
+    """The p-value of no difference: twice the smaller share of resamples on either side of 0.
+
+    The observed difference counts as one resample more.
+    """
+    tail = min(int((resampled <= 1e-12).sum()), int((resampled >= -1e-12).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
 
 
 def _combined(value: float, found: Interval, reference: float, against: Interval) -> Comparison:

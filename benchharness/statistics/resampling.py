@@ -11,6 +11,7 @@ from scipy import stats
 from benchharness.randomness import numpy_generator
 from benchharness.statistics import metrics
 from benchharness.statistics.basis import BY_CLASS
+from benchharness.statistics.weighted import scored_classes, weighted
 
 if TYPE_CHECKING:
     from benchharness.statistics.basis import Booleans, Floats
@@ -39,7 +40,7 @@ def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
         centred = (right - shares[labels]) * n / (classes * counts[labels])
         contributions: Floats = shares.mean() + centred
         return contributions
-    targets = (1,) if classes == 2 else range(classes)
+    targets = scored_classes(classes)
     found = np.zeros(n)
     for k in targets:
         positive = labels == k
@@ -51,34 +52,13 @@ def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
 
 
 def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
-    """The metric on every resample, (RESAMPLES,)."""
+    """The metric on every resample of the volumes, (RESAMPLES,)."""
     weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
-    if metric == "ece":
-        gaps = metrics.calibration_gaps(labels, logits).T @ weights / len(labels)
-        errors: Floats = np.abs(gaps).sum(axis=0)
-        return errors
-    if metric != "auc":
-        means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
-        return means
-    targets = (1,) if logits.shape[1] == 2 else range(logits.shape[1])
-    areas: list[Floats] = [
-        _resampled_auc(labels == k, one_against_rest(logits, k), weights) for k in targets
-    ]
-    mean: Floats = np.mean(areas, axis=0)
-    return mean
-
-
-def _resampled_auc(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
-    """Mann–Whitney's statistic of every resample, (R,), from one sort of the sample."""
-    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
-    below = np.zeros((len(order) + 1, weights.shape[1]))
-    np.cumsum(weights[order], axis=0, out=below[1:])
-    own, negatives = scores[positive], scores[order]
-    wins = below[np.searchsorted(negatives, own, "left")]
-    wins += below[np.searchsorted(negatives, own, "right")]
-    wins *= weights[positive]
-    areas: Floats = wins.sum(axis=0) / (2 * len(own) * len(order))
-    return areas
+    if metric != "balanced_accuracy":
+        return weighted(metric, labels, logits, weights)
+    # Each class keeps its size, so the linear form is exact; `weighted` rounds its last bit apart.
+    means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
+    return means
 
 
 def draw_weights(strata: Labels, resamples: int = RESAMPLES) -> Floats:

@@ -15,7 +15,7 @@ from benchharness.statistics.resampling import contributions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchharness.statistics.basis import Predicted
+    from benchharness.statistics.basis import Floats, Predicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> 
     check_shares(metric, runs)
     values = np.stack([contributions(metric, *run) for run in runs])
     seeds, volumes = values.shape
-    grand, by_seed, by_volume = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    grand, by_seed = values.mean(), values.mean(axis=1)
     deviation = float(by_seed.std(ddof=1)) if seeds > 1 else None
     if seeds < 3 or volumes < 2:
         lacking = (
@@ -60,12 +60,7 @@ def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> 
             else "1 volume: an interval needs at least 2"
         )
         return OverSeeds(mean=float(grand), deviation=deviation, interval=None, missing=lacking)
-    of_seeds = volumes * by_seed.var(ddof=1)
-    of_volumes = seeds * by_volume.var(ddof=1)
-    rest = np.square(values - by_seed[:, None] - by_volume + grand).sum()
-    rest /= (seeds - 1) * (volumes - 1)
-    variance = max(of_seeds + of_volumes - rest, of_seeds, of_volumes) / (seeds * volumes)
-    spread = float(stats.t.ppf((1 + level) / 2, seeds - 1) * math.sqrt(variance))
+    spread = crossed_spread(values, seeds - 1, level)
     found = Interval(
         low=max(0.0, float(grand) - spread),
         high=min(1.0, float(grand) + spread),
@@ -73,3 +68,21 @@ def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> 
         method=f"seeds × volumes, t with {seeds - 1} degrees of freedom",
     )
     return OverSeeds(mean=float(grand), deviation=deviation, interval=found, missing="")
+
+
+def crossed_spread(values: Floats, freedom: int, level: float) -> float:
+    """Half the width of the interval of a grand mean over two crossed random effects.
+
+    Args:
+        values: (S, N), what each volume or patient contributes under each seed; S and N ≥ 2.
+        freedom: Degrees of freedom of Student's t.
+        level: Nominal coverage, in (0, 1).
+    """
+    seeds, count = values.shape
+    grand, by_seed, by_volume = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    of_seeds = count * by_seed.var(ddof=1)
+    of_volumes = seeds * by_volume.var(ddof=1)
+    rest = np.square(values - by_seed[:, None] - by_volume + grand).sum()
+    rest /= (seeds - 1) * (count - 1)
+    variance = max(of_seeds + of_volumes - rest, of_seeds, of_volumes) / (seeds * count)
+    return float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from benchharness import statistics
 from benchharness.statistics import metrics, uncertainty
@@ -86,34 +85,9 @@ def test_accuracy_agrees_with_the_ratio_estimators_variance() -> None:
     assert logit / 2 == pytest.approx(spread, rel=0.06)
 
 
-def test_the_weighted_area_is_scikit_learns() -> None:
-    labels, logits, _ = sample(patients=30, each=2)
-    scores = metrics.softmax(logits)[:, 1]
-    scores[:20] = np.round(scores[:20], 1)  # ties
-    weights = np.random.default_rng(1).integers(0, 3, (60, 7)).astype(float)
-    found = uncertainty._area(labels == 1, scores, weights)
-    wanted = [roc_auc_score(labels, scores, sample_weight=w) for w in weights.T]
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
-
-
-def test_a_resample_keeps_whole_patients_and_their_classes() -> None:
-    patients = np.asarray(["a", "a", "b", "c", "c", "c", "d"])
-    labels = np.asarray([0, 1, 0, 1, 1, 1, 0])
-    weights = uncertainty._weights(patients, labels)
-    for name in "abcd":
-        own = weights[patients == name]
-        assert (own == own[0]).all()
-    first = [0, 2, 3, 6]  # one volume of each patient
-    assert (weights[first].sum(axis=0) == 4).all()
-    # `a` alone has both classes and `c` alone only the second: both are in every resample.
-    assert (weights[0] == 1).all()
-    assert (weights[3] == 1).all()
-    assert set(np.unique(weights[2])) == {0, 1, 2}
-
-
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc"])
-def test_at_the_ends_the_interval_has_the_width_of_so_many_patients(
+def test_at_the_ends_the_interval_is_as_wide_as_that_of_the_patients(
     metric: str, right: bool
 ) -> None:
     labels = np.repeat(np.arange(20) % 2, 5)
