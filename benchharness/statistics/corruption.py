@@ -8,7 +8,7 @@ why; it is never NaN and never 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from benchharness.statistics import metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchharness.store.predictions import Predictions
+    from numpy.typing import NDArray
+
+    from benchharness.statistics.metrics import Labels, Logits
 
     Value = tuple[float | None, str]
     """A number and "", or None and the reason."""
@@ -38,11 +40,30 @@ HEADINGS: dict[str, str] = {
 """Every measure of `measures`, as a heading. The first four are relative to the reference."""
 
 
+class Answers(Protocol):
+    """What a network answered on volumes that have names; `Predictions` of a store are such."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """(N,): the volumes' names."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """(N,)."""
+        ...
+
+    @property
+    def logits(self) -> Logits:
+        """(N, K)."""
+        ...
+
+
 def measures(
-    clean: Predictions,
-    corrupted: Sequence[Predictions],
-    reference_clean: Predictions | None,
-    reference: Sequence[Predictions],
+    clean: Answers,
+    corrupted: Sequence[Answers],
+    reference_clean: Answers | None,
+    reference: Sequence[Answers],
     *,
     lacking: str = "",
 ) -> dict[str, Value]:
@@ -114,8 +135,54 @@ def means(by_artefact: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
     return found
 
 
-def _values(predictions: Predictions) -> dict[str, Value]:
-    values, undefined = metrics.compute(predictions.labels, predictions.logits)
+def corruption_error(errors: Sequence[float], reference: Sequence[float]) -> Value:
+    """Error summed over severities, relative to that of a reference network.
+
+    CE = Σₛ e(model, s) / Σₛ e(reference, s): Hendrycks & Dietterich, "Benchmarking neural network
+    robustness to common corruptions and perturbations", ICLR 2019. With e = 1 − balanced accuracy
+    it is the BE of MedMNIST-C (Di Salvo et al., 2024).
+
+    Args:
+        errors: The network's error at each severity, in [0, 1].
+        reference: The reference network's at the same severities.
+
+    Returns:
+        The ratio and "", or None and the reason.
+    """
+    _check_severities(errors, reference)
+    return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
+
+
+def relative_corruption_error(
+    errors: Sequence[float], clean: float, reference: Sequence[float], reference_clean: float
+) -> Value:
+    """Error that a corruption adds, relative to what it adds to a reference network's.
+
+    relative CE = Σₛ (e(model, s) − e_clean) / Σₛ (e(reference, s) − e_clean(reference)); source
+    and arguments as in `corruption_error`. Where the corruption does not harm the reference the
+    ratio has no meaning: it would reward harm or explode.
+    """
+    _check_severities(errors, reference)
+    added = sum(error - clean for error in errors)
+    added_to_reference = sum(error - reference_clean for error in reference)
+    return _ratio(added, added_to_reference, "the corruption adds no error to the reference")
+
+
+def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
+    # Accuracies are multiples of 1/N; what is smaller than any of them is rounding.
+    return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
+
+
+def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> None:
+    if len(errors) != len(reference) or not errors:
+        raise BenchError(
+            f"a corruption error needs the same severities of both networks, got {len(errors)} of "
+            f"the network and {len(reference)} of the reference. Run both over one grid."
+        )
+
+
+def _values(answers: Answers) -> dict[str, Value]:
+    values, undefined = metrics.compute(answers.labels, answers.logits)
     return {name: (value, undefined.get(name, "")) for name, value in values.items()}
 
 
@@ -154,12 +221,12 @@ def _ratios(groups: Sequence[Sequence[Mapping[str, Value]]], metric: str) -> tup
         [value for value, _ in group if value is not None] for group in errors
     )
     return (
-        metrics.corruption_error(own, other_errors),
-        metrics.relative_corruption_error(own, own_clean[0], other_errors, other_clean[0]),
+        corruption_error(own, other_errors),
+        relative_corruption_error(own, own_clean[0], other_errors, other_clean[0]),
     )
 
 
-def _same_volumes(one: Predictions, other: Predictions) -> None:
+def _same_volumes(one: Answers, other: Answers) -> None:
     if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.labels, other.labels):
         raise BenchError(
             f"corruption measures need predictions of the same volumes, got {len(one.ids)} and "

@@ -16,8 +16,6 @@ from scipy import special
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Labels = NDArray[np.int64]
@@ -169,54 +167,6 @@ def flip_rate(clean: Logits, perturbed: Logits) -> float | None:
     if len(clean) == 0:
         return None
     return float((predicted_classes(clean) != predicted_classes(perturbed)).mean())
-
-
-def corruption_error(
-    errors: Sequence[float], reference: Sequence[float]
-) -> tuple[float | None, str]:
-    """Error summed over severities, relative to that of a reference network.
-
-    CE = Σₛ e(model, s) / Σₛ e(reference, s): Hendrycks & Dietterich, "Benchmarking neural network
-    robustness to common corruptions and perturbations", ICLR 2019. With e = 1 − balanced accuracy
-    it is the BE of MedMNIST-C (Di Salvo et al., 2024).
-
-    Args:
-        errors: The network's error at each severity, in [0, 1].
-        reference: The reference network's at the same severities.
-
-    Returns:
-        The ratio and "", or None and the reason.
-    """
-    _check_severities(errors, reference)
-    return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
-
-
-def relative_corruption_error(
-    errors: Sequence[float], clean: float, reference: Sequence[float], reference_clean: float
-) -> tuple[float | None, str]:
-    """Error that a corruption adds, relative to what it adds to a reference network's.
-
-    relative CE = Σₛ (e(model, s) − e_clean) / Σₛ (e(reference, s) − e_clean(reference)); source
-    and arguments as in `corruption_error`. Where the corruption does not harm the reference the
-    ratio has no meaning: it would reward harm or explode.
-    """
-    _check_severities(errors, reference)
-    added = sum(error - clean for error in errors)
-    added_to_reference = sum(error - reference_clean for error in reference)
-    return _ratio(added, added_to_reference, "the corruption adds no error to the reference")
-
-
-def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
-    # Accuracies are multiples of 1/N; what is smaller than any of them is rounding.
-    return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
-
-
-def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> None:
-    if len(errors) != len(reference) or not errors:
-        raise BenchError(
-            f"a corruption error needs the same severities of both networks, got {len(errors)} of "
-            f"the network and {len(reference)} of the reference. Run both over one grid."
-        )
 
 
 def _check(labels: Labels, logits: Logits) -> None:
