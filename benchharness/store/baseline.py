@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from benchharness import __version__
 from benchharness.canonical import canonical_json
 from benchharness.disk import DAMAGE, read_array, unpack, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.folder import Store
 from benchharness.store.predictions import Predictions
+from benchharness.store.provenance import package_version
 from benchharness.store.records import Record
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def pack(source: Source) -> bytes:
     header = {
         "format": _FORMAT,
         "schema": SCHEMA,
-        "written_by": __version__,
+        "written_by": package_version(),
         "sha256": {name: hashlib.sha256(member).hexdigest() for name, member in members.items()},
     }
     return _zip({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})

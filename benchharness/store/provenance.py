@@ -9,15 +9,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchharness import __version__
-
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "torchattacks", "torchio", "monai")
+
+
+def package_version() -> str:
+    """The version of this package, as it was installed; `pyproject.toml` is where it is written."""
+    try:
+        return version("benchharness")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of every package that can move a number."""
-    found = {"python": platform.python_version(), "benchharness": __version__}
+    found = {"python": platform.python_version(), "benchharness": package_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
