@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.networks.classifier import Classifier
-    from benchharness.store.baseline import Source
+    from benchharness.store.source import Source
 
 pytestmark = pytest.mark.slow
 

@@ -69,7 +69,7 @@ def compare_command(
 ) -> None:
     """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable."""
     from benchharness import comparison
-    from benchharness.store.baseline import open_source
+    from benchharness.store.opening import open_source
 
     settings = comparison.Settings(
         tolerance=tolerance,
@@ -109,8 +109,9 @@ def baseline_save(
 ) -> None:
     """Write the records and packed predictions of a store into one file."""
     from benchharness.store import baseline
+    from benchharness.store.opening import open_source
 
-    saved = baseline.save(baseline.open_source(store), file)
+    saved = baseline.save(open_source(store), file)
     out.print(
         f"{len(saved.records())} records, {saved.size / 1000:.0f} kB: {file}",
         highlight=False,

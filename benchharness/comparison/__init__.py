@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from benchharness.comparison import verdicts
 from benchharness.comparison.pairing import Choice, Gap, Place, Suspects, pair
 from benchharness.comparison.verdicts import ComparedCell, Endpoint, Verdict
-from benchharness.store import matrix_checks
+from benchharness.store import suspicion
 
 if TYPE_CHECKING:
-    from benchharness.store.baseline import Source
+    from benchharness.store.source import Source
 
 __all__ = [
     "ComparedCell",
@@ -113,9 +113,7 @@ def compare(
         new,
         Choice(model=base_model, seed=settings.base_seed),
         Choice(model=new_model, seed=settings.new_seed),
-        matrix_checks.joined(
-            matrix_checks.of_source(base), matrix_checks.of_source(new), suspects or {}
-        ),
+        suspicion.joined(suspicion.of_source(base), suspicion.of_source(new), suspects or {}),
     )
     return StoreComparison(
         base=names[0],

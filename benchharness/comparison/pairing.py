@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchharness.store.baseline import Source
     from benchharness.store.cells import Cell
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
+    from benchharness.store.source import Source
 
 Suspects = Mapping[str, tuple[str, ...]]
 """Why numbers must not be trusted beyond what their records say, by cell identity."""

@@ -10,10 +10,10 @@ import pandas as pd
 
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics, uncertainty
-from benchharness.store import matrix_checks
-from benchharness.store.baseline import open_source
+from benchharness.store import matrix_checks, suspicion
 from benchharness.store.cells import CONTROL_FAMILY, condition
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -268,7 +268,7 @@ def collect(directory: Path) -> Findings:
     )
     predictions = {r.identity: store.predictions(r) for r in records if r.predictions is not None}
     checks = matrix_checks.matrix_checks(records, predictions)
-    doubts = matrix_checks.suspicions(checks)
+    doubts = suspicion.by_cell(checks)
     rows = [
         Row(
             record=record,

@@ -11,26 +11,27 @@ weights and the per-volume findings of attacks, which no metric needs.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness.canonical import canonical_json
+from benchharness.canonical import canonical_json, sha256
 from benchharness.disk import DAMAGE, read_array, unpack, write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.folder import Store
 from benchharness.store.predictions import Predictions
 from benchharness.store.provenance import package_version
 from benchharness.store.records import Record
+from benchharness.store.schema import newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from benchharness.store.source import Source
 
 SCHEMA = 1
 """Version of the archive's layout; the records inside have their own."""
@@ -39,18 +40,6 @@ _FORMAT = "benchharness baseline"
 _HEADER, _RECORDS, _VOLUMES = "baseline.json", "records.jsonl", "volumes.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: the same store gives the same file."""
-
-
-class Source(Protocol):
-    """Where records and predictions come from: a store or a baseline."""
-
-    def records(self) -> dict[str, Record]:
-        """The newest record of every identity."""
-        ...
-
-    def predictions(self, record: Record) -> Predictions:
-        """The predictions of a record that did not fail."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,22 +67,6 @@ class Baseline:
         if record.identity not in self._predictions:
             raise BenchError(f"{self.path} holds no predictions of {record.identity[:12]}.")
         return self._predictions[record.identity]
-
-
-def open_source(path: Path) -> Source:
-    """A store, where `path` is a folder, or a baseline, where it is a file.
-
-    Raises:
-        BenchError: When there is neither, or a baseline cannot be read.
-    """
-    if path.is_file():
-        return read(path)
-    if not (path / "records.jsonl").exists():
-        raise BenchError(
-            f"no records in {path}. Give the folder of a 'bench run' or a file of "
-            "'bench baseline save'."
-        )
-    return Store(path)
 
 
 def save(source: Source, path: Path) -> Baseline:
@@ -146,7 +119,7 @@ def pack(source: Source) -> bytes:
         "format": _FORMAT,
         "schema": SCHEMA,
         "written_by": package_version(),
-        "sha256": {name: hashlib.sha256(member).hexdigest() for name, member in members.items()},
+        "sha256": {name: sha256(member) for name, member in members.items()},
     }
     return _zip({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})
 
@@ -205,11 +178,8 @@ def _check_header(header: dict[str, Any], members: Mapping[str, bytes], path: Pa
     if header["format"] != _FORMAT or type(schema) is not int or schema < 1:
         raise ValueError(f"its header says {header['format']!r}, schema {schema!r}")
     if schema > SCHEMA:
-        raise BenchError(
-            f"baseline {path} has schema {schema}, this benchharness reads up to {SCHEMA}. "
-            "Upgrade with 'pip install --upgrade benchharness'."
-        )
-    found = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
+        raise newer(f"baseline {path}", schema, SCHEMA)
+    found = {name: sha256(member) for name, member in members.items()}
     if found != header["sha256"]:
         raise ValueError("its parts are not those that were packed (SHA-256 differs)")
     return str(header["written_by"])

@@ -71,7 +71,7 @@ class DatasetKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceKey:
     """The network that transferred volumes are made on, where that is not the one judged."""
 
     model: ModelKey
@@ -93,7 +93,7 @@ class PerturbationKey:
     """ε for L∞ and L2, a count for sparse attacks, a level 1..5 for artefacts; None when clean."""
     seed: int | None
     """Perturbation seed; None when clean."""
-    source: Source | None = None
+    source: SourceKey | None = None
     """Where the volumes are made; None for all but transferred ones."""
 
     def numbers(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Cell:
         perturbation["parameters"] = pairs(perturbation["parameters"])
         if "source" in perturbation:
             source = perturbation["source"]
-            perturbation["source"] = Source(
+            perturbation["source"] = SourceKey(
                 model=_model_from(source["model"]),
                 checkpoint=_checkpoint_from(source["checkpoint"]),
             )

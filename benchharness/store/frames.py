@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchharness.statistics.metrics import NAMES
-from benchharness.store.baseline import open_source
+from benchharness.store.opening import open_source
 
 if TYPE_CHECKING:
     from benchharness.store.records import Record

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
+from benchharness.store.schema import newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,8 +139,15 @@ class HeatMaps:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> HeatMaps:
-        """Rebuild from `to_json`; raises KeyError or TypeError when parts are missing."""
-        rest = {key: value for key, value in content.items() if key != "schema"}
+        """Rebuild from `to_json`.
+
+        Raises:
+            KeyError, TypeError: When parts are missing.
+            ValueError: When it is of another schema.
+        """
+        rest = dict(content)
+        if (schema := rest.pop("schema")) != SCHEMA:
+            raise ValueError(f"its schema is {schema!r}, expected {SCHEMA}")
         return cls(
             **rest
             | {
@@ -186,18 +194,14 @@ def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
 def _read(path: Path) -> HeatMaps:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        if schema == SCHEMA:
-            return HeatMaps.from_json(content)
+        if isinstance(schema := content["schema"], int) and schema > SCHEMA:
+            raise newer(str(path), schema, SCHEMA)
+        return HeatMaps.from_json(content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BenchError(
             f"cannot read {path}: {reason}. Remove it and run bench explain again."
         ) from error
-    raise BenchError(
-        f"{path} has schema {schema}, this version reads {SCHEMA}. Update with "
-        "pip install --upgrade benchharness, or remove it."
-    )
 
 
 def _estimate(content: Mapping[str, Any] | None) -> Estimate | None:

@@ -6,7 +6,6 @@ everyone divides by the same numbers. `save` makes them from a store.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness.canonical import canonical_json, digest
+from benchharness.canonical import canonical_json, digest, sha256
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.folder import Store
@@ -120,7 +119,7 @@ def _load(path: Path) -> Reference:
         content = file.read_bytes()
     except OSError as error:
         raise BenchError(f"cannot read the reference {file}: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+    if sha256(content) != card["sha256"]:
         raise BenchError(
             f"{file} is not the reference that its card names (its SHA-256 differs). Take both "
             "from the repository, or make them again with 'bench reference'."
@@ -205,7 +204,7 @@ def _write(store: Store, records: Sequence[Record], out: Path) -> Path:
         "perturbations": [
             {"digest": name} | asdict(record.cell.perturbation) for name, record in ordered.items()
         ],
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256(content),
     }
     path = out / f"{dataset.name}.json"
     write_atomically(path.with_suffix(".npz"), content)

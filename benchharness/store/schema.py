@@ -61,10 +61,7 @@ def parse(line: str) -> dict[str, Any]:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BenchError(f"not a record: its schema is {found!r}, expected {SCHEMA}.")
     if found > SCHEMA:
-        raise BenchError(
-            f"the store has schema {found}, this benchharness reads up to {SCHEMA}. "
-            "Upgrade with 'pip install --upgrade benchharness'."
-        )
+        raise newer("the store", found, SCHEMA)
     try:
         for step in range(found, SCHEMA):
             payload = MIGRATIONS[step](payload) | {"schema": step + 1}
@@ -72,6 +69,14 @@ def parse(line: str) -> dict[str, Any]:
         reason = f"{type(error).__name__}: {error}"
         raise BenchError(f"not a record of schema {found}: {reason}.") from error
     return payload
+
+
+def newer(what: str, found: int, known: int) -> BenchError:
+    """The refusal of what a later version of this package wrote, as a store or a baseline is."""
+    return BenchError(
+        f"{what} has schema {found}, this benchharness reads up to {known}. "
+        "Upgrade with 'pip install --upgrade benchharness'."
+    )
 
 
 def _refuse_constant(name: str) -> float:

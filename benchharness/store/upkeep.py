@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store import baseline
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from benchharness.store.baseline import Source
+    from benchharness.store.source import Source
 
 _CLOSE = 1e-9
 """Metrics recomputed on another processor may differ in the last bits."""
@@ -47,7 +47,7 @@ def verify(path: Path) -> Verification:
     Raises:
         BenchError: When there is neither, or a baseline is damaged: it is read whole or not at all.
     """
-    source = baseline.open_source(path)
+    source = open_source(path)
     problems: list[str] = []
     notes: list[str] = []
     store = source if isinstance(source, Store) else None
@@ -165,7 +165,7 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     Raises:
         BenchError: When a source cannot be read, or `out` cannot be written.
     """
-    opened = [(path, baseline.open_source(path)) for path in sources]
+    opened = [(path, open_source(path)) for path in sources]
     everything = [(path, source, source.records()) for path, source in opened]
     target = Store(out)
     target.records()  # A store that cannot be read is refused before it is locked.

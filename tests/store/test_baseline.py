@@ -16,6 +16,7 @@ from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 from tests.comparison.stores import Measured, matrix, store
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
@@ -83,7 +84,7 @@ def test_nothing_to_save(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="a baseline needs records, got none"):
         baseline.save(Store(tmp_path), tmp_path / "b.zip")
     with pytest.raises(BenchError, match=r"no records in .*nowhere"):
-        baseline.open_source(tmp_path / "nowhere")
+        open_source(tmp_path / "nowhere")
 
 
 def rewritten(content: bytes, **header: Any) -> bytes:

@@ -18,12 +18,12 @@ from benchharness.store.cells import (
     DatasetKey,
     ModelKey,
     PerturbationKey,
-    Source,
+    SourceKey,
     format_severity,
 )
 from tests.factories import CHECKPOINT, MODEL, cell
 
-SOURCE = Source(model=MODEL, checkpoint=CHECKPOINT)
+SOURCE = SourceKey(model=MODEL, checkpoint=CHECKPOINT)
 
 CHANGES: dict[str, dict[str, Any]] = {
     "model.factory": {"model": {"factory": "own.module:factory"}},
@@ -89,7 +89,9 @@ def test_no_two_changes_give_the_same_identity() -> None:
 
 def test_a_source_counts_by_its_weights_and_not_by_its_name() -> None:
     def made_on(model: dict[str, Any], checkpoint: dict[str, Any]) -> Cell:
-        source = Source(model=replace(MODEL, **model), checkpoint=replace(CHECKPOINT, **checkpoint))
+        source = SourceKey(
+            model=replace(MODEL, **model), checkpoint=replace(CHECKPOINT, **checkpoint)
+        )
         return cell(perturbation={"source": source})
 
     one = made_on({}, {})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchharness.store import matrix_checks
-from benchharness.store.cells import CONTROL_FAMILY, Source
+from benchharness.store import matrix_checks, suspicion
+from benchharness.store.cells import CONTROL_FAMILY, SourceKey
 from benchharness.store.predictions import Predictions
 from tests.factories import CHECKPOINT, MODEL, cell, record
 
@@ -117,7 +117,7 @@ def test_an_honest_matrix_passes_every_check(matrix: Matrix) -> None:
         ],
         "passed",
     )
-    assert matrix_checks.suspicions(matrix.checks().values()) == {}
+    assert suspicion.by_cell(matrix.checks().values()) == {}
 
 
 def test_a_passed_check_says_how_far_it_was_from_failing(matrix: Matrix) -> None:
@@ -268,10 +268,10 @@ def test_a_failed_control_says_why() -> None:
 def test_records_of_before_the_facts_pass_in_silence(matrix: Matrix) -> None:
     old = [record(r.cell, facts={}, metrics=r.metrics) for r in matrix.records]
     found = matrix_checks.matrix_checks(old, matrix.predictions)
-    assert not matrix_checks.suspicions(found)
+    assert not suspicion.by_cell(found)
 
 
 def test_transferred_volumes_are_no_white_box_attack(matrix: Matrix) -> None:
-    source = Source(model=MODEL, checkpoint=CHECKPOINT)
+    source = SourceKey(model=MODEL, checkpoint=CHECKPOINT)
     matrix.add("transfer", 8 / 255, 99, access="another network", family="transfer", source=source)
     assert matrix.failed() == {}
