@@ -143,7 +143,7 @@ def test_weights_that_lost_15_points_under_pgd_are_caught(bench: Bench) -> None:
     assert 0.15 <= lost <= 0.5
     base = bench.run("base", bench.weights)
     result = judge(base, bench.run("damaged", path))
-    attacked = next(e for e in result.endpoints if e.family == "linf attacks")
+    attacked = next(e for e in result.endpoints if e.family == "L∞ attacks")
     assert (attacked.n, attacked.verdict) == (300, "worse")
     assert (result.verdict, result.exit_code) == ("worse", 1)
 

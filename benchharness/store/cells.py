@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["none", "attack", "artefact"]
 
+_KINDS: tuple[Kind, ...] = ("none", "attack", "artefact")
+"""In the order in which tables list them."""
+
+OWN_WEIGHTS = "own weights"
+"""What stands for recipe and training seed where the user brought the weights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelKey:
@@ -106,6 +112,8 @@ class PerturbationKey:
         return values
 
 
+CLEAN_FAMILY = "clean"
+"""The family of volumes as they are, and the word for them in every table."""
 CONTROL_FAMILY = "control"
 """The family of cells that tell of a checkpoint whether its other numbers can be trusted."""
 TRANSFER_FAMILY = "transfer"
@@ -117,7 +125,7 @@ CLEAN = PerturbationKey(
     kind="none",
     name="none",
     version=1,
-    family="clean",
+    family=CLEAN_FAMILY,
     parameters=(),
     severity=None,
     seed=None,
@@ -264,12 +272,35 @@ def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
         label: What to call it where its name is not enough; it then names the source, too.
     """
     source = perturbation.source
-    name = label or ("clean" if perturbation.kind == "none" else perturbation.name)
+    name = label or (CLEAN_FAMILY if perturbation.kind == "none" else perturbation.name)
     origin = "" if source is None or label else f"from {source.model.name}"
     return " ".join(part for part in (name, format_severity(perturbation), origin) if part)
 
 
 def describe(cell: Cell) -> str:
     """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
-    seed = "own weights" if cell.checkpoint.seed is None else f"seed {cell.checkpoint.seed}"
+    seed = describe_seed(cell.checkpoint.seed)
     return " · ".join((cell.model.name, cell.dataset.name, condition(cell.perturbation), seed))
+
+
+def describe_seed(seed: int | None) -> str:
+    """A training seed in words: `seed 0`, or `own weights` where the user brought them."""
+    return OWN_WEIGHTS if seed is None else f"seed {seed}"
+
+
+_FAMILY_TITLES = {"linf": "L∞", "l2": "L2", "l0": "L0", "mr": "MR", "ct": "CT"}
+
+
+def family_title(kind: Kind, family: str) -> str:
+    """Write a family as a heading: `clean`, `L∞ attacks`, `MR artefacts`."""
+    return family if kind == "none" else f"{_FAMILY_TITLES.get(family, family)} {kind}s"
+
+
+def family_order(kind: Kind, family: str) -> tuple[int, str]:
+    """Sort key of families: clean first, then attacks, then artefacts, each by name."""
+    return (_KINDS.index(kind), family)
+
+
+def severity_order(severity: float | None) -> tuple[bool, float]:
+    """Sort key of severities: the weakest first, attacks without a severity last."""
+    return (severity is None, severity or 0.0)

@@ -1,7 +1,4 @@
-"""Suspect numbers: what failed matrix checks say of single cells, by identity and in words.
-
-`Record.doubts` has what the record's own checks say.
-"""
+"""Why numbers must not be trusted: failed matrix checks by cell, and a record's own doubts."""
 
 from __future__ import annotations
 
@@ -13,15 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from benchharness.store.matrix_checks import MatrixCheck
+    from benchharness.store.records import Record
     from benchharness.store.source import Source
 
-    Suspicions = dict[str, tuple[str, ...]]
-    """The reasons against a cell's numbers, by its identity."""
+    Suspicions = Mapping[str, tuple[str, ...]]
+    """Why numbers must not be trusted beyond what their records say, by a cell's identity."""
 
 
 def by_cell(checks: Iterable[MatrixCheck]) -> Suspicions:
-    """Why some matrix check makes a cell suspect, for every such cell."""
-    reasons: Suspicions = {}
+    """The reasons in words for every cell that some check makes suspect."""
+    reasons: dict[str, tuple[str, ...]] = {}
     for found in checks:
         for identity in found.cells:
             reason = f"{found.check.name}: {found.check.reason}"
@@ -36,10 +34,15 @@ def of_source(source: Source) -> Suspicions:
     return by_cell(matrix_checks(records, predictions))
 
 
-def joined(*found: Mapping[str, tuple[str, ...]]) -> Suspicions:
+def joined(*found: Suspicions) -> Suspicions:
     """Several results of `by_cell` as one: a cell keeps every reason once."""
     identities = dict.fromkeys(identity for one in found for identity in one)
     return {
         identity: tuple(dict.fromkeys(why for one in found for why in one.get(identity, ())))
         for identity in identities
     }
+
+
+def of_record(record: Record, suspicions: Suspicions) -> str:
+    """Every reason not to trust a number: failed record and matrix checks; empty without any."""
+    return "; ".join((*record.doubts, *suspicions.get(record.identity, ())))

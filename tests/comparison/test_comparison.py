@@ -30,12 +30,12 @@ def comparing(tmp_path: Path) -> Compare:
     def held(
         base: Sequence[Measured],
         new: Sequence[Measured],
-        suspects: dict[str, str] | None = None,
+        suspicions: dict[str, tuple[str, ...]] | None = None,
         **settings: Any,
     ) -> StoreComparison:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         sources = (store(folder / "base", base), store(folder / "new", new))
-        return compare(*sources, Settings(**settings), suspects=suspects)
+        return compare(*sources, Settings(**settings), suspicions=suspicions)
 
     return held
 
@@ -62,8 +62,8 @@ def test_the_same_checkpoint_is_indistinguishable_from_itself(against: Compare) 
     families = [(e.family, e.cells, e.of, e.n) for e in result.endpoints]
     assert families == [
         ("clean", 1, 1, 300),
-        ("linf attacks", 4, 4, 300),
-        ("mr artefacts", 3, 3, 300),
+        ("L∞ attacks", 4, 4, 300),
+        ("MR artefacts", 3, 3, 300),
     ]
     for endpoint in result.endpoints:
         assert endpoint.judgement is not None
@@ -92,8 +92,8 @@ def test_a_family_that_fell_is_worse_and_the_rest_is_not(against: Compare) -> No
     verdicts = {endpoint.family: endpoint.verdict for endpoint in result.endpoints}
     assert verdicts == {
         "clean": "indistinguishable",
-        "linf attacks": "indistinguishable",
-        "mr artefacts": "worse",
+        "L∞ attacks": "indistinguishable",
+        "MR artefacts": "worse",
     }
     assert (result.verdict, result.exit_code) == ("worse", 1)
 
@@ -180,14 +180,14 @@ def test_two_sets_of_volumes_in_one_store_are_two_endpoints(against: Compare) ->
     assert [(e.name, e.n, e.cells, e.of, e.verdict) for e in result.endpoints] == [
         ("tiny · sample (300 of 300) · clean", 300, 1, 1, "indistinguishable"),
         ("tiny · sample (100 of 300) · clean", 100, 1, 1, "worse"),
-        ("tiny · sample · linf attacks", 0, 0, 1, "not comparable"),
+        ("tiny · sample · L∞ attacks", 0, 0, 1, "not comparable"),
     ]
     assert result.exit_code == 1
 
 
 def test_volumes_that_overlap_in_part_are_refused(against: Compare) -> None:
     result = against([Measured(n=100)], [Measured(n=100, first=40)])
-    reason = "volumes: of 100 and 100 only 60 are the same"
+    reason = "volumes: only 60 of 100 and 100 are the same"
     assert gaps(result) == {"clean": ("refused", reason)}
 
 
@@ -228,7 +228,7 @@ def test_cells_that_only_new_has_are_no_fault(against: Compare) -> None:
     result = against(matrix()[:5], matrix(), strict=True)
     assert {kind for kind, _ in gaps(result).values()} == {"unreferenced"}
     assert result.exit_code == 0
-    assert [e.family for e in result.endpoints] == ["clean", "linf attacks"]
+    assert [e.family for e in result.endpoints] == ["clean", "L∞ attacks"]
 
 
 def test_two_models_of_one_store(against: Compare) -> None:
@@ -265,7 +265,7 @@ def test_mistakes_are_one_line(against: Compare, settings: dict[str, Any], messa
 
 def test_two_trainings_of_one_name_are_refused(against: Compare) -> None:
     mixed = [Measured(), Measured(recipe="other", weights="b")]
-    with pytest.raises(BenchError, match="NEW holds tiny on sample trained in two ways, with an"):
+    with pytest.raises(BenchError, match="NEW holds tiny on sample trained in two ways, with d"):
         against([Measured()], mixed)
 
 

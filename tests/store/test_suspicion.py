@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchharness.store import suspicion
 from benchharness.store.matrix_checks import BUDGET, MatrixCheck
 from benchharness.store.records import Check
+from tests.factories import record
 from tests.store.test_matrix_checks import Matrix
 
 if TYPE_CHECKING:
@@ -27,6 +28,16 @@ def test_every_reason_stands_at_every_cell_that_it_concerns() -> None:
 def test_joined_reasons_are_kept_once_and_in_order() -> None:
     joined = suspicion.joined({"x": ("a", "b")}, {}, {"x": ("b", "c"), "y": ("d",)})
     assert joined == {"x": ("a", "b", "c"), "y": ("d",)}
+
+
+def test_a_record_adds_its_own_doubts() -> None:
+    doubt = Check(name="loss rises", verdict="failed", reason="it fell")
+    own = record(certificate=(doubt,))
+    assert suspicion.of_record(own, {}) == "loss rises: it fell"
+    assert (
+        suspicion.of_record(own, {own.identity: ("a: why a",)}) == "loss rises: it fell; a: why a"
+    )
+    assert suspicion.of_record(record(), {"other": ("a",)}) == ""
 
 
 class Held:

@@ -1,0 +1,135 @@
+"""One of the two sources of a comparison, reduced to the cells that take part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchharness.comparison.places import Place
+from benchharness.errors import BenchError
+from benchharness.store import measurement
+from benchharness.store.cells import CONTROL_FAMILY, describe_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchharness.store.cells import Cell
+    from benchharness.store.measurement import Parts
+    from benchharness.store.predictions import Predictions
+    from benchharness.store.records import Record
+    from benchharness.store.source import Source
+
+    Seed = int | None
+    Seeds = Mapping[Seed, Record]
+    """The records of one measurement by training seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which model and training seed of a source take part."""
+
+    model: str | None = None
+    """Name of the one model; None takes all."""
+    seed: int | None = None
+    """The one training seed; None takes all."""
+
+    def includes(self, record: Record) -> bool:
+        """Whether a record takes part; controls never do."""
+        cell = record.cell
+        return (
+            cell.perturbation.family != CONTROL_FAMILY
+            and self.model in (None, cell.model.name)
+            and self.seed in (None, cell.checkpoint.seed)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """BASE or NEW."""
+
+    name: str
+    source: Source
+    places: dict[Place, dict[Parts, dict[Seed, Record]]] = field(default_factory=dict)
+    """The records of each place, by measurement and by training seed."""
+    seeds: dict[tuple[str, str], tuple[Seed, ...]] = field(default_factory=dict)
+    """Training seeds by (model, dataset)."""
+    builds: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
+    """How the models were built and trained, by (model, dataset)."""
+
+    def predictions(self, records: Seeds) -> list[Predictions]:
+        """The predictions of every training seed."""
+        return [self.source.predictions(record) for record in records.values()]
+
+    def lacking(self, place: Place, records: Seeds) -> str:
+        """Which training seeds failed at a place or were not run; empty when none."""
+        reasons = []
+        for seed in self.seeds[place.model, place.dataset]:
+            record = records.get(seed)
+            if record is None:
+                reasons.append(f"{describe_seed(seed)} not run")
+            elif record.predictions is None:
+                reasons.append(f"failed: {record.error}")
+        return ", ".join(reasons)
+
+
+def read(name: str, source: Source, choice: Choice, label: str | None) -> Side:
+    """Read what takes part; of several checkpoints of one training the newest.
+
+    Args:
+        name: `BASE` or `NEW`.
+        source: A store or a baseline.
+        choice: What of it takes part.
+        label: What to call its one model; None keeps the names.
+
+    Raises:
+        BenchError: When it holds two kinds of training under one name.
+    """
+    chosen = [record for record in source.records().values() if choice.includes(record)]
+    newest = {_training(record.cell): record.cell.checkpoint.sha256 for record in chosen}
+    side = Side(name, source)
+    for record in chosen:
+        if record.cell.checkpoint.sha256 == newest[_training(record.cell)]:
+            _add(side, record, label or record.cell.model.name)
+    return side
+
+
+def _add(side: Side, record: Record, model: str) -> None:
+    cell = record.cell
+    place = Place.of(cell, model)
+    where = (place.model, place.dataset)
+    build = _build(cell)
+    if side.builds.setdefault(where, build) != build:
+        differing = [key for key in build if build[key] != side.builds[where][key]]
+        raise BenchError(
+            f"{side.name} holds {cell.model.name} on {cell.dataset.name} trained in two ways, with "
+            f"different {' and '.join(differing)}. Run each into its own store, then compare."
+        )
+    measurements = side.places.setdefault(place, {})
+    measurements.setdefault(_measurement(cell), {})[cell.checkpoint.seed] = record
+    known = side.seeds.get(where, ())
+    if cell.checkpoint.seed not in known:
+        side.seeds[where] = (*known, cell.checkpoint.seed)
+
+
+def _training(cell: Cell) -> tuple[Any, ...]:
+    """What was trained, whatever weights came out of it."""
+    key = (cell.model.name, cell.dataset.digest, cell.checkpoint.seed)
+    return (*key, *map(str, _build(cell).values()))
+
+
+def _build(cell: Cell) -> dict[str, object]:
+    return {
+        "factory": cell.model.factory,
+        "arguments": cell.model.arguments,
+        "preprocessing": cell.model.preprocessing,
+        "recipe": cell.checkpoint.recipe,
+    }
+
+
+def _measurement(cell: Cell) -> Parts:
+    source = cell.perturbation.source
+    return (
+        *measurement.of_data(cell.dataset),
+        *measurement.of_perturbation(cell.perturbation),
+        ("source weights", "" if source is None else str(source.checkpoint.sha256)),
+    )
