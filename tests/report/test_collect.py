@@ -6,7 +6,7 @@ from benchharness.errors import BenchError
 from benchharness.report.collect import collect
 from benchharness.statistics import metrics
 from benchharness.store.folder import Store
-from tests.report.conftest import Made
+from tests.factories import Made
 
 ATTACKED = Made(perturbation="pgd", severity=8 / 255)
 

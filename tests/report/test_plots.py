@@ -5,7 +5,7 @@ import matplotlib as mpl
 
 from benchharness.report import plots
 from benchharness.report.collect import collect
-from tests.report.conftest import Made, matrix
+from tests.factories import Made, whole_matrix
 
 
 def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
@@ -45,7 +45,7 @@ def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
 
 
 def test_several_seeds_draw_each(make_store):
-    seeds = matrix(models=("resnet3d_18",), seeds=(0, 1), n=20)
+    seeds = whole_matrix(models=("resnet3d_18",), seeds=(0, 1), n=20)
     findings = collect(make_store(*seeds))
     one = plots.curves(findings, "adrenalmnist3d", "mr", "accuracy")
     assert "each seed" in one.caption

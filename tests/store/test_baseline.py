@@ -17,7 +17,7 @@ from benchharness.statistics import metrics
 from benchharness.store import baseline
 from benchharness.store.folder import Store
 from benchharness.store.opening import open_source
-from tests.comparison.stores import Measured, matrix, store
+from tests.factories import small_matrix, store_of, tiny
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
 
@@ -25,8 +25,8 @@ QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, baseline.Baseline]:
     folder = tmp_path_factory.mktemp("baseline")
-    cells = [*matrix(n=40), Measured(name="pgd", severity=0.5, n=40, error="NaN")]
-    made = store(folder / "store", [*cells, Measured(classes=3, weights="b", seed=1, n=20)])
+    cells = [*small_matrix(n=40), tiny(perturbation="pgd", severity=0.5, n=40, error="NaN")]
+    made = store_of(folder / "store", [*cells, tiny(classes=3, weights="b", seed=1, n=20)])
     return made, baseline.save(made, folder / "deep" / "baseline.zip")
 
 
