@@ -1,4 +1,4 @@
-"""What corruptions do to a network, from stored predictions alone.
+"""What corruptions do to a network, computed from stored predictions.
 
 Corruption errors follow Hendrycks and Dietterich, "Benchmarking neural network robustness to common
 corruptions and perturbations", ICLR 2019, on plain error (1 − accuracy) and, as MedMNIST-C (Di
@@ -37,11 +37,11 @@ HEADINGS: dict[str, str] = {
     "ece": "ECE",
     "brier": "Brier",
 }
-"""Every measure of `measures`, as a heading. The first four are relative to the reference."""
+"""The headings of what `measures` returns. The first four are relative to the reference."""
 
 
 class Answers(Protocol):
-    """What a network answered on volumes that have names; `Predictions` of a store are such."""
+    """A network's output on named volumes, such as `Predictions` of a store."""
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -77,12 +77,12 @@ def measures(
         lacking: Why there is no reference; empty where there is one.
 
     Returns:
-        By the names of `HEADINGS`. `error`, `balanced_error`, `ece` and `brier` are means over the
-        severities, `auc_drop` is the clean AUC less the mean AUC, `flip_rate` the mean share of
-        volumes whose predicted class is another than on the clean volume.
+        A value for each name in `HEADINGS`. `error`, `balanced_error`, `ece` and `brier` are means
+        over the severities, `auc_drop` is the clean AUC minus the mean AUC, and `flip_rate` is the
+        mean share of volumes whose predicted class changed.
 
     Raises:
-        BenchError: When predictions are of different volumes.
+        BenchError: When the predictions are of different volumes.
     """
     for other in corrupted:
         _same_volumes(clean, other)
@@ -110,13 +110,13 @@ def measures(
 
 
 def means(by_artefact: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-    """Each measure as its mean over artefacts: CE becomes mCE.
+    """Average each measure over artefacts: CE becomes mCE.
 
-    An artefact whose denominator vanishes has no ratio for any network; it is left out for all
-    alike, and the second part of the value names it.
+    An artefact whose denominator vanishes has no ratio for any network, so the mean leaves it out
+    for all of them and names it in the second part of the value.
 
     Returns:
-        A number and which artefacts it leaves out, or None and the reason.
+        For each measure a number and the artefacts it leaves out, or None and the reason.
     """
     found: dict[str, Value] = {}
     for name in HEADINGS:
@@ -148,6 +148,9 @@ def corruption_error(errors: Sequence[float], reference: Sequence[float]) -> Val
 
     Returns:
         The ratio and "", or None and the reason.
+
+    Raises:
+        BenchError: When the severities differ in number, or there are none.
     """
     _check_severities(errors, reference)
     return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
@@ -158,9 +161,21 @@ def relative_corruption_error(
 ) -> Value:
     """Error that a corruption adds, relative to what it adds to a reference network's.
 
-    relative CE = Σₛ (e(model, s) − e_clean) / Σₛ (e(reference, s) − e_clean(reference)); source
-    and arguments as in `corruption_error`. Where the corruption does not harm the reference the
-    ratio has no meaning: it would reward harm or explode.
+    Relative CE = Σₛ (e(model, s) − e(model)) / Σₛ (e(reference, s) − e(reference)), where the terms
+    without s are clean errors; the source is that of `corruption_error`. Where the corruption does
+    not harm the reference the ratio has no meaning: it would reward harm or explode.
+
+    Args:
+        errors: The network's error at each severity, in [0, 1].
+        clean: Its error on clean volumes.
+        reference: The reference network's error at the same severities.
+        reference_clean: Its error on clean volumes.
+
+    Returns:
+        The ratio and "", or None and the reason.
+
+    Raises:
+        BenchError: When the severities differ in number, or there are none.
     """
     _check_severities(errors, reference)
     added = sum(error - clean for error in errors)
@@ -169,7 +184,7 @@ def relative_corruption_error(
 
 
 def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
-    # Accuracies are multiples of 1/N; what is smaller than any of them is rounding.
+    # Accuracies are multiples of 1/N; anything smaller than that is rounding.
     return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
 
 
@@ -207,11 +222,12 @@ def _drop(clean: Mapping[str, Value], corrupted: Sequence[Mapping[str, Value]]) 
 
 
 def _ratios(groups: Sequence[Sequence[Mapping[str, Value]]], metric: str) -> tuple[Value, Value]:
-    """CE and relative CE on the error that belongs to a metric.
+    """CE and relative CE on one minus a metric.
 
     Args:
-        groups: Metrics of the network clean and corrupted, then of the reference alike.
-        metric: Its name.
+        groups: Metrics of the network clean and corrupted, then of the reference clean and
+            corrupted.
+        metric: The metric's name.
     """
     errors = [[_error(values, metric) for values in group] for group in groups]
     reason = next((why for group in errors for value, why in group if value is None), "")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) -> Interval | None:
-    """The interval of a metric of `metrics.compute`, by the method that suits it.
+    """The interval of a metric of `metrics.compute`, by the method that suits the metric.
 
     Args:
         metric: One of `metrics.NAMES`.
@@ -37,12 +37,12 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
         level: Nominal coverage, in (0, 1).
 
     Returns:
-        Wilson's for accuracy, DeLong's on the logit scale for the AUC of two classes, otherwise a
-        bootstrap's. None where `metrics.compute` gives no value, and for the calibration metrics of
-        fewer than two volumes.
+        Wilson's for accuracy, DeLong's on the logit scale for the AUC of two classes, and a
+        bootstrap's for all others. None where `metrics.compute` gives no value, and for calibration
+        metrics of a single volume.
 
     Raises:
-        BenchError: When there is no such metric.
+        BenchError: When the metric is unknown.
     """
     if metric not in metrics.NAMES:
         raise unknown_name("metric", metric, metrics.NAMES)
@@ -66,8 +66,8 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a share.
 
-    All θ with |k/n − θ| ≤ z √(θ(1 − θ)/n): Wilson, JASA 22, 1927. It is defined, and never of width
-    0, at 0 and n successes; without any volume it is [0, 1], since nothing is known.
+    All θ with |k/n − θ| ≤ z √(θ(1 − θ)/n): Wilson, JASA 22, 1927. At 0 and n successes it is
+    defined and its width is not 0. Without any volume it is [0, 1], since nothing is known.
 
     Args:
         successes: k, in 0..n.
@@ -86,7 +86,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     square = quantile(level) ** 2
     centre = (successes + square / 2) / (n + square)
     spread = math.sqrt(square * (successes * (n - successes) / n + square / 4)) / (n + square)
-    # At the ends the bound is 0 or 1 exactly, which rounding would miss.
+    # At the ends the bound is exactly 0 or 1, which rounding would miss.
     low = 0.0 if successes == 0 else centre - spread
     high = 1.0 if successes == n else centre + spread
     return Interval(low=low, high=high, level=level, method="Wilson")
@@ -95,10 +95,11 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | None:
     """DeLong's interval of a binary AUC on the logit scale.
 
-    logit θ ± z·s/(θ(1 − θ)) with DeLong's variance s² (DeLong et al., Biometrics 44, 1988), which
-    keeps it inside (0, 1) and near its level where θ is near 1 (Qin & Hotilovac, Statistical
-    Methods in Medical Research 17, 2008). Where that variance vanishes or does not exist (perfect
-    separation, all scores tied, one volume in a class) Newcombe's score interval takes its place.
+    The interval is logit θ ± z·s/(θ(1 − θ)) with DeLong's variance s² (DeLong et al., Biometrics
+    44, 1988). The logit scale keeps it inside (0, 1), and its coverage near the level where θ is
+    near 1 (Qin & Hotilovac, Statistical Methods in Medical Research 17, 2008). Where the variance
+    vanishes or does not exist (perfect separation, all scores tied, one volume in a class)
+    Newcombe's score interval takes its place.
 
     Args:
         labels: (N,), 1 for positive volumes, 0 for negative ones.
@@ -114,7 +115,7 @@ def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | N
     of_positives, of_negatives = placements(positive, scores)
     area = float(of_positives.mean())
     deviation = math.sqrt(variance_of_mean(of_positives) + variance_of_mean(of_negatives))
-    # Placements are multiples of 1/(2N); a smaller deviation than this is rounding.
+    # Placements are multiples of 1/(2N); a deviation below this is rounding.
     if min(len(of_positives), len(of_negatives)) < 2 or deviation < 1e-9 or not 0 < area < 1:
         return _newcombe(area, len(of_positives), len(of_negatives), level)
     return on_logit_scale(area, deviation, level, "DeLong")
@@ -123,11 +124,12 @@ def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | N
 def stratified_bootstrap(
     metric: str, labels: Labels, logits: Logits, level: float = LEVEL
 ) -> Interval:
-    """Interval of AUC or balanced accuracy from resamples that keep the number in each class.
+    """Interval of AUC or balanced accuracy from resamples that keep the size of each class.
 
-    logit θ ± z·s/(θ(1 − θ)), where s is the standard deviation over `RESAMPLES` resamples. Where
-    none differs from the others, the mean over classes of Wilson's (balanced accuracy) or
-    Newcombe's (AUC, one class against the rest) bounds takes its place, which is wider than needed.
+    The interval is logit θ ± z·s/(θ(1 − θ)), where s is the standard deviation over `RESAMPLES`
+    resamples. Where all resamples agree, the mean over classes of Wilson's bounds (balanced
+    accuracy) or Newcombe's (AUC, one class against the rest) takes its place; it is wider than
+    needed.
 
     Args:
         metric: `auc` or `balanced_accuracy`.
@@ -148,9 +150,9 @@ def mean_over_cells(
 ) -> tuple[float, Interval]:
     """The unweighted mean of a metric over cells, volumes resampled once for all of them.
 
-    The cells share their volumes, so that their errors are correlated and averaging many of them
-    does not make the interval as narrow as that many more volumes would. Where no resample differs,
-    the mean of the cells' own bounds takes its place, which is wider than needed.
+    Cells that share their volumes have correlated errors, so averaging ten of them does not narrow
+    the interval as ten times the volumes would. Where all resamples agree, the mean of the cells'
+    own bounds takes the interval's place; it is wider than needed.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -175,9 +177,9 @@ def calibration_bounds(
 ) -> tuple[float, float]:
     """The percentiles of resampled `brier` and `nll`; for `ece` the basic bootstrap's bounds.
 
-    A resample's ECE exceeds that of its sample, as the sample's exceeds the population's; the basic
-    bootstrap (Davison & Hinkley, Bootstrap Methods and Their Application, 1997, 5.2) subtracts that
-    bias instead of adding it.
+    A resample's ECE exceeds the sample's on average, just as the sample's exceeds the population's.
+    The basic bootstrap (Davison & Hinkley, Bootstrap Methods and Their Application, 1997, 5.2)
+    subtracts that bias instead of adding it.
     """
     low, high = percentiles(resampled, level)
     if metric != "ece":
@@ -197,7 +199,7 @@ def on_logit_scale(
         deviation: s, the standard error of θ.
         level: Nominal coverage, in (0, 1).
         method: How s was found, in words.
-        multiple: What takes the place of the normal quantile z, such as Student's.
+        multiple: A quantile to use in place of the normal z, such as Student's t.
     """
     centre = math.log(value / (1 - value))
     multiple = quantile(level) if multiple is None else multiple
@@ -243,7 +245,7 @@ def _newcombe(area: float, positives: int, negatives: int, level: float) -> Inte
             variance = theta * (1 - theta) * spread / (positives * negatives)
             return (estimate - theta) ** 2 - z**2 * variance
 
-        # At an estimate of 1 the end itself is a root too, and not the one sought.
+        # At an estimate of 1 the end is a root as well, but not the one that is sought.
         end = min(estimate, 1 - 1e-12)
         return 0.0 if estimate <= 0 else float(optimize.brentq(excess, 0.0, end))
 

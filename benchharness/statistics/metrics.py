@@ -1,9 +1,9 @@
-"""Point metrics on labels and logits; pure NumPy and SciPy, so that any follows from a stored file.
+"""Point metrics of labels and logits, computed from arrays alone.
 
-Accuracy and AUC are those of `medmnist.Evaluator` 3.0.2 on the softmax of the logits: with two
-classes the second probability is held against 0.5 and is the score; with more, the first of the
-largest wins and the AUC is the unweighted mean of each class against the rest. An undefined value
-is None and says why; it is never NaN and never 0.
+Accuracy and AUC are those of `medmnist.Evaluator` 3.0.2 on the softmax of the logits. With two
+classes the second probability is the score, and a volume is positive where it exceeds 0.5. With
+more, the largest probability wins, the first of equal ones, and the AUC is the unweighted mean of
+each class against the rest. An undefined value is None with a reason; it is never NaN and never 0.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ NAMES = ("accuracy", "auc", "balanced_accuracy", "brier", "ece", "nll")
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Probabilities (N, K) of logits (N, K).
 
-    In float64, where a probability reaches 1 only at a margin of 37; in float32 it does at 17, and
-    confident volumes would tie that a network does tell apart.
+    Computed in float64, where a probability reaches 1 only at a margin of 37. In float32 it does so
+    at 17, and confident volumes that a network does tell apart would tie.
     """
     probabilities: NDArray[np.float64] = special.softmax(logits.astype(np.float64), axis=1)
     return probabilities
 
 
 def predicted_classes(logits: Logits) -> Labels:
-    """Predicted class (N,): whether p₁ > 0.5 with two classes, else the first of the largest."""
+    """Predicted classes (N,): with two classes p₁ > 0.5, else the first largest probability."""
     probabilities = softmax(logits)
     if logits.shape[1] == 2:
         return (probabilities[:, 1] > 0.5).astype(np.int64)
@@ -54,9 +54,9 @@ def correct(labels: Labels, logits: Logits) -> NDArray[np.bool_]:
 
 
 def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:
-    """Logit of the label minus the largest other, (N,); negative where misclassified.
+    """Logit of the label minus the largest other logit, (N,); negative where misclassified.
 
-    A margin of exactly 0 is a tie, which the lowest class wins.
+    At a margin of exactly 0 the lowest of the tied classes is predicted.
     """
     values = logits.astype(np.float64)
     rows = np.arange(len(labels))
@@ -67,7 +67,7 @@ def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 
 
 def absent_classes(labels: Labels, num_classes: int) -> str:
-    """Say which classes have no volume, `class 2 has no volume`; empty when none lacks one."""
+    """Name the classes without volumes, `class 2 has no volume`; empty when all have some."""
     absent = sorted(set(range(num_classes)) - set(labels.tolist()))
     if not absent:
         return ""
@@ -83,8 +83,8 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
         logits: (N, K), K ≥ 2, finite.
 
     Returns:
-        The values by name (`NAMES`), None where undefined, and for each None its reason. `nll` is
-        in nats; the ranges of the others stand at their functions.
+        The values by name (`NAMES`), None where undefined, and the reason for each None. `nll` is
+        in nats; the functions below give the ranges of the others.
 
     Raises:
         BenchError: When the arrays do not fit each other or a logit is not finite.
@@ -105,13 +105,13 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
 
 
 def auc(labels: Labels, logits: Logits) -> float:
-    """Area under the ROC curve in [0, 1], ties counting one half; every class needs a volume."""
+    """Area under the ROC curve in [0, 1]; a tie counts one half, and every class needs a volume."""
     from sklearn.metrics import roc_auc_score
 
     scores = softmax(logits)
     if logits.shape[1] == 2:
         return float(roc_auc_score(labels, scores[:, 1]))
-    # Summed and divided as the Evaluator does, which keeps the last bit the same.
+    # Summed and divided as the Evaluator does it, so that the last bit agrees.
     areas = [roc_auc_score(labels == k, scores[:, k]) for k in range(logits.shape[1])]
     return float(sum(areas) / len(areas))
 
@@ -128,8 +128,8 @@ def recalls(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 def brier_scores(labels: Labels, logits: Logits) -> NDArray[np.float64]:
     """Squared distance of the probabilities from the one-hot label, (N,), in [0, 2].
 
-    Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78,
-    1950, which sums over all classes.
+    Summed over all classes, as in Brier, "Verification of forecasts expressed in terms of
+    probability", Monthly Weather Review 78, 1950.
     """
     distances = softmax(logits)
     distances[np.arange(len(labels)), labels] -= 1
@@ -144,11 +144,11 @@ def log_losses(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 
 
 def calibration_gaps(labels: Labels, logits: Logits) -> NDArray[np.float64]:
-    """Correctness minus confidence of each volume in the column of its bin, (N, 15).
+    """Correctness minus confidence of each volume, in the column of its bin, (N, 15).
 
-    The sum of the absolute column means is the expected calibration error in [0, 1]: Guo et al.,
-    "On calibration of modern neural networks", ICML 2017, equation 3, with 15 equal bins of the
-    largest probability, each open on its left.
+    The absolute column means sum to the expected calibration error in [0, 1]: Guo et al., "On
+    calibration of modern neural networks", ICML 2017, equation 3, with 15 equal bins of the largest
+    probability, each open on its left.
     """
     confidence = softmax(logits).max(axis=1)
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
@@ -173,15 +173,15 @@ def _check(labels: Labels, logits: Logits) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1]:
         raise BenchError(
             "metrics need labels (N,) and logits (N, K) with K ≥ 2, got "
-            f"{labels.shape} and {logits.shape}. Give one label and one row of logits a volume."
+            f"{labels.shape} and {logits.shape}. Give one label and one row of logits per volume."
         )
     if not np.isfinite(logits).all():
         raise BenchError(
             f"metrics need finite logits, got {int((~np.isfinite(logits)).sum())} that are not. "
-            "Give the network's raw output of a run that did not fail."
+            "Give the raw output of a network that did not fail."
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise BenchError(
             f"labels must lie in 0..{logits.shape[1] - 1}, got {labels.min()}..{labels.max()}. "
-            "Give logits of a network with one output a class."
+            "Give the logits of a network with one output per class."
         )

@@ -2,7 +2,8 @@
 
 Patients are drawn with replacement and bring all their volumes (Davison & Hinkley, Bootstrap
 Methods and Their Application, 1997, 3.8; Field & Welsh, Journal of the Royal Statistical Society B
-69, 2007). Metrics that need every class keep the number of patients with each set of classes.
+69, 2007). For metrics that need every class, resamples keep the number of patients with each set of
+classes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def with_several_volumes(patients: Patients | None) -> Patients | None:
-    """The patients where some have several volumes; None where volumes count as independent.
+    """The patients, where some have several volumes; None where volumes are independent.
 
-    They do where patients are not known, and where each has one volume.
+    Volumes count as independent where patients are unknown, and where each has one volume.
     """
     if patients is None or count(patients) == len(patients):
         return None
@@ -50,13 +51,13 @@ def count_behind(metric: str, labels: Labels, patients: Patients) -> int:
 def draw_weights(patients: Patients, strata: Labels) -> Floats:
     """How often each volume is in each resample, (N, RESAMPLES).
 
-    Patients are drawn among those that have the same set of strata, so that no resample loses one.
+    Patients are drawn among those with the same set of strata, so that no resample loses a stratum.
     The draws follow from patients and strata alone: all cells on the same volumes meet the same
     resamples.
 
     Args:
         patients: (N,).
-        strata: (N,), whole numbers, such as classes.
+        strata: (N,), such as the classes.
     """
     return _drawn(tuple(patients.tolist()), tuple(strata.tolist()))
 
@@ -97,8 +98,8 @@ def resample_mean(values: Floats, patients: Patients) -> Floats:
 def resample_gaps(gaps: Floats, patients: Patients) -> Floats:
     """The mean of (N,) paired differences on every resample, (RESAMPLES,).
 
-    Two imagined patients join the sample, of as many volumes as others have on average: one whose
-    volumes all differ by 1, one whose volumes all differ by −1.
+    Two imagined patients with the average number of volumes join the sample: one whose volumes all
+    differ by 1, and one whose volumes all differ by −1.
     """
     _, owner, sizes = np.unique(patients, return_inverse=True, return_counts=True)
     size = sizes.mean()
@@ -110,9 +111,10 @@ def resample_gaps(gaps: Floats, patients: Patients) -> Floats:
 
 
 def pseudo_values(metric: str, labels: Labels, logits: Logits, patients: Patients) -> Floats:
-    """The jackknife's pseudo-values, (G,): G·θ less G − 1 times θ without each of the G patients.
+    """The jackknife's pseudo-values of G patients, (G,).
 
-    NaN where a class vanishes with a patient.
+    Each is G·θ − (G − 1)·θ₋ᵢ, where θ₋ᵢ is the metric without patient i. NaN where a class vanishes
+    with the patient.
     """
     names, owner = np.unique(patients, return_inverse=True)
     without = (owner[:, None] != np.arange(len(names))).astype(np.float64)
@@ -126,8 +128,9 @@ def pseudo_values(metric: str, labels: Labels, logits: Logits, patients: Patient
 def contributions(values: Floats, patients: Patients) -> Floats:
     """What each patient contributes to the mean of (N,) values, (G,).
 
-    The mean over volumes plus the patient's deviations from it, scaled to the whole: the mean is
-    the mean of `values`, and its variance over patients is that of a mean over whole patients.
+    A patient contributes the mean plus the sum of its volumes' deviations from it, scaled to all
+    volumes. The contributions average to the mean of `values`, and their variance over patients is
+    that of the mean when whole patients are drawn.
     """
     names, owner = np.unique(patients, return_inverse=True)
     mean = values.mean()

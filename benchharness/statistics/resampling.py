@@ -1,4 +1,4 @@
-"""Bootstrap draws, what a volume contributes to a metric, and the metric on every resample."""
+"""Resampling volumes: the draws, a metric under them, and what each volume contributes to it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ RESAMPLES = 2000
 
 
 def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
-    """What each volume contributes, (N,), so that the mean is the metric.
+    """What each volume contributes to a metric, (N,): the mean of these is the metric.
 
-    For AUC and balanced accuracy the deviations from their class's mean, scaled to the whole: the
-    first-order expansion, whose variance over volumes is the metric's.
+    For AUC and balanced accuracy a volume contributes the metric plus its deviation from its
+    class's mean, scaled to all volumes. This is the first-order expansion, whose variance over
+    volumes is the metric's.
     """
     if metric == "brier":
         return metrics.brier_scores(labels, logits)
@@ -56,7 +57,7 @@ def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
     weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
     if metric != "balanced_accuracy":
         return weighted(metric, labels, logits, weights)
-    # Each class keeps its size, so the linear form is exact; `weighted` rounds its last bit apart.
+    # Exact, since each class keeps its size; `weighted` would round the last bit differently.
     means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
     return means
 
@@ -64,8 +65,8 @@ def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
 def draw_weights(strata: Labels, resamples: int = RESAMPLES) -> Floats:
     """How often each volume is in each resample, (N, R); each stratum keeps its size.
 
-    They follow from the strata alone, so that all models and cells on the same volumes meet the
-    same resamples.
+    The draws follow from the strata alone: all models and cells on the same volumes meet the same
+    resamples.
     """
     return _drawn(strata.astype(np.int64).tobytes(), resamples)
 
@@ -86,10 +87,10 @@ def _drawn(strata_bytes: bytes, resamples: int) -> Floats:
 
 
 def placements(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """Share of negatives below each positive, and of positives above each negative.
+    """The share of negatives below each positive, and of positives above each negative.
 
-    DeLong's structural components by ranks: Sun & Xu, IEEE Signal Processing Letters 21, 2014. The
-    mean of either is the AUC; ties count one half.
+    These are DeLong's structural components, found by ranks: Sun & Xu, IEEE Signal Processing
+    Letters 21, 2014. The mean of either is the AUC; a tie counts one half.
     """
     ranks = stats.rankdata(scores)
     of_positives = ranks[positive] - stats.rankdata(scores[positive])
@@ -103,7 +104,7 @@ def one_against_rest(logits: Logits, k: int) -> Floats:
 
 
 def variance_of_mean(values: Floats) -> float:
-    """Squared standard error of the mean of (N,) values; 0 for a single one."""
+    """Squared standard error of the mean of (N,) values; 0 for a single value."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
 
 

@@ -1,4 +1,4 @@
-"""A metric of one model over its training seeds."""
+"""The mean of a metric over training seeds."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class OverSeeds:
     deviation: float | None
     """Standard deviation over seeds of the metric; None for a single seed."""
     interval: Interval | None
-    """Of the mean over all seeds and all volumes; None below three seeds."""
+    """Of the mean, over other seeds and other volumes; None below three seeds."""
     missing: str
-    """What an interval would need; empty when there is one."""
+    """What an interval would need; empty where there is one."""
 
 
 def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> OverSeeds:
-    """The mean over training seeds, and how sure it is of other seeds and other volumes.
+    """The mean over training seeds, with an interval for other seeds and other volumes.
 
-    Seeds and volumes are crossed random effects. With x the contribution of a volume under a seed,
-    the variance of the grand mean is (MS_seeds + MS_volumes − MS_rest) / (S·N), and never less than
-    (MS_seeds)/(S·N) or (MS_volumes)/(S·N); Student's t with S − 1 degrees of freedom, since the
-    seeds are the scarcer (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4).
+    Seeds and volumes are crossed random effects (Searle, Casella & McCulloch, Variance Components,
+    1992, chapter 4). The variance of the grand mean of S seeds and N volumes is
+    (MS_seeds + MS_volumes − MS_rest) / (S·N), and at least MS_seeds / (S·N) and MS_volumes / (S·N).
+    Student's t has S − 1 degrees of freedom, since seeds are scarcer than volumes.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -74,7 +74,8 @@ def crossed_spread(values: Floats, freedom: int, level: float) -> float:
     """Half the width of the interval of a grand mean over two crossed random effects.
 
     Args:
-        values: (S, N), what each volume or patient contributes under each seed; S and N ≥ 2.
+        values: (S, N): what each volume or patient contributes under each seed; S and N are at
+            least 2.
         freedom: Degrees of freedom of Student's t.
         level: Nominal coverage, in (0, 1).
     """

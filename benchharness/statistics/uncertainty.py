@@ -1,12 +1,13 @@
-"""How sure a number is, whether or not it is known which patient each volume shows.
+"""Intervals and paired tests that respect patients where the data names them.
 
-Volumes of one patient resemble each other, so n of them say less than n patients would, and an
-interval that takes them for independent is too narrow. Every function here takes `patients`, None
-or (N,). Where patients are known and some have several volumes, whole patients are resampled (see
-`patients`); otherwise the function does what its namesake among the methods over volumes does.
+Volumes of one patient resemble each other, so n of them say less than volumes of n patients would,
+and an interval that takes them as independent is too narrow. Every function here takes `patients`,
+which is None or (N,). Where some patient has several volumes, whole patients are resampled (see the
+module `patients`). Otherwise the function does what its namesake over volumes does, in `intervals`,
+`paired` or `seeds`.
 
-Intervals of shares over patients use Student's t with one degree of freedom less than there are
-patients, since patients are what is scarce. With fewer than about twenty all of this is rough.
+Intervals of shares over G patients use Student's t with G − 1 degrees of freedom. With fewer than
+about twenty patients all of this is rough.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def interval(
 ) -> Interval | None:
     """The interval of a metric of `metrics.compute`.
 
-    Over patients, shares have theirs on the logit scale, `brier` and `nll` the percentiles of the
-    resamples, `ece` the basic bootstrap's.
+    Over patients it is on the logit scale for shares, the percentiles of the resamples for `brier`
+    and `nll`, and the basic bootstrap's for `ece`.
 
     Args:
         metric: One of `metrics.NAMES`.
@@ -53,7 +54,7 @@ def interval(
         None where `intervals.interval` gives none, and for volumes of a single patient.
 
     Raises:
-        BenchError: When there is no such metric.
+        BenchError: When the metric is unknown.
     """
     known = by_patient.with_several_volumes(patients)
     if known is None:
@@ -73,7 +74,7 @@ def interval(
 
 
 def share(counted: Booleans, patients: Patients | None, level: float = LEVEL) -> Interval:
-    """The interval of the share of True among (N,) volumes; over volumes it is Wilson's."""
+    """The interval of the share of True among (N,) volumes; Wilson's where they are independent."""
     known = by_patient.with_several_volumes(patients)
     if known is None:
         return intervals.wilson(int(counted.sum()), len(counted), level)
@@ -84,7 +85,7 @@ def share(counted: Booleans, patients: Patients | None, level: float = LEVEL) ->
 def mean_over_cells(
     metric: str, cells: Sequence[Predicted], patients: Patients | None, level: float = LEVEL
 ) -> tuple[float, Interval]:
-    """The mean of a share over cells, patients or volumes resampled once for all of them.
+    """The mean of a share over cells, patients or volumes resampled once for all cells.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -107,10 +108,11 @@ def mean_over_cells(
 def over_seeds(
     metric: str, runs: Sequence[Predicted], patients: Patients | None, level: float = LEVEL
 ) -> OverSeeds:
-    """The mean over training seeds, and how sure it is of other seeds and other patients.
+    """The mean over training seeds, with an interval for other seeds and other patients.
 
-    Seeds and volumes are crossed as in `seeds.over_seeds`, with patients in the place of volumes. A
-    patient contributes the jackknife's pseudo-value.
+    Seeds and patients are crossed as seeds and volumes are in `seeds.over_seeds`. A patient
+    contributes the jackknife's pseudo-value. Student's t has one degree of freedom fewer than the
+    smaller of the two numbers.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -151,10 +153,11 @@ def paired_bootstrap(
     patients: Patients | None,
     level: float = LEVEL,
 ) -> Comparison:
-    """Compare the means over cells of two models, patients or volumes resampled once for all.
+    """Compare the means over cells of two models, patients or volumes resampled once for all cells.
 
     For accuracy two imagined patients join the sample, as two imagined volumes do in
-    `paired.paired_bootstrap`. Where all resamples are alike the patients tell nothing: p is 1.
+    `paired.paired_bootstrap`. For other metrics p is 1 where all resamples agree: the patients say
+    nothing.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -164,8 +167,8 @@ def paired_bootstrap(
         level: Nominal coverage of the interval, in (0, 1).
 
     Raises:
-        BenchError: When the cells' labels differ, their numbers differ, or the metric is undefined
-            on them.
+        BenchError: When the models have different numbers of cells, the cells' labels differ, or
+            the metric is undefined on them.
     """
     by_volume = paired.paired_bootstrap(metric, first, second, level)
     known = by_patient.with_several_volumes(patients)
@@ -191,9 +194,10 @@ def paired_bootstrap(
 
 
 def per_patient(values: Floats, patients: Patients | None) -> Floats:
-    """What each patient, or each volume, contributes to the mean of (N,) values: (G,) or (N,).
+    """What each of G patients contributes to the mean of (N,) values, (G,).
 
-    Whatever takes independent volumes can take these.
+    Any method for independent volumes can take these contributions. Where volumes are independent
+    they are the values, (N,).
     """
     known = by_patient.with_several_volumes(patients)
     return values if known is None else by_patient.contributions(values, known)
@@ -202,7 +206,7 @@ def per_patient(values: Floats, patients: Patients | None) -> Floats:
 def _of_share(
     value: float, resampled: Floats, fewest: int, patients: Patients, level: float
 ) -> Interval:
-    """On the logit scale; where all resamples are alike, Wilson's with patients for volumes."""
+    """On the logit scale; where all resamples agree, Wilson's with patients for volumes."""
     deviation = float(resampled.std(ddof=1))
     if deviation < 1e-9 or not 0 < value < 1:
         bounds = intervals.wilson(round(value * fewest), fewest, level)

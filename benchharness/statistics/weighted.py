@@ -1,4 +1,4 @@
-"""Metrics of volumes that count as often as their weights say: one column of weights a resample."""
+"""Metrics of weighted volumes, where each column of weights is one resample."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ def weighted(metric: str, labels: Labels, logits: Logits, weights: Floats) -> Fl
 
 
 def mann_whitney(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
-    """How often a positive outranks a negative, ties counting one half: the area under the curve.
+    """The area under the ROC curve: how often a positive outranks a negative.
 
-    One sort of the sample serves all columns.
+    Mann and Whitney, Annals of Mathematical Statistics 18, 1947; a tie counts one half. One sort of
+    the scores serves all columns.
 
     Args:
         positive: (N,), which volumes belong to the class.
@@ -73,7 +74,7 @@ def mann_whitney(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
 
 
 def scored_classes(classes: int) -> Sequence[int]:
-    """The classes whose areas an AUC is the mean of: the second of two, else each of them."""
+    """The classes whose areas are averaged to an AUC: the second of two, else all of them."""
     return (1,) if classes == 2 else range(classes)
 
 
