@@ -16,7 +16,7 @@ __all__ = ["__version__", "load_records"]
 
 
 def load_records(directory: str | Path) -> pd.DataFrame:
-    """The records of a store or a baseline for your own analysis, one row a cell.
+    """The records of a store or a baseline for your own analysis, one row per cell.
 
     See `benchharness.store.frames` for the columns. pandas is imported only when called.
 

@@ -1,10 +1,10 @@
-"""Matrix checks: what several cells of one checkpoint say of each other's trustworthiness.
+"""Matrix checks: comparisons of a checkpoint's attack cells that reveal untrustworthy numbers.
 
-Record checks concern one cell and are stored with it. These compare cells, and are derived when
-reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code) and
-the advice of Carlini et al. (arXiv 1902.06705) on how gradient masking shows: a black-box attack
-does better than a white-box one, a larger budget or more steps do worse than less, noise does
-better than an attack, and an unlimited budget leaves volumes standing.
+Record checks concern one cell and are stored with it. Matrix checks compare cells and are derived
+when reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code)
+and the advice of Carlini et al. (arXiv 1902.06705) on the signs of gradient masking: a black-box
+attack beats a white-box one, a larger budget or more steps break fewer volumes, noise beats an
+attack, or an unlimited budget does not break every volume.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from benchharness.store.records import Record
 
     Group = Callable[["AttackedCell"], tuple[str, float] | None]
-    """Which series a cell belongs to and where it stands in it; None for none."""
+    """The series that a cell belongs to and its place there; None if it belongs to none."""
 
 MARGIN_VOLUMES = 2
-"""Volumes that floating point and chance may move without suspicion."""
+"""From this excess of volumes on a comparison fails; fewer may differ by rounding and chance."""
 MARGIN_SHARE = 0.01
-"""The same as a share of the volumes; the larger of the two counts."""
+"""The same margin as a share of the volumes; the larger of the two applies."""
 CONTROL_ACCURACY = 0.05
-"""What PGD-100 at ε = 1 may leave."""
+"""The most accuracy that PGD with 100 steps at ε = 1 may leave."""
 
 BLACK_BOX = "white box not behind black box"
 BUDGET = "not weaker with a larger budget"
@@ -47,13 +47,13 @@ CONTROL = "breaks at ε = 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackedCell:
-    """A cell that counts: it was attacked, and did not fail."""
+    """An attack's cell that did not fail, as the checks see it."""
 
     record: Record
     right: int
     """Volumes still classified correctly."""
     broken_by: NDArray[np.float32] | None = None
-    """(N,), see `predictions.BROKEN_BY`; None where the attack has no parts."""
+    """(N,), as `predictions.BROKEN_BY` says; None where the attack has no parts."""
 
     @property
     def name(self) -> str:
@@ -62,11 +62,11 @@ class AttackedCell:
 
     @property
     def severity(self) -> float:
-        """Its budget."""
+        """The attack's budget; 0 where it has none."""
         return float(self.record.cell.perturbation.severity or 0)
 
     def fact(self, name: str) -> Any:
-        """What the attack reported of itself; None in records that do not know it."""
+        """What the attack reported about itself; None in records that lack it."""
         return self.record.facts.get(name)
 
 
@@ -78,7 +78,7 @@ class MatrixCheck:
     of: str
     """Identity of one of the cells that were compared."""
     cells: tuple[str, ...]
-    """Identities of the cells that it makes suspect; empty unless it failed."""
+    """Identities of the cells that a failure makes suspect; empty unless it failed."""
 
 
 def matrix_checks(
@@ -87,11 +87,11 @@ def matrix_checks(
     """Compare the attack cells of every checkpoint on the same volumes.
 
     Args:
-        records: Any records; those that are no attacks are passed over.
-        predictions: By identity, of all records that did not fail.
+        records: Any records; those of other perturbations are ignored.
+        predictions: By identity, for all records that did not fail.
 
     Returns:
-        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked; a
+        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked. A
         check whose cells were not run is *not applicable* and says which are missing.
     """
     groups: dict[tuple[object, ...], list[AttackedCell]] = defaultdict(list)
@@ -132,12 +132,12 @@ class _Comparison:
     """One comparison of cells."""
 
     excess: float
-    """What is held against the bound: volumes, negative where all is well, or accuracy."""
+    """The number that the bound is for: volumes, negative where all is well, or accuracy."""
     failed: bool
     reason: str
-    """What a failure means, in words."""
+    """What was found, in words; shown when the comparison failed."""
     cells: tuple[str, ...]
-    """What a failure makes suspect."""
+    """Identities of the cells that a failure makes suspect."""
 
 
 def _of_group(cells: Sequence[AttackedCell], control: Record | None) -> Iterator[MatrixCheck]:
@@ -172,13 +172,13 @@ def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -
 
 
 _Found = tuple[str, list[_Comparison]]
-"""What a comparison needs, in words, and the comparisons that could be made."""
+"""What a check needs, in words, and the comparisons that could be made."""
 
 
 def _behind_black_box(
     cells: Sequence[AttackedCell], white: Sequence[AttackedCell], margin: float
 ) -> _Found:
-    """Whether random search breaks more than gradients do, in cells of its own or in a cascade."""
+    """Whether random search breaks more than gradients do, in separate cells or in a cascade."""
     needs = (
         "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
     )
@@ -200,7 +200,7 @@ def _behind_black_box(
 
 
 def _comparison(excess: float, margin: float, reason: str, *cells: AttackedCell) -> _Comparison:
-    """A comparison by volumes, which fails from a margin on."""
+    """A comparison of volumes, which fails at the margin or above."""
     return _Comparison(
         excess=excess,
         failed=excess >= margin,
@@ -210,7 +210,7 @@ def _comparison(excess: float, margin: float, reason: str, *cells: AttackedCell)
 
 
 def _late_breaks(cell: AttackedCell) -> Iterator[tuple[str, str, int]]:
-    """For each black-box part of a cascade its name, the white-box parts before it, its catch."""
+    """Name of each black-box part of a cascade, the white-box parts before it, what it breaks."""
     parts = cell.fact("parts") or []
     if cell.broken_by is None:
         return
@@ -221,7 +221,7 @@ def _late_breaks(cell: AttackedCell) -> Iterator[tuple[str, str, int]]:
 
 
 def _along(cells: Sequence[AttackedCell], margin: float, group: Group, what: str) -> _Found:
-    """Whether an iterative attack does worse further along a series."""
+    """Whether an iterative attack breaks fewer volumes further along a series."""
     series: dict[str, list[tuple[float, AttackedCell]]] = defaultdict(list)
     for cell in cells:
         place = group(cell) if cell.fact("iterative") else None
@@ -266,7 +266,7 @@ def _steps(cell: AttackedCell) -> str:
 def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> _Found:
     """Whether random signs break more than an attack.
 
-    Signs of size ε have root mean square ε too, so that they are a control of L2 attacks as well.
+    Signs of size ε also have root mean square ε, so they are a control for L2 attacks as well.
     """
     noise = {cell.severity: cell for cell in cells if cell.fact("access") == "none"}
     made = []
@@ -280,7 +280,7 @@ def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> _Found:
 
 
 def _withstands_control(cells: Sequence[AttackedCell], control: Record | None) -> _Found:
-    """Whether volumes stand where the attack may paint anything."""
+    """Whether volumes withstand an attack that may change every voxel to anything."""
     if control is None:
         return "the control at ε = 1 was not run", []
     accuracy = control.metrics.get("accuracy")

@@ -1,4 +1,4 @@
-"""A path of the command line, opened: a store's folder or a baseline's file."""
+"""Open what a path on the command line names: a store's folder or a baseline's file."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def of_source(source: Source) -> Suspicions:
 
 
 def joined(*found: Suspicions) -> Suspicions:
-    """Several results of `by_cell` as one: a cell keeps every reason once."""
+    """Several results of `by_cell` as one, in which a cell has every reason once."""
     identities = dict.fromkeys(identity for one in found for identity in one)
     return {
         identity: tuple(dict.fromkeys(why for one in found for why in one.get(identity, ())))

@@ -108,7 +108,7 @@ def rewritten(content: bytes, **header: Any) -> bytes:
         ({"schema": 2}, "has schema 2, this benchharness reads up to 1. Upgrade with 'pip"),
         ({"schema": True}, "its header says 'benchharness baseline', schema True"),
         ({"format": "zip"}, "its header says 'zip', schema 1"),
-        ({"sha256": {}}, r"its parts are not those that were packed \(SHA-256 differs\)"),
+        ({"sha256": {}}, r"its members are not those that were packed \(SHA-256 differs\)"),
     ],
 )
 def test_other_headers_are_refused(

@@ -194,7 +194,7 @@ def test_lines_that_are_no_records(line: str) -> None:
 
 def test_a_key_that_stands_twice_is_refused() -> None:
     line = record().to_line().replace('"auc":null', '"auc":null,"auc":1.0')
-    assert refusal(line) == "not a record: a key stands twice in one object."
+    assert refusal(line) == "not a record: an object has a key twice."
 
 
 ORDINARY = record().to_line()
@@ -289,7 +289,7 @@ def test_a_kill_at_any_byte_of_an_append_loses_that_record_at_most(store: Store)
     for cut in range(len(line) + 1):
         store.lines.write_bytes(before + line[:cut])
         assert len(store.lines.read_bytes()) == len(before) + cut
-        store._clear_half_done()
+        store._clear_unfinished()
         assert store.lines.read_bytes() == before + (line if cut == len(line) else b"")
     store.lines.write_bytes(before + line[:-1])
     with store.writing():
@@ -424,7 +424,7 @@ def test_patients_are_kept_where_they_are_known_and_leave_no_trace_where_not() -
     assert read.patients.tolist() == names.tolist()
     assert set(read.extra) == set(plain.extra)
     for wrong in (names[:3], np.arange(6)):
-        with pytest.raises(BenchError, match="one patient a volume if any"):
+        with pytest.raises(BenchError, match="one patient per volume if any"):
             Predictions.from_bytes(replace(plain, patients=wrong).to_bytes(), source="p.npz")
 
 

@@ -91,7 +91,7 @@ def test_what_it_lacks_is_said(store: Store) -> None:
     other = replace(MOTION, severity=4)
     assert found.predictions(other, ids) == (
         None,
-        "the reference was not measured under motion as it was run",
+        "the reference was not measured under motion with these parameters",
     )
     more = np.asarray([*ids, "sample/test/99"])
     assert found.predictions(CLEAN, more) == (

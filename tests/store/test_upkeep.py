@@ -148,7 +148,7 @@ def test_two_outcomes_of_one_cell_are_reported_and_the_first_stays(tmp_path: Pat
     other = store_of(tmp_path / "other", [tiny(correct=0.6)])
     merged = upkeep.merge([one.directory, other.directory], tmp_path / "out")
     assert len(merged.differing) == 1
-    assert "stays" in merged.differing[0]
+    assert "is kept" in merged.differing[0]
     kept = next(iter(Store(tmp_path / "out").records().values()))
     assert kept.metrics == next(iter(one.records().values())).metrics
 
