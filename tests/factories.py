@@ -1,4 +1,4 @@
-"""Cells, records and whole stores of made-up runs, written as `bench run` writes them."""
+"""Made-up cells, records and whole stores, written as `bench run` writes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from benchharness.canonical import digest, pairs
 from benchharness.randomness import numpy_generator
@@ -104,6 +105,13 @@ def predictions(count: int = 6, classes: int = 3) -> Predictions:
     )
 
 
+class Trap:
+    """Fails the test when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was executed",)
+
+
 PARAMETERS = {"medvit3d_n": 2_100_000, "resnet3d_18": 33_200_000}
 FAMILIES = {
     "fgsm": "linf",
@@ -131,7 +139,7 @@ class Made:
     seed: int | None = 0
     recipe: str | None = "quick"
     weights: str = "first"
-    """Stands for the checkpoint: another word, another digest."""
+    """Names the checkpoint: another word gives another digest."""
     parameters: dict[str, Any] = field(default_factory=dict)
     version: int = 1
     correct: Sequence[bool] | float = 0.8

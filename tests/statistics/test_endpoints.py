@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def gaps(lost: int, won: int, n: int = 300) -> Floats:
-    """A volume each: `lost` are −1, `won` are +1, the rest 0."""
+    """One value per volume: −1 for `lost`, +1 for `won`, 0 for the rest."""
     return np.repeat([-1.0, 1.0, 0.0], [lost, won, n - lost - won])
 
 

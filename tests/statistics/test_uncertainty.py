@@ -21,7 +21,7 @@ Arrays = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.str_]"]
 def sample(
     patients: int = 40, each: int = 4, classes: int = 2, seed: int = 0, likeness: float = 2.0
 ) -> Arrays:
-    """Volumes of patients: one class a patient, and margins that a patient's volumes share."""
+    """Volumes of patients: one class per patient, and margins that a patient's volumes share."""
     draws = np.random.default_rng(seed)
     owner = np.repeat(np.arange(patients), each)
     labels = owner % classes
@@ -189,7 +189,7 @@ def test_intervals_cover_the_truth_where_those_over_volumes_do_not(metric: str) 
 
 @pytest.mark.slow
 def test_coverage_over_patients_and_over_volumes() -> None:
-    """Print the table of docs/statistics.md; 400 samples a row, five volumes a patient."""
+    """Print the table of docs/statistics.md; 400 samples per row, five volumes per patient."""
     print("\n| metric | patients | likeness | over patients | over volumes |")  # noqa: T201
     print("|---|---|---|---|---|")  # noqa: T201
     for metric in ("accuracy", "auc", "balanced_accuracy"):

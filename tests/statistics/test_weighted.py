@@ -1,4 +1,4 @@
-"""Weighted metrics: to the last bit where arithmetic is exact, else those of scikit-learn."""
+"""Weighted metrics: exact where arithmetic is, and equal to scikit-learn's."""
 
 from __future__ import annotations
 

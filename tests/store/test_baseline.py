@@ -139,7 +139,7 @@ def test_a_damaged_baseline_is_an_error_and_nothing_else(
 
 
 def test_a_baseline_of_the_first_schema_is_read_for_good() -> None:
-    """The file was written by version 0.1.0 and must never be written anew."""
+    """Version 0.1.0 wrote the file; never write it again."""
     found = baseline.read(Path(__file__).parents[1] / "data" / "baseline_schema1.zip")
     assert found.written_by == "0.1.0"
     records = list(found.records().values())

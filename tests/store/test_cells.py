@@ -68,7 +68,7 @@ def test_every_field_of_a_cell_is_listed_here() -> None:
 
 
 def test_the_identity_of_a_cell_never_moves() -> None:
-    """A change here makes every store out there run anew: raise the schema and say so."""
+    """A change here makes every existing store run again: raise the schema and say so."""
     assert cell().identity == GOLDEN
     assert cell(checkpoint=PENDING).identity == GOLDEN_PENDING
 

@@ -1,4 +1,4 @@
-"""Each matrix check fails on what it is for, and on nothing else."""
+"""Each matrix check fails for its own reason, and for no other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 100
 
 
 class Matrix:
-    """Records of one checkpoint, each with a number of volumes that it leaves right."""
+    """Records of one checkpoint, each with the number of volumes that stay correct."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -39,7 +39,7 @@ class Matrix:
         parts: dict[str, tuple[str, int]] | None = None,
         **key: Any,
     ) -> str:
-        """Parts are given by name as what each sees of the network and how many it broke."""
+        """Add a cell; `parts` gives by name the access of each part and how many volumes it broke."""
         settings = {"steps": 10} if settings is None else settings
         made = cell(
             dataset={"count": COUNT},

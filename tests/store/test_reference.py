@@ -83,7 +83,7 @@ def test_saving_twice_gives_the_same_bytes(store: Store, tmp_path: Path) -> None
     assert files[0] == files[1]
 
 
-def test_what_it_lacks_is_said(store: Store) -> None:
+def test_it_says_what_it_lacks(store: Store) -> None:
     reference.save(store.directory)
     found = reference.find(factories.DATASET)
     assert found is not None

@@ -1,4 +1,4 @@
-"""Verify, merge and load: what is damaged is named, nothing is lost, nothing stands twice."""
+"""Verify, merge and load: damage is named, nothing is lost, and nothing is kept twice."""
 
 from __future__ import annotations
 
