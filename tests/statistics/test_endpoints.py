@@ -124,7 +124,6 @@ def equal_models(
 
     Half of what they share is the volume's own, so that cells and endpoints are correlated.
     """
-    n = 300
     draws = np.random.default_rng([seed, endpoints, cells])
     size = (endpoints, cells, n)
     common = (draws.normal(size=n) + draws.normal(size=size)) * math.sqrt(shared / 2)

@@ -39,7 +39,7 @@ class Matrix:
         parts: dict[str, tuple[str, int]] | None = None,
         **key: Any,
     ) -> str:
-        """Add a cell; `parts` gives by name the access of each part and how many volumes it broke."""
+        """Add a cell; `parts` gives each part by name: its access, how many volumes it broke."""
         settings = {"steps": 10} if settings is None else settings
         made = cell(
             dataset={"count": COUNT},
