@@ -52,6 +52,12 @@ def quantile(level: float) -> float:
     return float(special.ndtri((1 + level) / 2))
 
 
+def check_metric(metric: str) -> None:
+    """Refuse a metric that `metrics.compute` does not know."""
+    if metric not in metrics.NAMES:
+        raise unknown_name("metric", metric, metrics.NAMES)
+
+
 def check_shares(metric: str, cells: Sequence[Predicted]) -> None:
     """Refuse cells of different volumes, and cells on which the metric is undefined."""
     if metric not in SHARES:

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import optimize
 
-from benchharness.errors import BenchError, unknown_name
+from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.statistics.basis import BY_CLASS, LEVEL, Interval, check_shares, quantile
+from benchharness.statistics.basis import (
+    BY_CLASS,
+    LEVEL,
+    Interval,
+    check_metric,
+    check_shares,
+    quantile,
+)
 from benchharness.statistics.resampling import (
     contributions,
     one_against_rest,
@@ -44,8 +51,7 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
     Raises:
         BenchError: When the metric is unknown.
     """
-    if metric not in metrics.NAMES:
-        raise unknown_name("metric", metric, metrics.NAMES)
+    check_metric(metric)
     if len(labels) == 0:
         return None
     if metric == "accuracy":

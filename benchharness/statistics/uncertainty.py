@@ -19,7 +19,7 @@ from scipy import stats
 
 from benchharness.statistics import intervals, metrics, paired, seeds
 from benchharness.statistics import patients as by_patient
-from benchharness.statistics.basis import BY_CLASS, LEVEL, SHARES, Interval
+from benchharness.statistics.basis import BY_CLASS, LEVEL, SHARES, Interval, check_metric
 from benchharness.statistics.paired import Comparison
 from benchharness.statistics.resampling import percentiles
 from benchharness.statistics.seeds import OverSeeds
@@ -59,6 +59,7 @@ def interval(
     known = by_patient.with_several_volumes(patients)
     if known is None:
         return intervals.interval(metric, labels, logits, level)
+    check_metric(metric)
     if by_patient.count(known) < 2 or (
         metric in BY_CLASS and metrics.absent_classes(labels, logits.shape[1])
     ):

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from benchharness import statistics
+from benchharness.errors import BenchError
 from benchharness.statistics import metrics, uncertainty
 
 if TYPE_CHECKING:
@@ -106,6 +107,13 @@ def test_a_missing_class_or_a_single_patient_gives_no_interval() -> None:
     assert uncertainty.interval("auc", labels * 0, logits, patients) is None
     one = np.full_like(patients, "p")
     assert uncertainty.interval("accuracy", labels, logits, one) is None
+
+
+def test_an_unknown_metric_is_refused_with_and_without_patients() -> None:
+    labels, logits, patients = sample()
+    for names in (patients, None):
+        with pytest.raises(BenchError, match="unknown metric 'aux'"):
+            uncertainty.interval("aux", labels, logits, names)
 
 
 def test_means_over_cells_and_shares_take_patients_too() -> None:
