@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from benchharness import report
-from benchharness.report import cascades, needed, scores, tables, transferred
 from benchharness.report.collect import collect
+from benchharness.report.scoring import subjects
+from benchharness.report.scoring.norms import needed
+from benchharness.report.tables import cascades, results, transfer
+from benchharness.report.tables import norms as norms_table
 from benchharness.statistics import metrics
 from benchharness.store.cells import TRANSFER_FAMILY
 from tests import attacked
@@ -17,8 +20,9 @@ from tests import attacked
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.report.collect import Findings, Row
-    from benchharness.report.layout import Table
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.cells.rows import Row
+    from benchharness.report.tables.layout import Table
 
 MODELS = ("honest", "other")
 WEAK, STRONG = 8 / 255, 20 / 255
@@ -77,10 +81,10 @@ def test_the_norm_needed_has_its_median_and_its_curve(findings: Findings, datase
     (row,) = (r for m, r in rows_of(findings, "deepfool", STRONG).items() if m == "honest")
     assert row.predictions is not None
     norms = row.predictions.extra["minimal_norm"]
-    line = texts(needed.table(findings, dataset, "l2"))[0]
+    line = texts(norms_table.table(findings, dataset, "l2"))[0]
     assert line[:2] == ["honest", "deepfool"]
     assert line[2].split(" [")[0] == f"{np.median(norms) * 255:.2f}"
-    (found,) = needed.needed(findings, scores.together(findings, dataset, "honest"), "deepfool")
+    (found,) = needed(findings, subjects.together(findings, dataset, "honest"), "deepfool")
     curve = found.standing(np.asarray([0.0, WEAK, STRONG]))
     # The curve is the accuracy that a cell at this budget has.
     for place, severity in ((1, WEAK), (2, STRONG)):
@@ -91,9 +95,9 @@ def test_the_norm_needed_has_its_median_and_its_curve(findings: Findings, datase
 
 
 def test_the_transfer_matrix_is_source_by_target(findings: Findings, dataset: str) -> None:
-    weak, strong = transferred.matrices(findings, dataset)
+    weak, strong = transfer.matrices(findings, dataset)
     assert weak.title.startswith("Transfer at 8/255")
-    assert strong.header == ("Judged", "transfer from honest", "transfer from other")
+    assert strong.header == ("Evaluated", "transfer from honest", "transfer from other")
     by_pair = {
         (row.model, row.record.cell.perturbation.source.model.name): right(row).mean()
         for row in findings.rows
@@ -108,7 +112,7 @@ def test_the_transfer_matrix_is_source_by_target(findings: Findings, dataset: st
 def test_the_parts_of_a_cascade_account_for_every_volume(findings: Findings, dataset: str) -> None:
     (table,) = cascades.tables(findings, dataset, "linf")
     parts = ("apgd_ce", "apgd_t", "fab", "square3d")
-    assert table.header[3:] == ("Wrong when clean", *parts, "Left")
+    assert table.header[3:] == ("Wrong when clean", *parts, "Unbroken")
     assert len(table.rows) == 4
     for line in texts(table):
         model, condition, protocol, *counts = line
@@ -128,7 +132,7 @@ def test_the_cascade_is_never_weaker_and_the_worst_case_is_below_all(
     findings: Findings, dataset: str
 ) -> None:
     lines = {
-        (line[0], line[1]): line[2:] for line in texts(tables.attacks(findings, dataset, "linf"))
+        (line[0], line[1]): line[2:] for line in texts(results.attacks(findings, dataset, "linf"))
     }
     for model in MODELS:
         worst, whole, pgd = (

@@ -1,27 +1,26 @@
-"""Stored heat maps → sections of the report; none where `bench explain` has not run."""
+"""Heat maps that `bench explain` stored, as sections of the report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from benchharness.errors import BenchError
-from benchharness.report.collect import Score
-from benchharness.report.layout import Line, score_table, text_table
-from benchharness.report.page import Picture, Section
-from benchharness.report.plots import slug
+from benchharness.report.cells.score import Score
+from benchharness.report.parts import Picture, Section, slug
+from benchharness.report.tables.layout import Line, score_table, text_table
 from benchharness.store import heatmaps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.report.layout import Table
+    from benchharness.report.tables.layout import Table
     from benchharness.store.heatmaps import Estimate, HeatMaps, Located, NetworkMaps
 
 _TARGETS = {"label": "each volume's own class", "predicted": "the predicted class"}
 
 
 def sections(store_dir: Path) -> tuple[Section, ...]:
-    """A section for every result of `bench explain` in a store.
+    """A section for every result of `bench explain` in a store; none where it was not run.
 
     Raises:
         BenchError: When a result or one of its pictures cannot be read.
@@ -91,8 +90,8 @@ def _location(result: HeatMaps) -> Table:
         caption="Peak inside: share of maps whose peak lies inside the structure (pointing game, "
         "Zhang et al. 2018, without tolerance; Wilson's interval). Energy inside: mean share of a "
         "map's sum inside the structure (after Wang et al. 2020; bootstrap over volumes). Empty: "
-        "share of maps that are 0 everywhere; they miss and have no energy inside. The centre box "
-        f"is a map that is 1 in the middle {result.box_side:.0%} of each axis.",
+        "share of maps that are 0 everywhere, which count as misses with no energy inside. The "
+        f"centre box is a map that is 1 in the middle {result.box_side:.0%} of each axis.",
     )
 
 
@@ -140,11 +139,11 @@ def _sanity(result: HeatMaps) -> tuple[Table, ...]:
                 "Rank correlation with randomised",
             ),
             lines,
-            caption="After Adebayo et al. (2018): the same architecture with weights drawn anew "
-            f"({result.randomised_networks} draws that volumes take turns over). Passed means "
-            "that the trained network puts more energy into the structure, the whole 95 % "
-            "interval of the paired difference above 0. Maps that do not beat the centre box say "
-            "less about where the structure is than knowing that it lies near the middle.",
+            caption="After Adebayo et al. (2018): each trained network against its architecture "
+            f"with random weights ({result.randomised_networks} draws, alternating over volumes). "
+            "Passed means that the trained network puts more energy into the structure: the 95 % "
+            "interval of the paired difference lies above 0. Maps that do not beat the centre box "
+            "locate the structure no better than guessing that it lies near the middle.",
         ),
     )
 

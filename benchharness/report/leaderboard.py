@@ -1,4 +1,4 @@
-"""The stores of many people in one table, as long as they measured the same thing."""
+"""Several stores in one table, provided that they measured the same thing."""
 
 from __future__ import annotations
 
@@ -10,22 +10,30 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchharness.errors import BenchError
-from benchharness.report import layout, ranking, scores
-from benchharness.report.collect import CLEAN, Findings, collect
-from benchharness.report.layout import Line, score_table
-from benchharness.store.cells import condition
+from benchharness.report.cells.findings import Findings
+from benchharness.report.cells.score import INTERVALS
+from benchharness.report.collect import collect
+from benchharness.report.formats import markdown
+from benchharness.report.scoring import scores
+from benchharness.report.scoring.conditions import conditions
+from benchharness.report.scoring.subjects import subjects
+from benchharness.report.tables import ranking
+from benchharness.report.tables.layout import Line, score_table
+from benchharness.store import measurement
+from benchharness.store.cells import CLEAN_FAMILY, condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchharness.report.collect import Row
-    from benchharness.report.layout import Table
-    from benchharness.report.scores import Subject
+    from benchharness.report.cells.rows import Row
+    from benchharness.report.scoring.subjects import Subject
+    from benchharness.report.tables.layout import Table
+    from benchharness.store.measurement import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
-    """What several stores say together."""
+    """The models of several stores, ranked."""
 
     markdown: str
     csv: str
@@ -49,9 +57,9 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
     parts = ["# Leaderboard"]
     lines: list[dict[str, Any]] = []
     for dataset in findings.datasets:
-        parts += [f"## {dataset}", layout.markdown(_table(findings, dataset, sources))]
-        if len(scores.subjects(findings, dataset)) > 1:
-            parts.append(layout.markdown(ranking.ranking(findings, dataset)))
+        parts += [f"## {dataset}", markdown.table(_table(findings, dataset, sources))]
+        if len(subjects(findings, dataset)) > 1:
+            parts.append(markdown.table(ranking.ranking(findings, dataset)))
         lines += _lines(findings, dataset, sources)
     listing = "\n".join(f"- {name}: {path}" for name, path in zip(names, directories, strict=True))
     parts.append(f"## Sources\n\n{listing}")
@@ -71,17 +79,15 @@ def _names(directories: Sequence[Path]) -> list[str]:
 
 
 def _refuse_mixing(found: Sequence[tuple[str, Findings]]) -> None:
-    known: dict[tuple[str, ...], tuple[str, dict[str, object]]] = {}
+    known: dict[tuple[str, ...], tuple[str, Parts]] = {}
     complaints: dict[str, None] = {}
     for source, findings in found:
         for row in findings.rows:
             for place, parts in _measurement(row):
                 first, expected = known.setdefault(place, (source, parts))
                 differing = [
-                    f"{name} {expected.get(name, 'absent')} in {first}, "
-                    f"{parts.get(name, 'absent')} in {source}"
-                    for name in {**expected, **parts}
-                    if expected.get(name) != parts.get(name)
+                    f"{one.name} {one.first} in {first}, {one.second} in {source}"
+                    for one in measurement.differences(expected, parts)
                 ]
                 if differing:
                     complaints[f"{' on '.join(place)}: {'; '.join(differing)}"] = None
@@ -89,41 +95,29 @@ def _refuse_mixing(found: Sequence[tuple[str, Findings]]) -> None:
         shown = ". ".join(list(complaints)[:3])
         more = f". And {len(complaints) - 3} more" if len(complaints) > 3 else ""
         raise BenchError(
-            f"these are not the same measurements. {shown}{more}. Leave one store out, or run it "
-            "again with the same data, parameters and version."
+            f"these are not the same measurements. {shown}{more}. Leave one store out, or repeat "
+            "its run with the same data, parameters and version."
         )
 
 
-def _measurement(row: Row) -> tuple[tuple[tuple[str, ...], dict[str, object]], ...]:
+def _measurement(row: Row) -> tuple[tuple[tuple[str, ...], Parts], ...]:
     """What must be the same for one name of a dataset, and for one condition on it."""
-    data, key = row.record.cell.dataset, row.record.cell.perturbation
-    where = condition(key)
+    data = row.record.cell.dataset
+    volumes = f"{data.count} of {data.total} ({data.volumes[:8]})"
+    of_data = tuple(
+        (name, volumes if name == "volumes" else value) for name, value in measurement.of_data(data)
+    )
     return (
-        (
-            (data.name,),
-            {
-                "data": data.digest,
-                "split": data.split,
-                "volumes": f"{data.count} of {data.total} ({data.volumes[:8]})",
-            },
-        ),
-        (
-            (where, data.name),
-            {
-                "version": key.version,
-                "family": key.family,
-                "perturbation seed": key.seed,
-                **dict(key.parameters),
-            },
-        ),
+        ((data.name,), of_data),
+        ((condition(row.key), data.name), measurement.of_perturbation(row.key)),
     )
 
 
 def _together(found: Sequence[tuple[str, Findings]]) -> tuple[Findings, dict[str, str]]:
-    """All rows, each identity once; a model that several stores have carries its store's name.
+    """Join all rows, each identity once, and name the store of models that several have.
 
     Returns:
-        The findings, and the store's name by a model's label.
+        The findings, and the name of each model's store by the model's label.
     """
     owners = Counter(model for _, findings in found for model in findings.models)
     rows: dict[str, Row] = {}
@@ -142,30 +136,30 @@ def _table(findings: Findings, dataset: str, sources: dict[str, str]) -> Table:
         Line(
             names=(subject.label, sources[subject.model]),
             fields=(
-                scores.single(findings, subject, CLEAN, "accuracy"),
-                scores.single(findings, subject, CLEAN, "auc"),
+                scores.single(findings, subject, CLEAN_FAMILY, "accuracy"),
+                scores.single(findings, subject, CLEAN_FAMILY, "auc"),
                 *(scores.family_mean(findings, subject, f, "accuracy") for f in families),
             ),
         )
-        for subject in scores.subjects(findings, dataset)
+        for subject in subjects(findings, dataset)
     ]
     return score_table(
         f"Accuracy on {dataset}",
-        ("Model", "Source", "Clean", "Clean AUC", *(f"{findings.title(f)}" for f in families)),
+        ("Model", "Source", "Clean", "Clean AUC", *map(findings.title, families)),
         lines,
-        caption="Families are means over all their cells. Brackets hold 95 % intervals; read the "
-        "ranks, not the order of the numbers.",
+        caption="A family's number is the mean over all its cells. Compare models by their ranks, "
+        f"not by the order of the numbers. {INTERVALS}",
     )
 
 
 def _lines(findings: Findings, dataset: str, sources: dict[str, str]) -> list[dict[str, Any]]:
-    """A row for each model and family of a dataset, as the CSV holds it."""
+    """A line for each model and family of a dataset, as in the CSV."""
     lines: list[dict[str, Any]] = []
-    for family in (CLEAN, *findings.families(dataset)):
+    for family in (CLEAN_FAMILY, *findings.families(dataset)):
         groups = ranking.groups(findings, dataset, family)
         lines += [
             _line(findings, subject, family, groups) | {"source": sources[subject.model]}
-            for subject in scores.subjects(findings, dataset)
+            for subject in subjects(findings, dataset)
         ]
     return lines
 
@@ -186,7 +180,7 @@ def _line(
         "model": subject.model,
         "seeds": " ".join(str(seed) for seed in subject.seeds if seed is not None) or None,
         "group": groups.get(subject.label),
-        "cells": len(scores.conditions(findings, subject.dataset, family)),
+        "cells": len(conditions(findings, subject.dataset, family)),
         "accuracy": accuracy.value,
         "accuracy_low": accuracy.low,
         "accuracy_high": accuracy.high,

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from benchharness import statistics
-from benchharness.report import clinical
 from benchharness.report.collect import collect
+from benchharness.report.formats.frame import frame as cell_frame
+from benchharness.report.scoring import clinical
+from benchharness.report.tables import clinical as tables
 from benchharness.statistics import metrics
 from benchharness.store.folder import Store
 from tests.factories import Made, store_of, whole_matrix
@@ -18,7 +20,7 @@ from tests.factories import Made, store_of, whole_matrix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.report.collect import Findings
+    from benchharness.report.cells.findings import Findings
 
 
 def reading(folder: Path, cells: list[Made], thresholds: list[float | None] | None) -> Findings:
@@ -37,7 +39,7 @@ def reading(folder: Path, cells: list[Made], thresholds: list[float | None] | No
 
 def test_sensitivity_is_at_the_frozen_threshold(tmp_path: Path) -> None:
     findings = reading(tmp_path, whole_matrix(models=("medvit3d_n",)), [0.7, 0.35])
-    table = clinical.sensitivity(findings, "adrenalmnist3d")
+    table = tables.sensitivity(findings, "adrenalmnist3d")
     conditions = [row[1].text for row in table.rows]
     assert conditions == [
         "clean",
@@ -59,16 +61,18 @@ def test_sensitivity_is_at_the_frozen_threshold(tmp_path: Path) -> None:
 
 def test_every_class_has_its_own_where_there_are_more(tmp_path: Path) -> None:
     findings = reading(tmp_path, [Made(classes=3)], [0.2, None, 0.4])
-    table = clinical.sensitivity(findings, "adrenalmnist3d")
+    table = tables.sensitivity(findings, "adrenalmnist3d")
     assert [row[2].text for row in table.rows] == ["0", "1", "2"]
     assert [row[3].text for row in table.rows] == ["0.20", "–", "0.40"]
-    assert [note.text for note in table.notes] == ["class 1 has no or only val volumes."]
+    assert [note.text for note in table.notes] == [
+        "the validation volumes are all of class 1, or none is."
+    ]
 
 
 def test_a_store_without_thresholds_says_so(tmp_path: Path) -> None:
     for index, kept in enumerate((None, [0.5])):
         findings = reading(tmp_path / str(index), [Made()], kept)
-        table = clinical.sensitivity(findings, "adrenalmnist3d")
+        table = tables.sensitivity(findings, "adrenalmnist3d")
         assert [note.text for note in table.notes] == [f"{clinical.NO_THRESHOLDS}."]
 
 
@@ -103,7 +107,7 @@ def test_columns_hold_every_cell(tmp_path: Path) -> None:
     cells = [*whole_matrix(models=("medvit3d_n",))[:4], Made(dataset="fracture", classes=3)]
     cells.append(Made(perturbation="motion", severity=1, error="broken"))
     findings = reading(tmp_path, cells, [0.5, 0.5])
-    frame = clinical.with_columns(findings)
+    frame = cell_frame(findings)
     assert len(frame) == 6
     for row, line in zip(findings.rows, frame.to_dict("records"), strict=True):
         if row.predictions is None:

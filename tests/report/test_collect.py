@@ -4,7 +4,9 @@ import pytest
 
 from benchharness.errors import BenchError
 from benchharness.report.collect import collect
+from benchharness.report.formats.frame import frame
 from benchharness.statistics import metrics
+from benchharness.store import suspicion
 from benchharness.store.folder import Store
 from tests.factories import Made
 
@@ -12,13 +14,13 @@ ATTACKED = Made(perturbation="pgd", severity=8 / 255)
 
 
 def test_frame_equals_what_predictions_say(full_store):
-    frame = collect(full_store).frame().set_index("identity")
+    found = frame(collect(full_store)).set_index("identity")
     store = Store(full_store)
-    assert len(frame) == 42
+    assert len(found) == 42
     for identity, record in store.records().items():
         predictions = store.predictions(record)
         values, _ = metrics.compute(predictions.labels, predictions.logits)
-        line = frame.loc[identity]
+        line = found.loc[identity]
         for metric in ("accuracy", "auc", "balanced_accuracy"):
             assert line[metric] == values[metric]
             assert line[f"{metric}_low"] <= values[metric] <= line[f"{metric}_high"]
@@ -84,6 +86,26 @@ def test_a_subset_is_a_dataset_of_its_own(make_store):
 
 def test_an_absent_class_is_a_reason_and_no_number(make_store):
     findings = collect(make_store(Made(n=4, labels=[0, 0, 0, 0])))
-    score = findings.score(findings.rows[0], "auc")
+    score = findings.cell_scores.single(findings.rows[0], "auc")
     assert score.value is None
     assert score.gap == "class 1 has no volume"
+
+
+def test_families_have_titles_and_an_order_even_without_clean_cells(make_store):
+    artefact = Made(perturbation="motion", severity=1)
+    findings = collect(make_store(artefact, ATTACKED, replace(ATTACKED, perturbation="pgd_l2")))
+    families = findings.families("adrenalmnist3d")
+    assert [findings.title(name) for name in families] == [
+        "L2 attacks",
+        "L∞ attacks",
+        "MR artefacts",
+    ]
+    assert findings.title("clean") == "clean"
+
+
+def test_a_row_knows_every_reason_to_doubt_it(make_store):
+    (row,) = collect(make_store(replace(ATTACKED, failed_check="gradients vanish"))).rows
+    reason = "gradient is not zero: gradients vanish"
+    assert row.suspicion == suspicion.of_record(row.record, {}) == reason
+    further = {row.record.identity: ("not weaker than noise: worse",)}
+    assert suspicion.of_record(row.record, further) == f"{reason}; not weaker than noise: worse"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from benchharness import report
-from benchharness.report import corruptions, layout, tables
 from benchharness.report.collect import collect
+from benchharness.report.tables import corruptions, layout, results
 from benchharness.statistics import metrics
 from benchharness.store import reference
 from benchharness.store.folder import Store
@@ -95,7 +95,7 @@ def test_stress_tests_and_what_does_not_apply_are_marked(store: Path, committed:
     found = columns(corruptions.by_artefact(findings, DATASET))
     assert ("medvit3d_n", "ghosting (stress test)") in found
     assert {entry.text for entry in found["medvit3d_n", "bias_field"].values()} == {"n/a"}
-    severity = tables.by_severity(findings, DATASET, "mr", "accuracy")
+    severity = results.by_severity(findings, DATASET, "mr", "accuracy")
     rows = {(row[0].text, row[1].text): row for row in severity.rows}
     assert {entry.text for entry in rows["medvit3d_n", "bias_field (stress test)"][2:]} == {"n/a"}
     assert ("medvit3d_n", "plausible MR artefacts") in rows

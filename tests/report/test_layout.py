@@ -1,5 +1,6 @@
-from benchharness.report.collect import Score
-from benchharness.report.layout import Line, latex, markdown, number, score_table, text_table
+from benchharness.report.cells.score import Score
+from benchharness.report.formats import latex, markdown
+from benchharness.report.tables.layout import Line, number, score_table, text_table
 
 
 def test_number():
@@ -26,12 +27,12 @@ def test_notes_share_signs_and_explain_suspicion():
         ("a", "not run."),
         ("b", "failed."),
     ]
-    assert "- a not run." in markdown(table)
+    assert "- a not run." in markdown.table(table)
 
 
 def test_latex_escapes_and_balances():
     table = text_table("R&D_1", ("a_b", "50 %"), [("x_y", "[0.1, 0.2]"), ("ε", None)])
-    text = latex(table)
+    text = latex.table(table)
     assert r"\caption{R\&D\_1.}" in text
     assert r"a\_b & 50 \% \\" in text
     assert r"x\_y & {[}0.1, 0.2{]} \\" in text
@@ -41,5 +42,5 @@ def test_latex_escapes_and_balances():
 
 
 def test_markdown_keeps_bars_inside_their_field():
-    text = markdown(text_table("T", ("a",), [("x|y",)]))
+    text = markdown.table(text_table("T", ("a",), [("x|y",)]))
     assert r"x\|y" in text

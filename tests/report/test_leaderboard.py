@@ -99,6 +99,8 @@ def test_other_versions_and_data_are_refused(tmp_path: Path, what: str) -> None:
                 cell = replace(cell, perturbation=replace(cell.perturbation, version=2))
             stored = changed.save_predictions(cell, other.predictions(record))
             changed.append(replace(record, cell=cell, predictions=stored))
-    message = "data md5:.* in a, md5:other in c" if what == "data" else "version 1 in a, 2 in c"
+    message = (
+        "dataset digest md5:.* in a, md5:other in c" if what == "data" else "version 1 in a, 2 in c"
+    )
     with pytest.raises(BenchError, match=message):
         leaderboard([first, tmp_path / "c"])

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchharness import report
-from benchharness.report import scores
 from benchharness.report.collect import collect
-from benchharness.report.ranking import groups, ranking
+from benchharness.report.scoring import conditions, scores, subjects
+from benchharness.report.tables.ranking import groups, ranking
 from benchharness.statistics import uncertainty
 from benchharness.store.predictions import Predictions
 from tests.factories import Made, store_of, whole_matrix
@@ -48,15 +48,16 @@ def test_every_interval_is_wider_than_over_volumes(make_store, tmp_path):
     plain = collect(_saved(tmp_path / "plain", cells(Plain)))
     for over_patients, over_volumes in zip(grouped.rows, plain.rows, strict=True):
         for metric in ("accuracy", "auc", "balanced_accuracy"):
-            one, other = grouped.score(over_patients, metric), plain.score(over_volumes, metric)
+            one = grouped.cell_scores.single(over_patients, metric)
+            other = plain.cell_scores.single(over_volumes, metric)
             assert one.value == other.value
             if one.value is not None and 0 < one.value < 1:
                 assert one.high - one.low > 1.5 * (other.high - other.low)
     for family in ("linf", "mr"):
         pair = []
         for findings in (grouped, plain):
-            subject = scores.subjects(findings, "adrenalmnist3d")[0]
-            wanted = scores.conditions(findings, "adrenalmnist3d", family)
+            subject = subjects.subjects(findings, "adrenalmnist3d")[0]
+            wanted = conditions.conditions(findings, "adrenalmnist3d", family)
             pair.append(scores.mean(findings, subject, wanted, "accuracy"))
             if family == "linf":
                 worst = scores.worst_case(findings, subject, wanted, 1.0)
@@ -90,7 +91,7 @@ def test_a_report_is_written_and_says_so(make_store):
     found = uncertainty.interval(
         "accuracy", row.predictions.labels, row.predictions.logits, row.predictions.patients
     )
-    assert collect(store).score(row, "accuracy").low == found.low
+    assert collect(store).cell_scores.single(row, "accuracy").low == found.low
 
 
 def _saved(directory, made):

@@ -3,15 +3,18 @@ from dataclasses import replace
 
 import matplotlib as mpl
 
-from benchharness.report import plots
 from benchharness.report.collect import collect
+from benchharness.report.plots.canvas import look
+from benchharness.report.plots.parameters import against_parameters
+from benchharness.report.plots.severities import curves
+from benchharness.report.sections import sections
 from tests.factories import Made, whole_matrix
 
 
 def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
     before = dict(mpl.rcParams)
     first, second = (
-        plots.curves(collect(full_store), "adrenalmnist3d", "linf", "accuracy") for _ in range(2)
+        curves(collect(full_store), "adrenalmnist3d", "linf", "accuracy") for _ in range(2)
     )
     assert (first.png, first.svg) == (second.png, second.svg)
     assert dict(mpl.rcParams) == before
@@ -21,7 +24,7 @@ def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
 def test_models_differ_in_colour_and_marker_and_keep_them(make_store):
     names = [f"model_{index:02}" for index in range(42)]
     findings = collect(make_store(*(Made(model=name, n=4) for name in names)))
-    looks = {plots.look(findings, name) for name in names}
+    looks = {(own.colour, own.marker) for own in (look(findings, name) for name in names)}
     assert len(looks) == 42
 
 
@@ -29,7 +32,7 @@ def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
     attacked = Made(perturbation="pgd", severity=8 / 255, failed_check="gradients vanish")
     lone = replace(attacked, perturbation="fgsm", error="NaN logits")
     findings = collect(make_store(Made(), attacked, lone))
-    drawn = {plot.name: plot for plot in plots.plots(findings)}
+    drawn = {plot.name: plot for section in sections(findings) for plot in section.plots}
     assert set(drawn) == {
         "parameters_adrenalmnist3d",
         "curves_adrenalmnist3d_linf_accuracy",
@@ -39,7 +42,7 @@ def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
 
 
 def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
-    svg = plots.against_parameters(collect(full_store), "adrenalmnist3d").svg.decode().lower()
+    svg = against_parameters(collect(full_store), "adrenalmnist3d").svg.decode().lower()
     assert "<dc:date>" not in svg
     assert {"#0072b2", "#d55e00"} <= set(re.findall(r"#[0-9a-f]{6}", svg))
 
@@ -47,5 +50,5 @@ def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
 def test_several_seeds_draw_each(make_store):
     seeds = whole_matrix(models=("resnet3d_18",), seeds=(0, 1), n=20)
     findings = collect(make_store(*seeds))
-    one = plots.curves(findings, "adrenalmnist3d", "mr", "accuracy")
-    assert "each seed" in one.caption
+    one = curves(findings, "adrenalmnist3d", "mr", "accuracy")
+    assert "several training seeds" in one.caption

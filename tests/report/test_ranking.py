@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from benchharness.report.collect import collect
-from benchharness.report.ranking import groups, ranking
+from benchharness.report.tables.ranking import groups, ranking
 from tests.factories import Made
 
 GOOD = Made(model="good", n=100, correct=0.95)

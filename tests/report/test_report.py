@@ -75,6 +75,13 @@ def test_provenance_is_complete(written):
     assert re.search(r"pgd +\| linf +\| 1 +\| 0 +\| steps = 10 +\| 2/255, 8/255", text)
 
 
+def test_latex_holds_results_and_leaves_out_checks_and_provenance(make_store):
+    text = report.write(make_store(SUBSET, SUSPECT)).latex.read_text()
+    assert r"\caption{Overview of adrenalmnist3d" in text
+    for title in ("Matrix checks", "Record checks", "Machines and versions", "Checkpoints"):
+        assert title not in text
+
+
 def test_writing_again_changes_no_byte(make_store):
     store = make_store(SUBSET, SUSPECT)
     first = {path: path.read_bytes() for path in _files(report.write(store))}

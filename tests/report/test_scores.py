@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchharness import statistics
-from benchharness.report import scores
 from benchharness.report.collect import collect
+from benchharness.report.scoring import conditions, scores, subjects
 from tests.factories import Made
 
 T, F = True, False
@@ -23,32 +23,32 @@ SWEEP = (
 
 
 def subject(findings, model="resnet3d_18"):
-    return scores.together(findings, "adrenalmnist3d", model)
+    return subjects.together(findings, "adrenalmnist3d", model)
 
 
 def test_envelope_and_worst_case_by_hand(make_store):
     findings = collect(make_store(*SWEEP))
-    conditions = scores.conditions(findings, "adrenalmnist3d", "linf")
-    fgsm = scores.by_perturbation(conditions)["fgsm"]
+    wanted = conditions.conditions(findings, "adrenalmnist3d", "linf")
+    fgsm = conditions.by_perturbation(wanted)["fgsm"]
 
-    def worst(wanted, steps):
-        return scores.worst_case(findings, subject(findings), wanted, steps / 255)
+    def worst(own, steps):
+        return scores.worst_case(findings, subject(findings), own, steps / 255)
 
     assert worst(fgsm, 2).value == pytest.approx(4 / 6)
     assert worst(fgsm, 8).value == pytest.approx(3 / 6)
-    assert worst(conditions, 2).value == pytest.approx(3 / 6)
-    assert worst(conditions, 8).value == pytest.approx(1 / 6)
+    assert worst(wanted, 2).value == pytest.approx(3 / 6)
+    assert worst(wanted, 8).value == pytest.approx(1 / 6)
     wilson = statistics.wilson(1, 6)
-    assert (worst(conditions, 8).low, worst(conditions, 8).high) == (wilson.low, wilson.high)
+    assert (worst(wanted, 8).low, worst(wanted, 8).high) == (wilson.low, wilson.high)
 
 
 def test_worst_case_needs_every_attack(make_store):
     other = [replace(made, model="medvit3d_n") for made in SWEEP[:-1]]
     findings = collect(make_store(*SWEEP, *other))
-    conditions = scores.conditions(findings, "adrenalmnist3d", "linf")
+    wanted = conditions.conditions(findings, "adrenalmnist3d", "linf")
     lacking = subject(findings, "medvit3d_n")
-    assert scores.worst_case(findings, lacking, conditions, 2 / 255).value is not None
-    gap = scores.worst_case(findings, lacking, conditions, 8 / 255)
+    assert scores.worst_case(findings, lacking, wanted, 2 / 255).value is not None
+    gap = scores.worst_case(findings, lacking, wanted, 8 / 255)
     assert gap.value is None
     assert gap.gap == "pgd 8/255 not run"
 
@@ -57,9 +57,9 @@ def test_mean_is_over_cells_and_gaps_name_what_failed(make_store):
     levels = [Made(perturbation="motion", severity=level, correct=0.7) for level in range(1, 6)]
     broken = replace(levels[4], perturbation="ghosting", error="the volume became constant")
     findings = collect(make_store(Made(), *levels, broken))
-    groups = scores.by_perturbation(scores.conditions(findings, "adrenalmnist3d", "mr"))
+    groups = conditions.by_perturbation(conditions.conditions(findings, "adrenalmnist3d", "mr"))
     mean = scores.mean(findings, subject(findings), groups["motion"], "accuracy")
-    points = [findings.score(row, "accuracy").value for row in findings.rows[1:6]]
+    points = [findings.cell_scores.single(row, "accuracy").value for row in findings.rows[1:6]]
     assert mean.value == pytest.approx(np.mean(points))
     assert mean.low < mean.value < mean.high
     family = scores.family_mean(findings, subject(findings), "mr", "accuracy")
@@ -70,7 +70,7 @@ def test_seeds_are_averaged_and_never_pooled(make_store):
     shares = (0.2, 0.5, 0.9)
     seeds = [Made(seed=seed, correct=share) for seed, share in enumerate(shares)]
     findings = collect(make_store(*seeds))
-    mean, *each = scores.subjects(findings, "adrenalmnist3d")
+    mean, *each = subjects.subjects(findings, "adrenalmnist3d")
     assert mean.label == "resnet3d_18 (3 seeds)"
     assert [one.label for one in each] == [f"resnet3d_18, seed {seed}" for seed in range(3)]
     values = [scores.single(findings, one, "clean", "accuracy").value for one in each]
@@ -82,7 +82,7 @@ def test_seeds_are_averaged_and_never_pooled(make_store):
 
 def test_two_seeds_have_a_mean_without_an_interval(make_store):
     findings = collect(make_store(Made(seed=0), Made(seed=1)))
-    mean, *_ = scores.subjects(findings, "adrenalmnist3d")
+    mean, *_ = subjects.subjects(findings, "adrenalmnist3d")
     found = scores.single(findings, mean, "clean", "accuracy")
     assert found.value is not None
     assert (found.low, found.high) == (None, None)
@@ -98,7 +98,7 @@ def test_average_over_datasets_takes_the_whole_set_and_shows_gaps(make_store):
         )
     )
     assert scores.averaged(findings) == ("adrenalmnist3d", "vesselmnist3d")
-    points = [findings.score(row, "accuracy").value for row in findings.rows[1:3]]
+    points = [findings.cell_scores.single(row, "accuracy").value for row in findings.rows[1:3]]
     found = scores.over_datasets(findings, "resnet3d_18", "clean", "accuracy")
     assert found.value == pytest.approx(np.mean(points))
     gap = scores.over_datasets(findings, "medvit3d_n", "clean", "accuracy")

@@ -1,22 +1,23 @@
-"""Where the numbers come from: machines, data, weights, recipes and perturbations as tables."""
+"""Where the numbers come from: machines, data, weights, recipes and perturbations."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from benchharness.report.layout import Table, text_table
-from benchharness.store.cells import format_severity
+from benchharness.report.tables.layout import Table, text_table
+from benchharness.store.cells import OWN_WEIGHTS, format_severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchharness.canonical import Pairs
-    from benchharness.report.collect import Findings, Row
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.cells.rows import Row
 
 
 def provenance(findings: Findings) -> tuple[Table, ...]:
-    """Everything that someone needs who wants to make the same numbers again."""
+    """Everything that is needed to reproduce the numbers, as tables."""
     return (
         _machines(findings),
         _datasets(findings),
@@ -68,7 +69,7 @@ def _checkpoints(findings: Findings) -> Table:
         (
             row.model,
             cell.dataset.name,
-            cell.checkpoint.recipe_name or "own weights",
+            cell.checkpoint.recipe_name or OWN_WEIGHTS,
             cell.checkpoint.seed,
             cell.checkpoint.sha256,
             cell.model.factory,
@@ -108,7 +109,7 @@ def _recipes(findings: Findings) -> Table:
 def _perturbations(findings: Findings) -> Table:
     severities: dict[tuple[object, ...], dict[str, None]] = {}
     for row in findings.rows:
-        key = row.record.cell.perturbation
+        key = row.key
         if key.kind == "none":
             continue
         settings = (

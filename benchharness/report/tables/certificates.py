@@ -1,18 +1,19 @@
-"""Whether the attacks' numbers can be trusted: matrix checks, controls and record checks."""
+"""Whether the attacks' numbers can be trusted: matrix checks and record checks."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from benchharness.report.layout import DASH, Table, text_table
+from benchharness.report.tables.layout import Table, text_table
 
 if TYPE_CHECKING:
-    from benchharness.report.collect import Findings, Row
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.cells.rows import Row
 
 
 def certificates(findings: Findings) -> tuple[Table, ...]:
-    """Tables of checks; none where nothing was attacked."""
+    """Tables of checks; none where no attack was run."""
     attacked = [row for row in findings.rows if row.record.certificate]
     if not attacked:
         return ()
@@ -24,17 +25,18 @@ def _matrix(findings: Findings) -> Table:
     lines = []
     for found in findings.checks:
         row, check = rows[found.of], found.check
-        value = DASH if check.value is None else f"{check.value:g}"
-        bound = DASH if check.bound is None else f"{check.bound:g}"
         where = (row.model, row.dataset, row.seed)
-        lines.append((*where, check.name, check.verdict, value, bound, check.reason or None))
+        numbers = (
+            None if number is None else f"{number:g}" for number in (check.value, check.bound)
+        )
+        lines.append((*where, check.name, check.verdict, *numbers, check.reason or None))
     return text_table(
         "Matrix checks",
         ("Model", "Dataset", "Training seed", "Check", "Verdict", "Value", "Bound", "Reason"),
         lines,
-        caption="Cells of one checkpoint compared. A value says by how many volumes the worst "
-        "comparison came out the wrong way, negative where none did, and at ε = 1 it is the "
-        "accuracy. A failed check makes the cells that it concerns suspect.",
+        caption="Each check compares cells of one checkpoint. Its value is the number of volumes "
+        "by which the worst comparison came out the wrong way, negative where none did; at ε = 1 "
+        "it is the accuracy. A failed check makes the cells that it concerns suspect.",
     )
 
 
@@ -50,5 +52,5 @@ def _records(attacked: list[Row]) -> Table:
             (name, *(verdicts[name, verdict] for verdict in ("passed", "failed", "not applicable")))
             for name in names
         ],
-        caption="Each concerns one cell and is stored with it.",
+        caption="Each check concerns one cell and is stored with it.",
     )

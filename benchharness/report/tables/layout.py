@@ -1,4 +1,4 @@
-"""Tables as data, laid out from scores, and written as Markdown and LaTeX."""
+"""Tables as data: scores and texts laid out, before any format."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from benchharness.report.collect import Score
+from benchharness.report.cells.score import Score
 from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
@@ -16,25 +14,6 @@ if TYPE_CHECKING:
 
 DASH = "–"
 SUSPECT = "†"
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "–": "--",
-    "ε": r"$\varepsilon$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "∞": r"$\infty$",
-    "†": r"\textdagger{}",
-    "[": "{[}",
-    "]": "{]}",
-}
-"""Square brackets are braced: after `\\\\` LaTeX would read one as an optional argument."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +24,11 @@ class Entry:
     order: float | None = None
     """What to sort by; None sorts by the text."""
     marks: str = ""
-    """Signs of the notes that belong to it."""
+    """Signs of the notes that explain it."""
 
     @property
     def plain(self) -> str:
-        """The text with its signs behind it, for formats without superscripts."""
+        """The text followed by its signs, for formats without superscripts."""
         return f"{self.text} {self.marks}".strip()
 
 
@@ -71,7 +50,7 @@ class Table:
     caption: str = ""
     notes: tuple[Note, ...] = ()
     wordy: bool = False
-    """Whether fields hold texts that may be broken over lines."""
+    """Whether its texts may be broken over several lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +58,7 @@ class Line:
     """A row before it is laid out."""
 
     names: tuple[str, ...]
-    """What the row is about: a model, a perturbation."""
+    """What the row is about, such as a model and a perturbation."""
     fields: tuple[Score | float | None, ...]
     """Scores, or plain quantities such as millions of parameters."""
 
@@ -96,7 +75,7 @@ def number(score: Score) -> str:
 def score_table(
     title: str, header: Iterable[str], lines: Sequence[Line], *, caption: str = ""
 ) -> Table:
-    """Lay out scores; every gap and every suspicion becomes a note below the table."""
+    """Lay out scores; every gap and suspicion becomes a note below the table."""
     signs: dict[str, str] = {}
     suspicions: dict[str, None] = {}
 
@@ -129,7 +108,7 @@ def text_table(
     caption: str = "",
     wordy: bool = True,
 ) -> Table:
-    """Lay out plain texts; None becomes a dash. What is not wordy is never broken over lines."""
+    """Lay out plain texts, None as a dash; see `Table.wordy`."""
     return Table(
         title=title,
         header=tuple(header),
@@ -137,57 +116,6 @@ def text_table(
         caption=caption,
         wordy=wordy,
     )
-
-
-def markdown(table: Table) -> str:
-    """The table as GitHub's Markdown, its title a heading of the third level."""
-    body = tabulate(
-        [[entry.plain.replace("|", r"\|") for entry in row] for row in table.rows],
-        headers=[heading.replace("|", r"\|") for heading in table.header],
-        tablefmt="github",
-        disable_numparse=True,
-    )
-    notes = "\n".join(f"- {note.sign} {note.text}" for note in table.notes)
-    return "\n\n".join(part for part in (f"### {table.title}", table.caption, body, notes) if part)
-
-
-def latex(table: Table) -> str:
-    """The table as a LaTeX float that needs the package `booktabs` and nothing else."""
-    names = "l" * (len(table.header) - 1)
-    body = "\n".join(
-        " & ".join(_escape(entry.text) + _superscript(entry.marks) for entry in row) + r" \\"
-        for row in table.rows
-    )
-    notes = "\n".join(
-        rf"\par\footnotesize {_superscript(note.sign)} {_escape(note.text)}" for note in table.notes
-    )
-    caption = f"{table.title}. {table.caption}".strip()
-    return "\n".join(
-        part
-        for part in (
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_escape(caption)}}}",
-            rf"\begin{{tabular}}{{l{names}}}",
-            r"\toprule",
-            " & ".join(_escape(heading) for heading in table.header) + r" \\",
-            r"\midrule",
-            body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            notes,
-            r"\end{table}",
-        )
-        if part
-    )
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
-
-
-def _superscript(marks: str) -> str:
-    return rf"\textsuperscript{{{_escape(marks)}}}" if marks else ""
 
 
 def _letter(index: int) -> str:

@@ -1,0 +1,88 @@
+"""Findings: all rows of a store, and the questions that tables and plots ask of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from benchharness.report.cells.cell_scores import CellScores
+from benchharness.store.cells import CLEAN_FAMILY, family_order, family_title
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.report.cells.rows import Row
+    from benchharness.store.matrix_checks import MatrixCheck
+    from benchharness.store.records import ModelCost
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a store holds, labelled."""
+
+    directory: Path
+    rows: tuple[Row, ...]
+    """What tables and plots show: all cells but the controls."""
+    controls: tuple[Row, ...] = ()
+    """Cells that tell whether a checkpoint hides its gradient."""
+    checks: tuple[MatrixCheck, ...] = ()
+    """What the cells of a checkpoint say of each other."""
+    cell_scores: CellScores = field(default_factory=CellScores)
+    """Scores of single rows and of means over rows."""
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """Labels of all models, sorted; the order that gives each its colour and marker."""
+        return tuple(sorted({row.model for row in self.rows}))
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Labels of all datasets in the order in which they were first run."""
+        return tuple(dict.fromkeys(row.dataset for row in self.rows))
+
+    @cached_property
+    def failed(self) -> tuple[Row, ...]:
+        """The cells that have an error instead of numbers."""
+        every = (*self.rows, *self.controls)
+        return tuple(row for row in every if row.record.status == "error")
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str, int | None, str], Row]:
+        return {(row.dataset, row.model, row.seed, row.condition): row for row in self.rows}
+
+    def find(self, dataset: str, model: str, seed: int | None, condition: str) -> Row | None:
+        """The row of a condition; None where it was not run."""
+        return self._by_place.get((dataset, model, seed, condition))
+
+    def clean(self, row: Row) -> Row | None:
+        """The clean cell of the same checkpoint; None where it was not run."""
+        return self.find(row.dataset, row.model, row.seed, CLEAN_FAMILY)
+
+    def of(self, dataset: str) -> tuple[Row, ...]:
+        """All rows of a dataset."""
+        return tuple(row for row in self.rows if row.dataset == dataset)
+
+    def families(self, dataset: str) -> tuple[str, ...]:
+        """Families of perturbations run on a dataset, attacks first, without `clean`."""
+        found = {family_order(row.key.kind, row.family) for row in self.of(dataset)}
+        return tuple(dict.fromkeys(name for _, name in sorted(found) if name != CLEAN_FAMILY))
+
+    def title(self, family: str) -> str:
+        """A family as a heading: `L∞ attacks`, `MR artefacts`, `clean`."""
+        kinds = (row.key.kind for row in self.rows if row.family == family)
+        return family_title(next(kinds, "none"), family)
+
+    def seeds(self, dataset: str, model: str) -> tuple[int | None, ...]:
+        """Training seeds of a model on a dataset, sorted."""
+        found = {row.seed for row in self.of(dataset) if row.model == model}
+        return tuple(sorted(found, key=lambda seed: -1 if seed is None else seed))
+
+    def cost(self, model: str, dataset: str | None = None) -> ModelCost | None:
+        """Cost of a model on a dataset, or on the first where it was measured; None if nowhere."""
+        costs = (
+            row.record.cost
+            for row in self.rows
+            if row.model == model and dataset in (None, row.dataset) and row.record.cost
+        )
+        return next(costs, None)

@@ -1,0 +1,89 @@
+"""The section of one dataset: its overview, its plots, and every table of its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchharness.report.parts import Section
+from benchharness.report.plots.norms import norms
+from benchharness.report.plots.parameters import against_parameters
+from benchharness.report.plots.severities import curves
+from benchharness.report.scoring.conditions import conditions
+from benchharness.report.scoring.harm import harms
+from benchharness.report.scoring.norms import attacks as attacks_with_norms
+from benchharness.report.tables import (
+    cascades,
+    clinical,
+    corruptions,
+    ranking,
+    results,
+    summaries,
+    transfer,
+)
+from benchharness.report.tables import norms as norm_tables
+from benchharness.store.cells import TRANSFER_FAMILY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.parts import Plot
+    from benchharness.report.tables.layout import Table
+
+
+def section(findings: Findings, dataset: str) -> Section:
+    """Everything that was measured on a dataset."""
+    key = findings.of(dataset)[0].record.cell.dataset
+    volumes = (
+        f"All {key.total} volumes of the {key.split} split."
+        if key.count == key.total
+        else f"Only {key.count} of {key.total} volumes of the {key.split} split; every number "
+        "below is for this subset."
+    )
+    return Section(
+        title=dataset,
+        text=f"{volumes} Modality: {key.modality}.",
+        lead=tuple(_lead(findings, dataset)),
+        plots=tuple(_plots(findings, dataset)),
+        tables=tuple(_tables(findings, dataset)),
+    )
+
+
+def _lead(findings: Findings, dataset: str) -> Iterator[Table]:
+    yield summaries.overview(findings, dataset)
+    if len({row.model for row in findings.of(dataset)}) > 1:
+        yield ranking.ranking(findings, dataset)
+    if harms(findings, dataset):
+        yield corruptions.summary(findings, dataset)
+
+
+def _plots(findings: Findings, dataset: str) -> Iterator[Plot]:
+    yield against_parameters(findings, dataset)
+    for family in findings.families(dataset):
+        if any(condition.severity for condition in conditions(findings, dataset, family)):
+            yield curves(findings, dataset, family, "accuracy")
+            yield curves(findings, dataset, family, "auc")
+        if attacks_with_norms(findings, dataset, family):
+            yield norms(findings, dataset, family)
+
+
+def _tables(findings: Findings, dataset: str) -> Iterator[Table]:
+    yield results.clean(findings, dataset)
+    for family in findings.families(dataset):
+        yield from _of_family(findings, dataset, family)
+    if harms(findings, dataset):
+        yield corruptions.by_artefact(findings, dataset)
+    yield clinical.calibration(findings, dataset)
+    yield clinical.sensitivity(findings, dataset)
+
+
+def _of_family(findings: Findings, dataset: str, family: str) -> Iterator[Table]:
+    if family == TRANSFER_FAMILY:
+        yield from transfer.matrices(findings, dataset)
+    elif any(condition.attack for condition in conditions(findings, dataset, family)):
+        yield results.attacks(findings, dataset, family)
+    yield from cascades.tables(findings, dataset, family)
+    if attacks_with_norms(findings, dataset, family):
+        yield norm_tables.table(findings, dataset, family)
+    yield results.by_severity(findings, dataset, family, "accuracy")
+    yield results.by_severity(findings, dataset, family, "auc")

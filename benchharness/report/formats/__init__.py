@@ -1,0 +1,1 @@
+"""A report as a page, Markdown, LaTeX, CSV and terminal text."""

@@ -1,0 +1,60 @@
+"""What a report is made of: sections of tables, plots and pictures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchharness.report.tables.layout import Table
+
+
+def slug(text: str) -> str:
+    """A label as a file's name: lower case, with underscores for everything unusual."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A figure of numbers, rendered."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    caption: str
+    png: bytes
+    svg: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that is not a plot of numbers."""
+
+    name: str
+    """Stem of its file."""
+    title: str
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the report, as the page and the Markdown show it."""
+
+    title: str
+    text: str = ""
+    lead: tuple[Table, ...] = ()
+    """Tables above the plots."""
+    plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+    """Tables below them."""
+    pictures: tuple[Picture, ...] = ()
+    """Below everything."""
+    for_print: bool = True
+    """Whether its tables belong in a paper, and so in the LaTeX file."""
+
+    @property
+    def anchor(self) -> str:
+        """The target of links to the section."""
+        return slug(self.title)

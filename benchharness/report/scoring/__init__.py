@@ -1,0 +1,1 @@
+"""Scores of what tables and plots show: subjects, conditions, means, worst cases."""

@@ -1,0 +1,94 @@
+"""A store's report as files: one page, Markdown, CSV, LaTeX, and every figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchharness.disk import write_atomically
+from benchharness.errors import BenchError
+from benchharness.report.collect import collect
+from benchharness.report.formats import frame, latex, markdown, page, terminal
+from benchharness.report.introduction import TITLE, introduction
+from benchharness.report.sections import sections
+from benchharness.report.tables import corruptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.parts import Section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The files of a report, and its overview for a terminal."""
+
+    html: Path
+    """Everything in one page."""
+    markdown: Path
+    csv: Path
+    """One row for each cell."""
+    latex: Path
+    plots: tuple[Path, ...]
+    """PNG and SVG of every figure."""
+    overview: RenderableType
+    """What `overview` gives, from the same reading of the store."""
+
+
+def write(store_dir: Path, out: Path | None = None) -> Report:
+    """Write the report of a store; the same store gives the same files.
+
+    Args:
+        store_dir: Folder of the records.
+        out: Where to write; the folder `report` inside the store when None.
+
+    Raises:
+        BenchError: When there is nothing to report, or `out` cannot be written.
+    """
+    findings = collect(store_dir)
+    out = store_dir / "report" if out is None else out
+    files = _files(findings)
+    try:
+        for name, content in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / name, content)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write to {out}: {error.strerror}. Pass another folder."
+        ) from error
+    return Report(
+        html=out / "report.html",
+        markdown=out / "summary.md",
+        csv=out / "summary.csv",
+        latex=out / "summary.tex",
+        plots=tuple(out / name for name in files if name.startswith("plots/")),
+        overview=terminal.laid_out(findings),
+    )
+
+
+def _files(findings: Findings) -> dict[str, bytes]:
+    """The content of every file, by its path inside the report."""
+    found, said = sections(findings), introduction(findings)
+    files = {
+        "report.html": page.document(TITLE, said, found).encode(),
+        "summary.md": markdown.document(TITLE, said, found).encode(),
+        "summary.csv": frame.frame(findings).to_csv(index=False).encode(),
+        "summary.tex": latex.document(found).encode(),
+    }
+    harm = corruptions.frame(findings)
+    if len(harm):
+        files["corruption.csv"] = harm.to_csv(index=False).encode()
+    return files | dict(_figures(found))
+
+
+def _figures(found: Sequence[Section]) -> Iterator[tuple[str, bytes]]:
+    for section in found:
+        for plot in section.plots:
+            yield f"plots/{plot.name}.png", plot.png
+            yield f"plots/{plot.name}.svg", plot.svg
+        for picture in section.pictures:
+            yield f"pictures/{picture.name}.png", picture.png
