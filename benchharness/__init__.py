@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from benchharness.store.provenance import package_version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-__version__ = "0.1.0"
+__version__ = package_version()
 __all__ = ["__version__", "load_records"]
 
 
 def load_records(directory: str | Path) -> pd.DataFrame:
-    """One row a cell of a store or a baseline, for one's own analysis.
+    """The records of a store or a baseline for your own analysis, one row per cell.
 
     See `benchharness.store.frames` for the columns. pandas is imported only when called.
 
@@ -25,6 +26,6 @@ def load_records(directory: str | Path) -> pd.DataFrame:
     Raises:
         BenchError: When there are no records, or one cannot be read.
     """
-    # By name: every module imports this one for its version, and none of those may import frames.
-    records: pd.DataFrame = import_module("benchharness.store.frames").load_records(directory)
-    return records
+    from benchharness.store import frames
+
+    return frames.load_records(directory)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Value = str | int | float | bool | None | tuple["Value", ...]
-"""What a parameter may be: a JSON scalar or a tuple of such."""
+"""What a parameter may be: a JSON scalar, or a tuple of values."""
 
 Pairs = tuple[tuple[str, Value], ...]
 """Named parameters, sorted by name: a mapping that can be hashed and compared."""

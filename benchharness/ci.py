@@ -11,8 +11,8 @@ from benchharness.comparison import render
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.run import runner
-from benchharness.store import baseline
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ def run(
     """
     if max_minutes is not None and not max_minutes > 0:
         raise BenchError(f"--max-minutes must be more than 0, got {max_minutes:g}. Try 20.")
-    base = baseline.open_source(reference)
+    base = open_source(reference)
     store = Store(config.out)
     if store.records() and not resume:
         raise BenchError(

@@ -44,7 +44,10 @@ DAMAGE = (
 """What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
 
 UNPACKED_LIMIT = 1 << 28
-"""Bytes that an archive may hold unpacked: a million volumes of sixty classes, and no bomb."""
+"""The most bytes that an archive may unpack to, so that a zip bomb cannot fill the memory.
+
+The logits of a million volumes with sixty classes fit.
+"""
 
 
 def file_sha256(path: Path, *, what: str = "file") -> str:
@@ -72,9 +75,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name once it is whole and on disk.
+    """Open a file that takes its name only once it is whole and on disk.
 
-    An exception inside leaves what was there before.
+    After an exception inside, the file that was there before remains.
     """
     with replacing(path) as partial, partial.open("wb") as stream:
         yield stream
@@ -84,9 +87,9 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write under; the file moves to `path` when all went well.
+    """Yield a temporary name beside `path`; the file moves to `path` unless something was raised.
 
-    A process that is killed inside leaves `.NAME.PID.partial`, which `clear_partial` removes.
+    A process killed inside leaves `.NAME.PID.partial`, which `clear_partial` removes.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -97,7 +100,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def clear_partial(folder: Path) -> None:
-    """Remove what killed writers left in a folder; call it where no other process writes there."""
+    """Remove what killed writers left in a folder; call it only while no other process writes."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
 
@@ -106,13 +109,13 @@ def unpack(content: bytes) -> dict[str, bytes]:
     """The members of a zip archive by name.
 
     Raises:
-        ValueError: When a name stands twice or the members are larger than `UNPACKED_LIMIT`; other
+        ValueError: When two members share a name, or all are larger than `UNPACKED_LIMIT`; other
             damage raises one of `DAMAGE`.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
         if len({member.filename for member in members}) < len(members):
-            raise ValueError("a name stands twice in the archive")
+            raise ValueError("two members of the archive share a name")
         size = sum(member.file_size for member in members)
         if size > UNPACKED_LIMIT:
             raise ValueError(f"{size} bytes unpacked, expected at most {UNPACKED_LIMIT}")
@@ -120,7 +123,7 @@ def unpack(content: bytes) -> dict[str, bytes]:
 
 
 def read_array(content: bytes) -> NDArray[Any]:
-    """Read an .npy file; nothing is allocated that is not there, no pickle is opened.
+    """Read an .npy file without allocating more than it holds and without opening a pickle.
 
     Raises:
         ValueError: When its shape does not follow from its size or it holds objects; other damage

@@ -1,4 +1,4 @@
-"""The gate end to end: real damage is caught, other batches and threads are not."""
+"""The gate end to end: it catches real damage, but not other batch sizes or thread counts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.networks.classifier import Classifier
-    from benchharness.store.baseline import Source
+    from benchharness.store.source import Source
 
 pytestmark = pytest.mark.slow
 
 EPS = 2 / 255
 STEPS = 3
-"""Of PGD; on so small a network more find no more."""
+"""Steps of PGD; on this small network more steps break no more volumes."""
 MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
 
 
@@ -40,7 +40,7 @@ class Bench:
     folder: Path
 
     def run(self, name: str, weights: Path | None = None, batch_size: int = 64) -> Store:
-        """Clean, PGD and a bias field on 300 test volumes, with own weights or trained ones."""
+        """Clean, PGD and a bias field on 300 test volumes, with given weights or trained ones."""
         settings = self.folder / "bench.toml"
         settings.write_text(f"[attack.pgd]\nsteps = {STEPS}\n")
         config = load(
@@ -68,7 +68,7 @@ class Bench:
 
 
 def write_archive(path: Path) -> None:
-    """Checkerboards whose contrast tells the class, though not surely: the best has about 0.85."""
+    """Checkerboards whose contrast hints at the class: the best accuracy is about 0.85."""
     arrays = {}
     for seed, (name, count) in enumerate({"train": 200, "val": 300, "test": 300}.items()):
         draws = np.random.default_rng(seed)
@@ -100,7 +100,7 @@ def judge(base: Source, new: Source) -> comparison.StoreComparison:
 
 
 def accuracy_under_pgd(classifier: Classifier, folder: Path) -> float:
-    """On the val volumes, so that the damage is not that of the volumes the gate sees."""
+    """On the val volumes, which the gate does not see."""
     from benchharness import datasets
 
     split = datasets.load(str(folder / "data.npz"), None).val
@@ -114,7 +114,7 @@ def accuracy_under_pgd(classifier: Classifier, folder: Path) -> float:
 
 
 def damaged(bench: Bench) -> tuple[Path, float]:
-    """Weights with noise, as little as costs 15 points under PGD; and how many points it cost."""
+    """Weights with just enough noise to lose 15 points under PGD, and the loss."""
     weights = load_file(bench.weights)
     path = bench.folder / "damaged.safetensors"
     before = None

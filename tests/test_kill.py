@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at any moment and started again, a run ends with the same numbers."""
+"""A run that is killed with SIGKILL at any moment and started again gives the same numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contents(out: Path) -> dict[str, tuple[dict[str, float | None], bytes]]:
 
 
 def kill_when(process: subprocess.Popen[bytes], out: Path, moment: str, pause: float) -> None:
-    """Kill a process `pause` seconds after a first sign of `moment` in its folder."""
+    """Kill a process `pause` seconds after the first sign of `moment` in its folder."""
     signs = {
         "training": lambda: any(out.glob("checkpoints/*/*")),
         "evaluating": lambda: (out / "records.jsonl").exists(),

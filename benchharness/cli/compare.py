@@ -75,7 +75,7 @@ def compare(
 ) -> None:
     """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable."""
     from benchharness import comparison
-    from benchharness.store.baseline import open_source
+    from benchharness.store.opening import open_source
 
     settings = comparison.Settings(
         tolerance=tolerance,

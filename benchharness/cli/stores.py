@@ -28,8 +28,9 @@ def baseline_save(
 ) -> None:
     """Write the records and packed predictions of a store into one file."""
     from benchharness.store import baseline
+    from benchharness.store.opening import open_source
 
-    saved = baseline.save(baseline.open_source(store), file)
+    saved = baseline.save(open_source(store), file)
     say(f"{len(saved.records())} records, {saved.size / 1000:.0f} kB: {file}")
 
 

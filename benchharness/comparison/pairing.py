@@ -10,7 +10,7 @@ from benchharness.comparison import notes, sides
 from benchharness.comparison.alignment import PairedCell, aligned
 from benchharness.comparison.places import Gap
 from benchharness.errors import BenchError
-from benchharness.store.matrix_checks import suspicion
+from benchharness.store import suspicion
 from benchharness.store.measurement import differences
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from benchharness.comparison.places import Place
     from benchharness.comparison.sides import Choice, Seeds, Side
-    from benchharness.store.baseline import Source
-    from benchharness.store.matrix_checks import Suspicions
     from benchharness.store.measurement import Parts
+    from benchharness.store.source import Source
+    from benchharness.store.suspicion import Suspicions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ def _paired(
         f"{side.name}: {reason}"
         for side, own in zip(both, records, strict=True)
         for record in own.values()
-        if (reason := suspicion(record, suspicions))
+        if (reason := suspicion.of_record(record, suspicions))
     ]
     if doubts:
         return Gap(place=place, kind="suspect", reason="; ".join(dict.fromkeys(doubts)))

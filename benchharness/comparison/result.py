@@ -9,15 +9,15 @@ from benchharness.comparison.cells import compared_cells
 from benchharness.comparison.endpoints import endpoints
 from benchharness.comparison.pairing import pair
 from benchharness.comparison.sides import Choice
-from benchharness.store import matrix_checks
+from benchharness.store import suspicion
 
 if TYPE_CHECKING:
     from benchharness.comparison.cells import ComparedCell
     from benchharness.comparison.endpoints import Endpoint, Verdict
     from benchharness.comparison.places import Gap
     from benchharness.comparison.settings import Settings
-    from benchharness.store.baseline import Source
-    from benchharness.store.matrix_checks import Suspicions
+    from benchharness.store.source import Source
+    from benchharness.store.suspicion import Suspicions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +88,7 @@ def compare(
         new,
         Choice(model=base_model, seed=settings.base_seed),
         Choice(model=new_model, seed=settings.new_seed),
-        matrix_checks.joined(
-            matrix_checks.of_source(base), matrix_checks.of_source(new), suspicions or {}
-        ),
+        suspicion.joined(suspicion.of_source(base), suspicion.of_source(new), suspicions or {}),
     )
     return StoreComparison(
         base=names[0],

@@ -13,11 +13,11 @@ from benchharness.store.cells import CONTROL_FAMILY, describe_seed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchharness.store.baseline import Source
     from benchharness.store.cells import Cell
     from benchharness.store.measurement import Parts
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
+    from benchharness.store.source import Source
 
     Seed = int | None
     Seeds = Mapping[Seed, Record]

@@ -8,10 +8,10 @@ from benchharness.errors import BenchError
 from benchharness.report.cells import labels
 from benchharness.report.cells.findings import Findings
 from benchharness.report.cells.rows import Row
-from benchharness.store import matrix_checks
-from benchharness.store.baseline import open_source
+from benchharness.store import matrix_checks, suspicion
 from benchharness.store.cells import CONTROL_FAMILY
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def collect(directory: Path) -> Findings:
     )
     predictions = {r.identity: store.predictions(r) for r in records if r.predictions is not None}
     checks = matrix_checks.matrix_checks(records, predictions)
-    suspicions = matrix_checks.suspicions(checks)
+    suspicions = suspicion.by_cell(checks)
     rows = [
         Row(
             record=record,
@@ -45,7 +45,7 @@ def collect(directory: Path) -> Findings:
             dataset=datasets[record.identity],
             perturbation=perturbations[record.identity],
             predictions=predictions.get(record.identity),
-            suspicion=matrix_checks.suspicion(record, suspicions),
+            suspicion=suspicion.of_record(record, suspicions),
         )
         for record in records
     ]

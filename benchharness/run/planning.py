@@ -28,7 +28,7 @@ from benchharness.store.cells import (
     DatasetKey,
     ModelKey,
     PerturbationKey,
-    Source,
+    SourceKey,
 )
 from benchharness.training import initialisation, recipes
 
@@ -275,7 +275,7 @@ def _transfers(config: RunConfig, attack: Attack, networks: Sequence[Work]) -> I
             if None not in (source.seed, target.seed) and source.seed != target.seed:
                 continue
             cell = target.cells[0]
-            made_on = Source(model=source.model, checkpoint=source.checkpoint)
+            made_on = SourceKey(model=source.model, checkpoint=source.checkpoint)
             keys = (
                 _attack_key(config, attack, target.dataset, severity)
                 for severity in _grid(config, attack)

@@ -1,8 +1,9 @@
 """Intervals, paired tests and rankings on stored predictions; pure NumPy and SciPy.
 
-Volumes are taken as a random sample of independent volumes, and everything here says how sure such
-a sample makes one. `docs/statistics.md` derives each method, says where it stops being valid and
-shows its simulated coverage. An undefined result is None; none is ever NaN.
+These functions take the volumes as independent and random, and say how far a number can be trusted
+for other volumes. Where the data names patients, use the module `uncertainty`, whose functions
+resample whole patients. `docs/statistics.md` derives each method, says where it stops being valid
+and shows its simulated coverage. An undefined result is None, never NaN.
 """
 
 from benchharness.statistics.basis import BY_CLASS, LEVEL, SHARES, Interval

@@ -1,4 +1,4 @@
-"""What every method shares: the interval, the levels, and the checks of what comes in."""
+"""What every method shares: the interval, the level, groups of metrics, checks of the input."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     Predicted = tuple[Labels, Logits]
     """Labels (N,) and logits (N, K) of one cell."""
+    Patients = NDArray[np.str_]
+    """(N,): the patient that each volume shows."""
 
 LEVEL = 0.95
 """Confidence of an interval unless told otherwise."""
@@ -30,7 +32,7 @@ SHARES = ("accuracy", "auc", "balanced_accuracy")
 """Metrics in [0, 1] for which more is better."""
 
 BY_CLASS = ("auc", "balanced_accuracy")
-"""Metrics that need every class, and whose resamples therefore keep the number of each."""
+"""Metrics that need every class; their resamples keep the number of volumes in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +44,22 @@ class Interval:
     level: float
     """Nominal coverage, in (0, 1)."""
     method: str
-    """How it was found, in words."""
+    """How it was computed, in words."""
 
 
 def quantile(level: float) -> float:
-    """Z such that a standard normal lies within ±z with probability `level`."""
+    """The z for which a standard normal variable lies in ±z with probability `level`."""
     return float(special.ndtri((1 + level) / 2))
 
 
+def check_metric(metric: str) -> None:
+    """Refuse a metric that `metrics.compute` does not know."""
+    if metric not in metrics.NAMES:
+        raise unknown_name("metric", metric, metrics.NAMES)
+
+
 def check_shares(metric: str, cells: Sequence[Predicted]) -> None:
-    """Refuse cells that do not share their volumes, or on which the metric is undefined."""
+    """Refuse cells of different volumes, and cells on which the metric is undefined."""
     if metric not in SHARES:
         raise unknown_name("metric", metric, SHARES)
     if not cells or len(cells[0][0]) == 0:
@@ -59,15 +67,15 @@ def check_shares(metric: str, cells: Sequence[Predicted]) -> None:
     labels, logits = cells[0]
     if any(not np.array_equal(labels, other) for other, _ in cells[1:]):
         raise BenchError(
-            "cells can be combined only on the same volumes in the same order, got labels that "
-            "differ. Combine cells of one dataset and one --limit."
+            "cells can be combined only on the same volumes in the same order, got different "
+            "labels. Combine cells of one dataset and one --limit."
         )
     if metric in BY_CLASS and (reason := metrics.absent_classes(labels, logits.shape[1])):
         raise BenchError(f"{metric} is undefined: {reason}. Raise or leave out --limit.")
 
 
 def check_paired(first: NDArray[np.generic], second: NDArray[np.generic]) -> None:
-    """Refuse two models that were not measured on the same volumes."""
+    """Refuse two models measured on different numbers of volumes, or on none."""
     if len(first) != len(second) or len(first) == 0:
         raise BenchError(
             f"a paired test needs the same volumes of both models, got {len(first)} and "

@@ -1,4 +1,4 @@
-"""What a reader in a clinic asks: frozen thresholds, sensitivity, confident mistakes."""
+"""What a clinical reader asks: sensitivity at a frozen threshold, confident mistakes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Rate:
     """A share of volumes with Wilson's interval."""
 
     value: float | None
-    """In [0, 1]; None when no volume could count."""
+    """In [0, 1]; None without volumes."""
     n: int
-    """Number of volumes that could count."""
+    """Number of volumes that the share is of."""
     interval: Interval
 
 
@@ -34,18 +34,19 @@ def rate(counted: Booleans, level: float = LEVEL) -> Rate:
 
 
 def frozen_threshold(positive: Booleans, scores: Floats) -> float | None:
-    """The threshold to freeze on clean validation volumes: the one of the largest Youden index.
+    """The threshold with the largest Youden index, to freeze on clean validation volumes.
 
-    Youden, Cancer 3, 1950: sensitivity + specificity − 1. Halfway between two scores, so that one
-    that comes back slightly changed stays on its side; of equally good ones the lowest, which
-    misses the fewest positives.
+    Youden, Cancer 3, 1950: sensitivity + specificity − 1. The threshold lies halfway between two
+    scores, so that a score that changes slightly stays on its side. Of equally good thresholds it
+    is the lowest, which misses the fewest positives.
 
     Args:
         positive: (N,), which volumes belong to the class.
         scores: (N,), the probability of the class, in [0, 1].
 
     Returns:
-        A volume is called positive when its score exceeds this; None when all or none is positive.
+        A volume is called positive when its score exceeds this; None when all volumes or none are
+        positive.
     """
     if positive.all() or not positive.any():
         return None
@@ -66,7 +67,7 @@ def sensitivity_and_specificity(
     Args:
         positive: (N,), which volumes belong to the class.
         scores: (N,), the probability of the class.
-        threshold: Frozen elsewhere; see `frozen_threshold`.
+        threshold: Chosen on other volumes; see `frozen_threshold`.
         level: Nominal coverage of the intervals, in (0, 1).
     """
     called = scores > threshold
@@ -76,12 +77,12 @@ def sensitivity_and_specificity(
 def confident_and_wrong(
     labels: Labels, logits: Logits, confidence: float = 0.9, level: float = LEVEL
 ) -> Rate:
-    """Share of all volumes that are misclassified with at least this probability.
+    """Share of all volumes that are misclassified with at least this confidence.
 
     Args:
         labels: (N,).
         logits: (N, K).
-        confidence: The largest probability from which on a prediction counts as confident.
+        confidence: A prediction counts as confident when its largest probability is at least this.
         level: Nominal coverage of the interval, in (0, 1).
     """
     confident = metrics.softmax(logits).max(axis=1, initial=0.0) >= confidence

@@ -1,4 +1,4 @@
-"""What corruptions do to a network, from stored predictions alone.
+"""What corruptions do to a network, computed from stored predictions.
 
 Corruption errors follow Hendrycks and Dietterich, "Benchmarking neural network robustness to common
 corruptions and perturbations", ICLR 2019, on plain error (1 − accuracy) and, as MedMNIST-C (Di
@@ -8,7 +8,7 @@ why; it is never NaN and never 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from benchharness.statistics import metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchharness.store.predictions import Predictions
+    from numpy.typing import NDArray
+
+    from benchharness.statistics.metrics import Labels, Logits
 
     Value = tuple[float | None, str]
     """A number and "", or None and the reason."""
@@ -35,14 +37,33 @@ HEADINGS: dict[str, str] = {
     "ece": "ECE",
     "brier": "Brier",
 }
-"""Every measure of `measures`, as a heading. The first four are relative to the reference."""
+"""The headings of what `measures` returns. The first four are relative to the reference."""
+
+
+class Answers(Protocol):
+    """A network's output on named volumes, such as `Predictions` of a store."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """(N,): the volumes' names."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """(N,)."""
+        ...
+
+    @property
+    def logits(self) -> Logits:
+        """(N, K)."""
+        ...
 
 
 def measures(
-    clean: Predictions,
-    corrupted: Sequence[Predictions],
-    reference_clean: Predictions | None,
-    reference: Sequence[Predictions],
+    clean: Answers,
+    corrupted: Sequence[Answers],
+    reference_clean: Answers | None,
+    reference: Sequence[Answers],
     *,
     lacking: str = "",
 ) -> dict[str, Value]:
@@ -56,12 +77,12 @@ def measures(
         lacking: Why there is no reference; empty where there is one.
 
     Returns:
-        By the names of `HEADINGS`. `error`, `balanced_error`, `ece` and `brier` are means over the
-        severities, `auc_drop` is the clean AUC less the mean AUC, `flip_rate` the mean share of
-        volumes whose predicted class is another than on the clean volume.
+        A value for each name in `HEADINGS`. `error`, `balanced_error`, `ece` and `brier` are means
+        over the severities, `auc_drop` is the clean AUC minus the mean AUC, and `flip_rate` is the
+        mean share of volumes whose predicted class changed.
 
     Raises:
-        BenchError: When predictions are of different volumes.
+        BenchError: When the predictions are of different volumes.
     """
     for other in corrupted:
         _same_volumes(clean, other)
@@ -89,13 +110,13 @@ def measures(
 
 
 def means(by_artefact: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-    """Each measure as its mean over artefacts: CE becomes mCE.
+    """Average each measure over artefacts: CE becomes mCE.
 
-    An artefact whose denominator vanishes has no ratio for any network; it is left out for all
-    alike, and the second part of the value names it.
+    An artefact whose denominator vanishes has no ratio for any network, so the mean leaves it out
+    for all of them and names it in the second part of the value.
 
     Returns:
-        A number and which artefacts it leaves out, or None and the reason.
+        For each measure a number and the artefacts it leaves out, or None and the reason.
     """
     found: dict[str, Value] = {}
     for name in HEADINGS:
@@ -114,8 +135,69 @@ def means(by_artefact: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
     return found
 
 
-def _values(predictions: Predictions) -> dict[str, Value]:
-    values, undefined = metrics.compute(predictions.labels, predictions.logits)
+def corruption_error(errors: Sequence[float], reference: Sequence[float]) -> Value:
+    """Error summed over severities, relative to that of a reference network.
+
+    CE = Σₛ e(model, s) / Σₛ e(reference, s): Hendrycks & Dietterich, "Benchmarking neural network
+    robustness to common corruptions and perturbations", ICLR 2019. With e = 1 − balanced accuracy
+    it is the BE of MedMNIST-C (Di Salvo et al., 2024).
+
+    Args:
+        errors: The network's error at each severity, in [0, 1].
+        reference: The reference network's at the same severities.
+
+    Returns:
+        The ratio and "", or None and the reason.
+
+    Raises:
+        BenchError: When the severities differ in number, or there are none.
+    """
+    _check_severities(errors, reference)
+    return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
+
+
+def relative_corruption_error(
+    errors: Sequence[float], clean: float, reference: Sequence[float], reference_clean: float
+) -> Value:
+    """Error that a corruption adds, relative to what it adds to a reference network's.
+
+    Relative CE = Σₛ (e(model, s) − e(model)) / Σₛ (e(reference, s) − e(reference)), where the terms
+    without s are clean errors; the source is that of `corruption_error`. Where the corruption does
+    not harm the reference the ratio has no meaning: it would reward harm or explode.
+
+    Args:
+        errors: The network's error at each severity, in [0, 1].
+        clean: Its error on clean volumes.
+        reference: The reference network's error at the same severities.
+        reference_clean: Its error on clean volumes.
+
+    Returns:
+        The ratio and "", or None and the reason.
+
+    Raises:
+        BenchError: When the severities differ in number, or there are none.
+    """
+    _check_severities(errors, reference)
+    added = sum(error - clean for error in errors)
+    added_to_reference = sum(error - reference_clean for error in reference)
+    return _ratio(added, added_to_reference, "the corruption adds no error to the reference")
+
+
+def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
+    # Accuracies are multiples of 1/N; anything smaller than that is rounding.
+    return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
+
+
+def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> None:
+    if len(errors) != len(reference) or not errors:
+        raise BenchError(
+            f"a corruption error needs the same severities of both networks, got {len(errors)} of "
+            f"the network and {len(reference)} of the reference. Run both over one grid."
+        )
+
+
+def _values(answers: Answers) -> dict[str, Value]:
+    values, undefined = metrics.compute(answers.labels, answers.logits)
     return {name: (value, undefined.get(name, "")) for name, value in values.items()}
 
 
@@ -140,11 +222,12 @@ def _drop(clean: Mapping[str, Value], corrupted: Sequence[Mapping[str, Value]]) 
 
 
 def _ratios(groups: Sequence[Sequence[Mapping[str, Value]]], metric: str) -> tuple[Value, Value]:
-    """CE and relative CE on the error that belongs to a metric.
+    """CE and relative CE on one minus a metric.
 
     Args:
-        groups: Metrics of the network clean and corrupted, then of the reference alike.
-        metric: Its name.
+        groups: Metrics of the network clean and corrupted, then of the reference clean and
+            corrupted.
+        metric: The metric's name.
     """
     errors = [[_error(values, metric) for values in group] for group in groups]
     reason = next((why for group in errors for value, why in group if value is None), "")
@@ -154,12 +237,12 @@ def _ratios(groups: Sequence[Sequence[Mapping[str, Value]]], metric: str) -> tup
         [value for value, _ in group if value is not None] for group in errors
     )
     return (
-        metrics.corruption_error(own, other_errors),
-        metrics.relative_corruption_error(own, own_clean[0], other_errors, other_clean[0]),
+        corruption_error(own, other_errors),
+        relative_corruption_error(own, own_clean[0], other_errors, other_clean[0]),
     )
 
 
-def _same_volumes(one: Predictions, other: Predictions) -> None:
+def _same_volumes(one: Answers, other: Answers) -> None:
     if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.labels, other.labels):
         raise BenchError(
             f"corruption measures need predictions of the same volumes, got {len(one.ids)} and "

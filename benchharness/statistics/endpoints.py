@@ -1,4 +1,4 @@
-"""Primary endpoints of a comparison: paired means, Holm over them, one verdict each."""
+"""Primary endpoints of a comparison: paired means, Holm's procedure, one verdict for each."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from benchharness.statistics.basis import Floats
 
 ENDPOINT_RESAMPLES = 10_000
-"""Holm's levels ask for the far tails: at α = 0.05 over ten endpoints one end still rests on 25."""
+"""Enough for Holm's far tails: at α = 0.05 over ten endpoints each end still rests on 25."""
 
 _MANY = 2000
-"""More volumes than this would fill the memory with how often each is in each resample."""
+"""From here on the counts of every volume in every resample would take too much memory."""
 
 POWER = 0.8
-"""Chance to see the difference that is called detectable."""
+"""The chance of finding a difference that is called detectable."""
 
 Outcome = Literal["better", "worse", "indistinguishable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One endpoint among the family it was judged with."""
+    """The verdict on one endpoint, which depends on the others judged with it."""
 
     outcome: Outcome
     """`worse` and `better` only where the interval lies wholly beyond the tolerance."""
     difference: float
     """Mean paired difference, new minus base."""
     interval: Interval
-    """Of the difference, at the level at which Holm's procedure judged this endpoint."""
+    """Of the difference, at the level that Holm's procedure gave this endpoint."""
     p_value: float
-    """Two-sided, of the hypothesis that the difference is within the tolerance; not adjusted."""
+    """Two-sided, for the hypothesis that the difference is within the tolerance; not adjusted."""
     p_adjusted: float
-    """The same, adjusted by Holm over the endpoints."""
+    """The same, adjusted by Holm's procedure over all endpoints."""
     detectable: float
-    """The difference that would have been found beyond the tolerance with 80 % power."""
+    """The smallest difference that would have been told apart with 80 % power."""
     n: int
     """Number of volumes."""
 
@@ -54,24 +54,25 @@ class Judgement:
 def judge(
     gaps: Sequence[Floats], *, tolerance: float = 0.0, alpha: float = 0.05
 ) -> tuple[Judgement, ...]:
-    """Judge a family of paired mean differences, none of them falsely with probability 1 − α.
+    """Judge a family of paired mean differences; α bounds the chance of any false verdict.
 
-    Each endpoint's mean is resampled over volumes, with two imagined ones of +1 and −1 in the
-    sample (see `paired_bootstrap`). Its p-value is of |difference| ≤ tolerance: twice the share of
-    resamples on this side of the tolerance's bound. Holm's procedure takes the endpoints by their
-    p-values: the i-th of m has its interval at level 1 − α/(m − i + 1) and is told apart when that
-    lies wholly beyond the tolerance; after the first that is not, none is, and all keep its level.
+    Each endpoint's mean is resampled over volumes, with two imagined volumes of +1 and −1 in the
+    sample (see `paired_bootstrap`). Its p-value is for |difference| ≤ tolerance: twice the share of
+    resamples within the tolerance's bound. Holm's procedure takes the endpoints in the order of
+    their p-values. The i-th of m has its interval at level 1 − α/(m − i + 1) and is told apart when
+    the interval lies wholly beyond the tolerance. After the first that is not, no other is, and the
+    rest keep that level.
 
     The detectable difference is tolerance + (z_{1−a/2} + z_{0.8})·s with s the bootstrap's standard
     error and a the endpoint's share of α.
 
     Args:
-        gaps: Of each endpoint, (N,), in [−1, 1]: per volume, the new minus the base value.
-        tolerance: The difference that does not matter, in [0, 1).
-        alpha: Chance of any false verdict in the family, in (0, 1).
+        gaps: For each endpoint the new minus the base value of every volume, (N,), in [−1, 1].
+        tolerance: The largest difference that does not matter, in [0, 1).
+        alpha: The chance of any false verdict in the family, in (0, 1).
 
     Returns:
-        A judgement of each, in the order given.
+        A judgement of each endpoint, in the order given.
 
     Raises:
         BenchError: When an endpoint has no volumes, or a setting is out of its range.
@@ -106,7 +107,7 @@ def judge(
 def _resample(gaps: Floats) -> Floats:
     sample = np.concatenate([gaps, [1.0, -1.0]])
     if len(sample) > _MANY:
-        # The counts of equal gaps are all that a mean depends on, and they take less memory.
+        # A mean depends only on how often each value occurs, which takes less memory.
         values, counts = np.unique(sample, return_counts=True)
         generator = numpy_generator("statistics", "endpoint", len(sample))
         drawn = generator.multinomial(len(sample), counts / len(sample), ENDPOINT_RESAMPLES)
@@ -118,7 +119,7 @@ def _resample(gaps: Floats) -> Floats:
 
 
 def _p_value(mean: float, resampled: Floats, tolerance: float) -> float:
-    # Means of whole numbers come out a rounding error apart; one on the bound is not beyond it.
+    # Rounding moves equal means apart; a mean on the bound is not beyond it.
     inside = resampled >= -tolerance - 1e-12 if mean < 0 else resampled <= tolerance + 1e-12
     return min(1.0, 2 * (int(inside.sum()) + 1) / (len(resampled) + 1))
 
@@ -130,7 +131,7 @@ def _shares_of_alpha(
     tolerance: float,
     alpha: float,
 ) -> list[tuple[float, bool]]:
-    """Of each endpoint the α it is judged at, and whether it is told apart there."""
+    """The share of α that each endpoint is judged at, and whether it is told apart."""
     shares = [(alpha, False)] * len(means)
     order = sorted(range(len(means)), key=lambda index: p_values[index])
     for place, index in enumerate(order):

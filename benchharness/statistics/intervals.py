@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import optimize
 
-from benchharness.errors import BenchError, unknown_name
+from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.statistics.basis import BY_CLASS, LEVEL, Interval, check_shares, quantile
+from benchharness.statistics.basis import (
+    BY_CLASS,
+    LEVEL,
+    Interval,
+    check_metric,
+    check_shares,
+    quantile,
+)
 from benchharness.statistics.resampling import (
     contributions,
     one_against_rest,
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) -> Interval | None:
-    """The interval of a metric of `metrics.compute`, by the method that suits it.
+    """The interval of a metric of `metrics.compute`, by the method that suits the metric.
 
     Args:
         metric: One of `metrics.NAMES`.
@@ -37,15 +44,14 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
         level: Nominal coverage, in (0, 1).
 
     Returns:
-        Wilson's for accuracy, DeLong's on the logit scale for the AUC of two classes, otherwise a
-        bootstrap's. None where `metrics.compute` gives no value, and for the calibration metrics of
-        fewer than two volumes.
+        Wilson's for accuracy, DeLong's on the logit scale for the AUC of two classes, and a
+        bootstrap's for all others. None where `metrics.compute` gives no value, and for calibration
+        metrics of a single volume.
 
     Raises:
-        BenchError: When there is no such metric.
+        BenchError: When the metric is unknown.
     """
-    if metric not in metrics.NAMES:
-        raise unknown_name("metric", metric, metrics.NAMES)
+    check_metric(metric)
     if len(labels) == 0:
         return None
     if metric == "accuracy":
@@ -58,14 +64,16 @@ def interval(metric: str, labels: Labels, logits: Logits, level: float = LEVEL) 
         return stratified_bootstrap(metric, labels, logits, level)
     if len(labels) < 2:
         return None
-    return _calibration_bootstrap(metric, labels, logits, level)
+    bounds = calibration_bounds(metric, labels, logits, resample(metric, labels, logits), level)
+    method = "basic bootstrap" if metric == "ece" else "percentile bootstrap"
+    return Interval(low=bounds[0], high=bounds[1], level=level, method=method)
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a share.
 
-    All θ with |k/n − θ| ≤ z √(θ(1 − θ)/n): Wilson, JASA 22, 1927. It is defined, and never of width
-    0, at 0 and n successes; without any volume it is [0, 1], since nothing is known.
+    All θ with |k/n − θ| ≤ z √(θ(1 − θ)/n): Wilson, JASA 22, 1927. At 0 and n successes it is
+    defined and its width is not 0. Without any volume it is [0, 1], since nothing is known.
 
     Args:
         successes: k, in 0..n.
@@ -84,7 +92,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     square = quantile(level) ** 2
     centre = (successes + square / 2) / (n + square)
     spread = math.sqrt(square * (successes * (n - successes) / n + square / 4)) / (n + square)
-    # At the ends the bound is 0 or 1 exactly, which rounding would miss.
+    # At the ends the bound is exactly 0 or 1, which rounding would miss.
     low = 0.0 if successes == 0 else centre - spread
     high = 1.0 if successes == n else centre + spread
     return Interval(low=low, high=high, level=level, method="Wilson")
@@ -93,10 +101,11 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | None:
     """DeLong's interval of a binary AUC on the logit scale.
 
-    logit θ ± z·s/(θ(1 − θ)) with DeLong's variance s² (DeLong et al., Biometrics 44, 1988), which
-    keeps it inside (0, 1) and near its level where θ is near 1 (Qin & Hotilovac, Statistical
-    Methods in Medical Research 17, 2008). Where that variance vanishes or does not exist (perfect
-    separation, all scores tied, one volume in a class) Newcombe's score interval takes its place.
+    The interval is logit θ ± z·s/(θ(1 − θ)) with DeLong's variance s² (DeLong et al., Biometrics
+    44, 1988). The logit scale keeps it inside (0, 1), and its coverage near the level where θ is
+    near 1 (Qin & Hotilovac, Statistical Methods in Medical Research 17, 2008). Where the variance
+    vanishes or does not exist (perfect separation, all scores tied, one volume in a class)
+    Newcombe's score interval takes its place.
 
     Args:
         labels: (N,), 1 for positive volumes, 0 for negative ones.
@@ -112,20 +121,21 @@ def delong(labels: Labels, scores: Floats, level: float = LEVEL) -> Interval | N
     of_positives, of_negatives = placements(positive, scores)
     area = float(of_positives.mean())
     deviation = math.sqrt(variance_of_mean(of_positives) + variance_of_mean(of_negatives))
-    # Placements are multiples of 1/(2N); a smaller deviation than this is rounding.
+    # Placements are multiples of 1/(2N); a deviation below this is rounding.
     if min(len(of_positives), len(of_negatives)) < 2 or deviation < 1e-9 or not 0 < area < 1:
         return _newcombe(area, len(of_positives), len(of_negatives), level)
-    return _on_logit_scale(area, deviation, level, "DeLong, logit scale")
+    return on_logit_scale(area, deviation, level, "DeLong")
 
 
 def stratified_bootstrap(
     metric: str, labels: Labels, logits: Logits, level: float = LEVEL
 ) -> Interval:
-    """Interval of AUC or balanced accuracy from resamples that keep the number in each class.
+    """Interval of AUC or balanced accuracy from resamples that keep the size of each class.
 
-    logit θ ± z·s/(θ(1 − θ)), where s is the standard deviation over `RESAMPLES` resamples. Where
-    none differs from the others, the mean over classes of Wilson's (balanced accuracy) or
-    Newcombe's (AUC, one class against the rest) bounds takes its place, which is wider than needed.
+    The interval is logit θ ± z·s/(θ(1 − θ)), where s is the standard deviation over `RESAMPLES`
+    resamples. Where all resamples agree, the mean over classes of Wilson's bounds (balanced
+    accuracy) or Newcombe's (AUC, one class against the rest) takes its place; it is wider than
+    needed.
 
     Args:
         metric: `auc` or `balanced_accuracy`.
@@ -138,7 +148,7 @@ def stratified_bootstrap(
     deviation = float(resampled.std(ddof=1))
     if deviation < 1e-9 or not 0 < value < 1:
         return _mean_of_class_bounds(metric, labels, logits, level)
-    return _on_logit_scale(value, deviation, level, "stratified bootstrap, logit scale")
+    return on_logit_scale(value, deviation, level, "stratified bootstrap")
 
 
 def mean_over_cells(
@@ -146,9 +156,9 @@ def mean_over_cells(
 ) -> tuple[float, Interval]:
     """The unweighted mean of a metric over cells, volumes resampled once for all of them.
 
-    The cells share their volumes, so that their errors are correlated and averaging many of them
-    does not make the interval as narrow as that many more volumes would. Where no resample differs,
-    the mean of the cells' own bounds takes its place, which is wider than needed.
+    Cells that share their volumes have correlated errors, so averaging ten of them does not narrow
+    the interval as ten times the volumes would. Where all resamples agree, the mean of the cells'
+    own bounds takes the interval's place; it is wider than needed.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -165,22 +175,43 @@ def mean_over_cells(
     if deviation < 1e-9 or not 0 < value < 1:
         found = [one for cell in cells if (one := interval(metric, *cell, level)) is not None]
         return value, _mean_of_bounds(found, "mean over cells of their bounds")
-    return value, _on_logit_scale(value, deviation, level, "bootstrap over volumes, logit scale")
+    return value, on_logit_scale(value, deviation, level, "bootstrap over volumes")
 
 
-def _calibration_bootstrap(metric: str, labels: Labels, logits: Logits, level: float) -> Interval:
-    """Percentile bootstrap of `brier` and `nll`; for `ece` the basic one.
+def calibration_bounds(
+    metric: str, labels: Labels, logits: Logits, resampled: Floats, level: float
+) -> tuple[float, float]:
+    """The percentiles of resampled `brier` and `nll`; for `ece` the basic bootstrap's bounds.
 
-    A resample's ECE exceeds that of its sample, as the sample's exceeds the population's; the basic
-    bootstrap (Davison & Hinkley, Bootstrap Methods and Their Application, 1997, 5.2) subtracts that
-    bias instead of adding it.
+    A resample's ECE exceeds the sample's on average, just as the sample's exceeds the population's.
+    The basic bootstrap (Davison & Hinkley, Bootstrap Methods and Their Application, 1997, 5.2)
+    subtracts that bias instead of adding it.
     """
-    low, high = percentiles(resample(metric, labels, logits), level)
+    low, high = percentiles(resampled, level)
     if metric != "ece":
-        return Interval(low=low, high=high, level=level, method="percentile bootstrap")
+        return low, high
     value = float(np.abs(metrics.calibration_gaps(labels, logits).mean(axis=0)).sum())
     low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)
-    return Interval(low=low, high=max(low, high), level=level, method="basic bootstrap")
+    return low, max(low, high)
+
+
+def on_logit_scale(
+    value: float, deviation: float, level: float, method: str, *, multiple: float | None = None
+) -> Interval:
+    """The interval logit θ ± z·s/(θ(1 − θ)), which stays inside (0, 1).
+
+    Args:
+        value: θ, in (0, 1).
+        deviation: s, the standard error of θ.
+        level: Nominal coverage, in (0, 1).
+        method: How s was found, in words.
+        multiple: A quantile to use in place of the normal z, such as Student's t.
+    """
+    centre = math.log(value / (1 - value))
+    multiple = quantile(level) if multiple is None else multiple
+    spread = multiple * deviation / (value * (1 - value))
+    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (centre - spread, centre + spread))
+    return Interval(low=low, high=high, level=level, method=f"{method}, logit scale")
 
 
 def _mean_of_class_bounds(metric: str, labels: Labels, logits: Logits, level: float) -> Interval:
@@ -206,13 +237,6 @@ def _mean_of_bounds(found: Sequence[Interval], method: str) -> Interval:
     )
 
 
-def _on_logit_scale(value: float, deviation: float, level: float, method: str) -> Interval:
-    centre = math.log(value / (1 - value))
-    spread = quantile(level) * deviation / (value * (1 - value))
-    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (centre - spread, centre + spread))
-    return Interval(low=low, high=high, level=level, method=method)
-
-
 def _newcombe(area: float, positives: int, negatives: int, level: float) -> Interval:
     """Score interval of an AUC that needs no variance of the sample.
 
@@ -227,7 +251,7 @@ def _newcombe(area: float, positives: int, negatives: int, level: float) -> Inte
             variance = theta * (1 - theta) * spread / (positives * negatives)
             return (estimate - theta) ** 2 - z**2 * variance
 
-        # At an estimate of 1 the end itself is a root too, and not the one sought.
+        # At an estimate of 1 the end is a root as well, but not the one that is sought.
         end = min(estimate, 1 - 1e-12)
         return 0.0 if estimate <= 0 else float(optimize.brentq(excess, 0.0, end))
 

@@ -1,9 +1,9 @@
-"""Point metrics on labels and logits; pure NumPy and SciPy, so that any follows from a stored file.
+"""Point metrics of labels and logits, computed from arrays alone.
 
-Accuracy and AUC are those of `medmnist.Evaluator` 3.0.2 on the softmax of the logits: with two
-classes the second probability is held against 0.5 and is the score; with more, the first of the
-largest wins and the AUC is the unweighted mean of each class against the rest. An undefined value
-is None and says why; it is never NaN and never 0.
+Accuracy and AUC are those of `medmnist.Evaluator` 3.0.2 on the softmax of the logits. With two
+classes the second probability is the score, and a volume is positive where it exceeds 0.5. With
+more, the largest probability wins, the first of equal ones, and the AUC is the unweighted mean of
+each class against the rest. An undefined value is None with a reason; it is never NaN and never 0.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from scipy import special
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Labels = NDArray[np.int64]
@@ -33,15 +31,15 @@ NAMES = ("accuracy", "auc", "balanced_accuracy", "brier", "ece", "nll")
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Probabilities (N, K) of logits (N, K).
 
-    In float64, where a probability reaches 1 only at a margin of 37; in float32 it does at 17, and
-    confident volumes would tie that a network does tell apart.
+    Computed in float64, where a probability reaches 1 only at a margin of 37. In float32 it does so
+    at 17, and confident volumes that a network does tell apart would tie.
     """
     probabilities: NDArray[np.float64] = special.softmax(logits.astype(np.float64), axis=1)
     return probabilities
 
 
 def predicted_classes(logits: Logits) -> Labels:
-    """Predicted class (N,): whether p₁ > 0.5 with two classes, else the first of the largest."""
+    """Predicted classes (N,): with two classes p₁ > 0.5, else the first largest probability."""
     probabilities = softmax(logits)
     if logits.shape[1] == 2:
         return (probabilities[:, 1] > 0.5).astype(np.int64)
@@ -56,9 +54,9 @@ def correct(labels: Labels, logits: Logits) -> NDArray[np.bool_]:
 
 
 def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:
-    """Logit of the label minus the largest other, (N,); negative where misclassified.
+    """Logit of the label minus the largest other logit, (N,); negative where misclassified.
 
-    A margin of exactly 0 is a tie, which the lowest class wins.
+    At a margin of exactly 0 the lowest of the tied classes is predicted.
     """
     values = logits.astype(np.float64)
     rows = np.arange(len(labels))
@@ -69,7 +67,7 @@ def margins(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 
 
 def absent_classes(labels: Labels, num_classes: int) -> str:
-    """Say which classes have no volume, `class 2 has no volume`; empty when none lacks one."""
+    """Name the classes without volumes, `class 2 has no volume`; empty when all have some."""
     absent = sorted(set(range(num_classes)) - set(labels.tolist()))
     if not absent:
         return ""
@@ -85,8 +83,8 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
         logits: (N, K), K ≥ 2, finite.
 
     Returns:
-        The values by name (`NAMES`), None where undefined, and for each None its reason. `nll` is
-        in nats; the ranges of the others stand at their functions.
+        The values by name (`NAMES`), None where undefined, and the reason for each None. `nll` is
+        in nats; the functions below give the ranges of the others.
 
     Raises:
         BenchError: When the arrays do not fit each other or a logit is not finite.
@@ -107,13 +105,13 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
 
 
 def auc(labels: Labels, logits: Logits) -> float:
-    """Area under the ROC curve in [0, 1], ties counting one half; every class needs a volume."""
+    """Area under the ROC curve in [0, 1]; a tie counts one half, and every class needs a volume."""
     from sklearn.metrics import roc_auc_score
 
     scores = softmax(logits)
     if logits.shape[1] == 2:
         return float(roc_auc_score(labels, scores[:, 1]))
-    # Summed and divided as the Evaluator does, which keeps the last bit the same.
+    # Summed and divided as the Evaluator does it, so that the last bit agrees.
     areas = [roc_auc_score(labels == k, scores[:, k]) for k in range(logits.shape[1])]
     return float(sum(areas) / len(areas))
 
@@ -130,8 +128,8 @@ def recalls(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 def brier_scores(labels: Labels, logits: Logits) -> NDArray[np.float64]:
     """Squared distance of the probabilities from the one-hot label, (N,), in [0, 2].
 
-    Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78,
-    1950, which sums over all classes.
+    Summed over all classes, as in Brier, "Verification of forecasts expressed in terms of
+    probability", Monthly Weather Review 78, 1950.
     """
     distances = softmax(logits)
     distances[np.arange(len(labels)), labels] -= 1
@@ -146,11 +144,11 @@ def log_losses(labels: Labels, logits: Logits) -> NDArray[np.float64]:
 
 
 def calibration_gaps(labels: Labels, logits: Logits) -> NDArray[np.float64]:
-    """Correctness minus confidence of each volume in the column of its bin, (N, 15).
+    """Correctness minus confidence of each volume, in the column of its bin, (N, 15).
 
-    The sum of the absolute column means is the expected calibration error in [0, 1]: Guo et al.,
-    "On calibration of modern neural networks", ICML 2017, equation 3, with 15 equal bins of the
-    largest probability, each open on its left.
+    The absolute column means sum to the expected calibration error in [0, 1]: Guo et al., "On
+    calibration of modern neural networks", ICML 2017, equation 3, with 15 equal bins of the largest
+    probability, each open on its left.
     """
     confidence = softmax(logits).max(axis=1)
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
@@ -171,67 +169,19 @@ def flip_rate(clean: Logits, perturbed: Logits) -> float | None:
     return float((predicted_classes(clean) != predicted_classes(perturbed)).mean())
 
 
-def corruption_error(
-    errors: Sequence[float], reference: Sequence[float]
-) -> tuple[float | None, str]:
-    """Error summed over severities, relative to that of a reference network.
-
-    CE = Σₛ e(model, s) / Σₛ e(reference, s): Hendrycks & Dietterich, "Benchmarking neural network
-    robustness to common corruptions and perturbations", ICLR 2019. With e = 1 − balanced accuracy
-    it is the BE of MedMNIST-C (Di Salvo et al., 2024).
-
-    Args:
-        errors: The network's error at each severity, in [0, 1].
-        reference: The reference network's at the same severities.
-
-    Returns:
-        The ratio and "", or None and the reason.
-    """
-    _check_severities(errors, reference)
-    return _ratio(sum(errors), sum(reference), "the reference makes no error under the corruption")
-
-
-def relative_corruption_error(
-    errors: Sequence[float], clean: float, reference: Sequence[float], reference_clean: float
-) -> tuple[float | None, str]:
-    """Error that a corruption adds, relative to what it adds to a reference network's.
-
-    relative CE = Σₛ (e(model, s) − e_clean) / Σₛ (e(reference, s) − e_clean(reference)); source
-    and arguments as in `corruption_error`. Where the corruption does not harm the reference the
-    ratio has no meaning: it would reward harm or explode.
-    """
-    _check_severities(errors, reference)
-    added = sum(error - clean for error in errors)
-    added_to_reference = sum(error - reference_clean for error in reference)
-    return _ratio(added, added_to_reference, "the corruption adds no error to the reference")
-
-
-def _ratio(numerator: float, denominator: float, reason: str) -> tuple[float | None, str]:
-    # Accuracies are multiples of 1/N; what is smaller than any of them is rounding.
-    return (None, reason) if denominator < 1e-9 else (numerator / denominator, "")
-
-
-def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> None:
-    if len(errors) != len(reference) or not errors:
-        raise BenchError(
-            f"a corruption error needs the same severities of both networks, got {len(errors)} of "
-            f"the network and {len(reference)} of the reference. Run both over one grid."
-        )
-
-
 def _check(labels: Labels, logits: Logits) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1]:
         raise BenchError(
             "metrics need labels (N,) and logits (N, K) with K ≥ 2, got "
-            f"{labels.shape} and {logits.shape}. Give one label and one row of logits a volume."
+            f"{labels.shape} and {logits.shape}. Give one label and one row of logits per volume."
         )
     if not np.isfinite(logits).all():
         raise BenchError(
             f"metrics need finite logits, got {int((~np.isfinite(logits)).sum())} that are not. "
-            "Give the network's raw output of a run that did not fail."
+            "Give the raw output of a network that did not fail."
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise BenchError(
             f"labels must lie in 0..{logits.shape[1] - 1}, got {labels.min()}..{labels.max()}. "
-            "Give logits of a network with one output a class."
+            "Give the logits of a network with one output per class."
         )

@@ -1,4 +1,4 @@
-"""Two models on the same volumes, and families of such comparisons."""
+"""Comparisons of two models on the same volumes, and adjustment for many of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from benchharness.errors import BenchError
 from benchharness.statistics.basis import LEVEL, Interval, check_paired, check_shares, quantile
 from benchharness.statistics.intervals import delong, mean_over_cells
 from benchharness.statistics.resampling import (
-    RESAMPLES,
     contributions,
     draw_weights,
     percentiles,
@@ -31,25 +30,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two models on the same volumes."""
+    """What a paired test says of two models on the same volumes."""
 
     difference: float
     """The first model's value minus the second's."""
     interval: Interval
     """Of the difference."""
     p_value: float
-    """Two-sided, of the hypothesis that the difference is 0."""
+    """Two-sided, for the hypothesis that the difference is 0."""
     method: str
     """The test, in words."""
 
 
 def mcnemar_exact(first: Booleans, second: Booleans, level: float = LEVEL) -> Comparison:
-    """Compare two accuracies by the volumes on which only one model is right.
+    """Compare two accuracies by the volumes on which exactly one model is right.
 
-    Under the null these b and c volumes split as a fair coin does: McNemar, Psychometrika 12, 1947,
-    with the exact binomial tail. The interval of (b − c)/n is Bonett and Price's (British Journal
-    of Mathematical and Statistical Psychology 65, 2012): Wald's after one volume is added to each
-    of b and c.
+    Let the first model alone be right on b volumes, the second on c. Under the null hypothesis they
+    split like tosses of a fair coin: McNemar, Psychometrika 12, 1947, with the exact binomial tail.
+    The interval of (b − c)/n is Bonett and Price's (British Journal of Mathematical and Statistical
+    Psychology 65, 2012): Wald's with one volume added to each of b and c.
 
     Args:
         first: (N,), which volumes the first model classified correctly.
@@ -57,7 +56,7 @@ def mcnemar_exact(first: Booleans, second: Booleans, level: float = LEVEL) -> Co
         level: Nominal coverage of the interval, in (0, 1).
 
     Raises:
-        BenchError: When there are no volumes or not as many of both.
+        BenchError: When there are no volumes, or their numbers differ.
     """
     check_paired(first, second)
     n, b, c = len(first), int((first & ~second).sum()), int((second & ~first).sum())
@@ -82,8 +81,9 @@ def delong_paired(
 ) -> Comparison | None:
     """Compare two binary AUCs on the same volumes.
 
-    DeLong et al., Biometrics 44, 1988: the variance of the difference of the placements. Where it
-    vanishes, the two intervals are combined as if independent; see `_combined`.
+    The variance is that of the difference of the placements: DeLong et al., Biometrics 44, 1988.
+    Where it vanishes, the two intervals are combined as if they were independent (Zou & Donner,
+    Statistics in Medicine 27, 2008).
 
     Args:
         labels: (N,), 1 for positive volumes, 0 for negative ones.
@@ -93,6 +93,9 @@ def delong_paired(
 
     Returns:
         The comparison; None when a class has no volume.
+
+    Raises:
+        BenchError: When there are no volumes, or their numbers differ.
     """
     check_paired(first, second)
     positive = labels == 1
@@ -122,12 +125,12 @@ def delong_paired(
 def paired_bootstrap(
     metric: str, first: Sequence[Predicted], second: Sequence[Predicted], level: float = LEVEL
 ) -> Comparison:
-    """Compare the means over cells of two models, volumes resampled once for all.
+    """Compare the means over cells of two models, volumes resampled once for all cells.
 
-    The interval holds the middle of the resampled differences; the p-value is twice the smaller
-    share of them on either side of 0, the observed one counted in. For accuracy two imagined
-    volumes join the sample, one that each model alone gets right in every cell, as Bonett and Price
-    do: without them a handful of discordant volumes on one side would pass for evidence.
+    The interval holds the middle of the resampled differences, and `two_sided` gives the p-value.
+    For accuracy two imagined volumes join the sample, as with Bonett and Price: each model alone
+    gets one of them right in every cell. Without them a handful of discordant volumes on one side
+    would pass for evidence.
 
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
@@ -136,7 +139,8 @@ def paired_bootstrap(
         level: Nominal coverage of the interval, in (0, 1).
 
     Raises:
-        BenchError: When the cells' labels differ, or the metric is undefined on them.
+        BenchError: When the models have different numbers of cells, the cells' labels differ, or
+            the metric is undefined on them.
     """
     check_shares(metric, [*first, *second])
     if len(first) != len(second):
@@ -162,20 +166,29 @@ def paired_bootstrap(
             )
             return _combined(value, found, reference, against)
     low, high = percentiles(resampled, level)
-    tail = min(int((resampled <= 1e-12).sum()), int((resampled >= -1e-12).sum()))
     return Comparison(
         difference=float(means[0].mean() - means[1].mean()),
         interval=Interval(low=low, high=high, level=level, method="paired bootstrap"),
-        p_value=min(1.0, 2 * (tail + 1) / (RESAMPLES + 1)),
+        p_value=two_sided(resampled),
         method="paired bootstrap",
     )
+
+
+def two_sided(resampled: Floats) -> float:
+    """The p-value of no difference: twice the smaller share of resamples on either side of 0.
+
+    The observed difference counts as one more resample.
+    """
+    tail = min(int((resampled <= 1e-12).sum()), int((resampled >= -1e-12).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
 
 
 def _combined(value: float, found: Interval, reference: float, against: Interval) -> Comparison:
     """Compare two values by their own intervals, as if they were independent.
 
-    Zou & Donner, Statistics in Medicine 27, 2008: squared distances to the bounds that face each
-    other add up. Paired values agree more than independent ones do, so this is wider than needed.
+    The squared distances to the bounds that face each other add up: Zou & Donner, Statistics in
+    Medicine 27, 2008. Paired values agree more than independent ones do, so the interval is wider
+    than needed.
     """
     difference = value - reference
     below = math.hypot(value - found.low, against.high - reference)
@@ -196,10 +209,10 @@ def _combined(value: float, found: Interval, reference: float, against: Interval
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Adjust p-values so that α holds for the whole family, in the order given.
+    """Adjust p-values so that α holds for the whole family; returned in the order given.
 
-    Holm, Scandinavian Journal of Statistics 6, 1979: the i-th smallest of m times (m − i + 1), made
-    monotone and cut at 1. It holds under any dependence among the tests.
+    The i-th smallest of m is multiplied by m − i + 1, then made monotone and cut at 1: Holm,
+    Scandinavian Journal of Statistics 6, 1979. This holds under any dependence among the tests.
     """
     if not p_values:
         return ()
@@ -214,19 +227,19 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def minimum_detectable_difference(
     n: int, discordance: float, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
-    """The smallest difference of two accuracies that n volumes would have shown.
+    """The smallest difference of two accuracies that n volumes can show.
 
     Solves n δ² = (z_{1−α/2} √ψ + z_power √(ψ − δ²))² for δ, with ψ the discordance: Connor,
     Biometrics 43, 1987.
 
     Args:
         n: Number of volumes.
-        discordance: ψ, share of volumes on which exactly one model is right, in [0, 1].
-        power: Chance to detect it, in (α/2, 1).
+        discordance: ψ, the share of volumes on which exactly one model is right, in [0, 1].
+        power: Chance of detecting it, in (α/2, 1).
         alpha: Two-sided significance level.
 
     Returns:
-        δ in (0, ψ]; None where not even all discordant volumes on one side would suffice.
+        δ in (0, ψ]; None where even all discordant volumes on one side would not suffice.
     """
     z_alpha, z_power = float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))
     inside = n + z_power**2 - z_alpha**2

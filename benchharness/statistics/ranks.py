@@ -1,4 +1,4 @@
-"""Many models: ranks by groups that the volumes cannot tell apart."""
+"""Ranks of many models, in groups that the volumes cannot tell apart."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def rank_groups(values: Sequence[float], different: Booleans) -> tuple[int, ...]:
-    """Rank models by groups that cannot be told apart from their best.
+    """Rank models in groups that cannot be told apart from their best member.
 
-    Models are taken from the best to the worst. The best opens group 1; each that follows joins it
-    until one comes that differs from the group's opener, which opens the next. So a group's opener
-    differs from the opener of the one before, and no member differs from its own opener; a member
-    may yet be indistinguishable from a neighbouring group's.
+    Models are taken from best to worst. The best opens group 1. Each of the others joins the
+    current group, or opens the next if it differs from the current group's opener. So openers of
+    neighbouring groups differ, and no member differs from its group's opener. Members of
+    neighbouring groups may still be indistinguishable.
 
     Args:
         values: (M,), more is better.
-        different: (M, M), symmetric, whether two models are told apart.
+        different: (M, M), symmetric: whether two models are told apart.
 
     Returns:
         The group of each model, 1 the best, in the order given.
@@ -42,8 +42,8 @@ def indistinguishable_groups(correct: Booleans, alpha: float = 0.05) -> tuple[in
     """Rank models by accuracy in groups: exact McNemar on every pair, Holm over all pairs.
 
     Args:
-        correct: (M, N), which of the same N volumes each of M models classified correctly.
-        alpha: Chance that any two equal models are told apart.
+        correct: (M, N), which of N volumes each of M models classified correctly.
+        alpha: Chance that any two equally good models are told apart.
 
     Returns:
         The group of each model, 1 the best; `rank_groups` says what a group means.

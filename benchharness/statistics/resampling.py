@@ -1,4 +1,4 @@
-"""Bootstrap draws, what a volume contributes to a metric, and the metric on every resample."""
+"""Resampling volumes: the draws, a metric under them, and what each volume contributes to it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import stats
 from benchharness.randomness import numpy_generator
 from benchharness.statistics import metrics
 from benchharness.statistics.basis import BY_CLASS
+from benchharness.statistics.weighted import scored_classes, weighted
 
 if TYPE_CHECKING:
     from benchharness.statistics.basis import Booleans, Floats
@@ -21,10 +22,11 @@ RESAMPLES = 2000
 
 
 def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
-    """What each volume contributes, (N,), so that the mean is the metric.
+    """What each volume contributes to a metric, (N,): the mean of these is the metric.
 
-    For AUC and balanced accuracy the deviations from their class's mean, scaled to the whole: the
-    first-order expansion, whose variance over volumes is the metric's.
+    For AUC and balanced accuracy a volume contributes the metric plus its deviation from its
+    class's mean, scaled to all volumes. This is the first-order expansion, whose variance over
+    volumes is the metric's.
     """
     if metric == "brier":
         return metrics.brier_scores(labels, logits)
@@ -39,7 +41,7 @@ def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
         centred = (right - shares[labels]) * n / (classes * counts[labels])
         contributions: Floats = shares.mean() + centred
         return contributions
-    targets = (1,) if classes == 2 else range(classes)
+    targets = scored_classes(classes)
     found = np.zeros(n)
     for k in targets:
         positive = labels == k
@@ -51,41 +53,20 @@ def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
 
 
 def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
-    """The metric on every resample, (RESAMPLES,)."""
+    """The metric on every resample of the volumes, (RESAMPLES,)."""
     weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
-    if metric == "ece":
-        gaps = metrics.calibration_gaps(labels, logits).T @ weights / len(labels)
-        errors: Floats = np.abs(gaps).sum(axis=0)
-        return errors
-    if metric != "auc":
-        means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
-        return means
-    targets = (1,) if logits.shape[1] == 2 else range(logits.shape[1])
-    areas: list[Floats] = [
-        _resampled_auc(labels == k, one_against_rest(logits, k), weights) for k in targets
-    ]
-    mean: Floats = np.mean(areas, axis=0)
-    return mean
-
-
-def _resampled_auc(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
-    """Mann–Whitney's statistic of every resample, (R,), from one sort of the sample."""
-    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
-    below = np.zeros((len(order) + 1, weights.shape[1]))
-    np.cumsum(weights[order], axis=0, out=below[1:])
-    own, negatives = scores[positive], scores[order]
-    wins = below[np.searchsorted(negatives, own, "left")]
-    wins += below[np.searchsorted(negatives, own, "right")]
-    wins *= weights[positive]
-    areas: Floats = wins.sum(axis=0) / (2 * len(own) * len(order))
-    return areas
+    if metric != "balanced_accuracy":
+        return weighted(metric, labels, logits, weights)
+    # Exact, since each class keeps its size; `weighted` would round the last bit differently.
+    means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
+    return means
 
 
 def draw_weights(strata: Labels, resamples: int = RESAMPLES) -> Floats:
     """How often each volume is in each resample, (N, R); each stratum keeps its size.
 
-    They follow from the strata alone, so that all models and cells on the same volumes meet the
-    same resamples.
+    The draws follow from the strata alone: all models and cells on the same volumes meet the same
+    resamples.
     """
     return _drawn(strata.astype(np.int64).tobytes(), resamples)
 
@@ -106,10 +87,10 @@ def _drawn(strata_bytes: bytes, resamples: int) -> Floats:
 
 
 def placements(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """Share of negatives below each positive, and of positives above each negative.
+    """The share of negatives below each positive, and of positives above each negative.
 
-    DeLong's structural components by ranks: Sun & Xu, IEEE Signal Processing Letters 21, 2014. The
-    mean of either is the AUC; ties count one half.
+    These are DeLong's structural components, found by ranks: Sun & Xu, IEEE Signal Processing
+    Letters 21, 2014. The mean of either is the AUC; a tie counts one half.
     """
     ranks = stats.rankdata(scores)
     of_positives = ranks[positive] - stats.rankdata(scores[positive])
@@ -123,7 +104,7 @@ def one_against_rest(logits: Logits, k: int) -> Floats:
 
 
 def variance_of_mean(values: Floats) -> float:
-    """Squared standard error of the mean of (N,) values; 0 for a single one."""
+    """Squared standard error of the mean of (N,) values; 0 for a single value."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
 
 

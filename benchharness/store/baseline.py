@@ -1,36 +1,40 @@
 """Baselines: the records and predictions of a store in one small file, to be committed.
 
-A baseline is a zip archive of plain formats, so that it can be read in years and without this
-library: `baseline.json` (format, schema, what wrote it, SHA-256 of the others), `records.jsonl`
-(the store's lines as they are), `volumes.json` (ids and labels, once for all cells on the same
-volumes, and the identities of those cells) and `logits/I.npy` (float32, (cells, N, K), of the I-th
-entry).
-Logits are kept bit for bit, so every metric of the store is reproduced exactly. Left out are the
-weights and the per-volume findings of attacks, which no metric needs.
+A baseline is a zip archive of plain formats, so that it can be read years later and without this
+library:
+
+- `baseline.json`: format, schema, the version that wrote it, and SHA-256 of the other members;
+- `records.jsonl`: the store's lines, unchanged;
+- `volumes.json`: for each set of volumes their ids and labels, and the identities of its cells;
+- `logits/I.npy`: the logits of the I-th set's cells, float32, (cells, N, K).
+
+Logits are kept bit for bit, so every metric of the store is reproduced exactly. Weights and the
+per-volume findings of attacks are left out, since no metric needs them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness import __version__
-from benchharness.canonical import canonical_json
+from benchharness.canonical import canonical_json, sha256
 from benchharness.disk import DAMAGE, read_array, unpack, write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.folder import Store
-from benchharness.store.predictions import Predictions
+from benchharness.store.predictions import Predictions, fault
+from benchharness.store.provenance import package_version
 from benchharness.store.records import Record
+from benchharness.store.schema import newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from benchharness.store.source import Source
 
 SCHEMA = 1
 """Version of the archive's layout; the records inside have their own."""
@@ -41,21 +45,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: the same store gives the same file."""
 
 
-class Source(Protocol):
-    """Where records and predictions come from: a store or a baseline."""
-
-    def records(self) -> dict[str, Record]:
-        """The newest record of every identity."""
-        ...
-
-    def predictions(self, record: Record) -> Predictions:
-        """The predictions of a record that did not fail."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """A baseline that was read; a `Source`."""
+    """A baseline in memory; a `Source`."""
 
     path: Path
     written_by: str
@@ -66,41 +58,25 @@ class Baseline:
     _predictions: Mapping[str, Predictions]
 
     def records(self) -> dict[str, Record]:
-        """The newest record of every identity, in the store's order."""
+        """The newest record of every identity, in the order of the store."""
         return dict(self._records)
 
     def predictions(self, record: Record) -> Predictions:
         """Ids, labels and logits of a record.
 
         Raises:
-            BenchError: When the record failed or is not of this baseline.
+            BenchError: When the baseline holds no predictions of the record.
         """
         if record.identity not in self._predictions:
             raise BenchError(f"{self.path} holds no predictions of {record.identity[:12]}.")
         return self._predictions[record.identity]
 
 
-def open_source(path: Path) -> Source:
-    """A store, where `path` is a folder, or a baseline, where it is a file.
-
-    Raises:
-        BenchError: When there is neither, or a baseline cannot be read.
-    """
-    if path.is_file():
-        return read(path)
-    if not (path / "records.jsonl").exists():
-        raise BenchError(
-            f"no records in {path}. Give the folder of a 'bench run' or a file of "
-            "'bench baseline save'."
-        )
-    return Store(path)
-
-
 def save(source: Source, path: Path) -> Baseline:
-    """Write the baseline of a store.
+    """Write the baseline of a store to a file, and read it back.
 
     Raises:
-        BenchError: When the store has no record, or the file cannot be written.
+        BenchError: When the store has no record or a damaged file, or `path` cannot be written.
     """
     content = pack(source)
     try:
@@ -115,7 +91,7 @@ def pack(source: Source) -> bytes:
     """The baseline of a store as bytes; the same store gives the same bytes.
 
     Raises:
-        BenchError: When the store has no record or a file of predictions is not as recorded.
+        BenchError: When the store has no record, or a file of predictions was changed.
     """
     records = source.records()
     if not records:
@@ -145,8 +121,8 @@ def pack(source: Source) -> bytes:
     header = {
         "format": _FORMAT,
         "schema": SCHEMA,
-        "written_by": __version__,
-        "sha256": {name: hashlib.sha256(member).hexdigest() for name, member in members.items()},
+        "written_by": package_version(),
+        "sha256": {name: sha256(member) for name, member in members.items()},
     }
     return _zip({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})
 
@@ -160,10 +136,10 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 
 
 def read(path: Path) -> Baseline:
-    """Read a baseline, every hash checked.
+    """Read a baseline and check every hash.
 
     Raises:
-        BenchError: When the file is none, is damaged, or comes from a newer schema.
+        BenchError: When the file is no baseline, is damaged, or comes from a newer schema.
     """
     try:
         content = path.read_bytes()
@@ -173,7 +149,7 @@ def read(path: Path) -> Baseline:
 
 
 def from_bytes(content: bytes, *, path: Path) -> Baseline:
-    """Read `pack`.
+    """Read what `pack` gave.
 
     Raises:
         BenchError: As `read`; the message names `path`.
@@ -200,18 +176,15 @@ def from_bytes(content: bytes, *, path: Path) -> Baseline:
 
 
 def _check_header(header: dict[str, Any], members: Mapping[str, bytes], path: Path) -> str:
-    """Hold the header against the other members; returns the version that wrote it."""
+    """Check the header against the other members; returns the version that wrote the file."""
     schema = header["schema"]
     if header["format"] != _FORMAT or type(schema) is not int or schema < 1:
         raise ValueError(f"its header says {header['format']!r}, schema {schema!r}")
     if schema > SCHEMA:
-        raise BenchError(
-            f"baseline {path} has schema {schema}, this benchharness reads up to {SCHEMA}. "
-            "Upgrade with 'pip install --upgrade benchharness'."
-        )
-    found = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
+        raise newer(f"baseline {path}", schema, SCHEMA)
+    found = {name: sha256(member) for name, member in members.items()}
     if found != header["sha256"]:
-        raise ValueError("its parts are not those that were packed (SHA-256 differs)")
+        raise ValueError("its members are not those that were packed (SHA-256 differs)")
     return str(header["written_by"])
 
 
@@ -226,14 +199,12 @@ def _predictions(members: Mapping[str, bytes]) -> dict[str, Predictions]:
         if patients is not None:
             patients = np.asarray([str(name) for name in patients], dtype=np.str_)
             if patients.shape != ids.shape:
-                raise ValueError("it does not name one patient a volume")
+                raise ValueError("it does not name one patient per volume")
         shapes = labels.shape == ids.shape and logits.shape[:2] == (len(cells), len(ids))
         if not shapes or logits.ndim != 3 or logits.dtype != np.float32:
             raise ValueError(f"its logits {logits.shape} do not fit {len(cells)} cells")
-        if not np.isfinite(logits).all():
-            raise ValueError("it holds logits that are not finite")
-        if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[2]:
-            raise ValueError("it holds labels that are no class")
+        if wrong := fault(labels, logits):
+            raise ValueError(f"it holds {wrong}")
         for identity, values in zip(cells, logits, strict=True):
             found[identity] = Predictions(ids=ids, labels=labels, logits=values, patients=patients)
     return found

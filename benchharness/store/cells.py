@@ -1,9 +1,9 @@
-"""Cells, the units of work, of identity and of resume.
+"""Cells: the units of work, of identity and of resuming.
 
 A cell is model × dataset × perturbation × severity × seed. Its identity is the SHA-256 of the
 canonical JSON of everything that can change its numbers, and of nothing else: device, batch size
-and software versions are provenance. A plan and a record compute the same identity, which makes
-resuming a set difference.
+and software versions are provenance. A plan and a record give the same identity, so resuming is a
+set difference.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ _KINDS: tuple[Kind, ...] = ("none", "attack", "artefact")
 """In the order in which tables list them."""
 
 OWN_WEIGHTS = "own weights"
-"""What stands for recipe and training seed where the user brought the weights."""
+"""Shown in place of recipe and training seed where the user brought the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelKey:
-    """A network as it can be built again: its factory, arguments and preprocessing."""
+    """What is needed to build a network again: its factory, arguments and preprocessing."""
 
     name: str
-    """What the user calls it; for people, not part of the identity."""
+    """What the user calls it; not part of the identity."""
     factory: str
     """Import string `module:attribute`."""
     arguments: Pairs = ()
     """Keyword arguments of the factory beyond the number of classes and channels."""
     preprocessing: Pairs = ()
-    """What stands between a [0, 1] volume and the network."""
+    """What is done to a [0, 1] volume before the network sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointKey:
-    """Where the weights come from: trained by a recipe, or brought by the user."""
+    """Where the weights come from: trained with a recipe, or brought by the user."""
 
     recipe: Pairs | None
     """Every setting of the recipe, its name and version included; None for brought weights."""
     seed: int | None
     """The training seed; None for brought weights."""
     sha256: str | None
-    """Digest of the weights; None while they are yet to be trained."""
+    """Digest of the weights; None until they are trained."""
 
     @property
     def recipe_name(self) -> str | None:
@@ -61,24 +61,24 @@ class DatasetKey:
     """The volumes that a cell is evaluated on."""
 
     name: str
-    """What the user calls it; for people, not part of the identity."""
+    """What the user calls it; not part of the identity."""
     digest: str
-    """Digest of the data, with its algorithm in front: `md5:…` or `sha256:…`."""
+    """Digest of the data after its algorithm: `md5:…` or `sha256:…`."""
     split: str
-    """`test`, always, unless a later kind of cell says otherwise."""
+    """`test` in all cells so far."""
     volumes: str
     """Digest of the evaluated volumes' ids, in order."""
     count: int
     """How many volumes are evaluated."""
     total: int
-    """How many the split holds; more than `count` marks a subset."""
+    """How many the split holds; more than `count` for a subset."""
     modality: str
     """`phantom`, `ct`, `shape`, `electron microscopy` or `unknown`; not part of the identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """The network that transferred volumes are made on, where that is not the one judged."""
+class SourceKey:
+    """The network that transferred volumes are made on, as opposed to the one evaluated."""
 
     model: ModelKey
     checkpoint: CheckpointKey
@@ -94,18 +94,18 @@ class PerturbationKey:
     family: str
     """`clean`, an attack's norm (`linf`, `l2`, …) or an artefact's group (`mr`, `ct`, …)."""
     parameters: Pairs
-    """Resolved parameters: defaults filled in, nothing left to the library."""
+    """Resolved parameters, with all defaults filled in."""
     severity: float | int | None
     """ε for L∞ and L2, a count for sparse attacks, a level 1..5 for artefacts; None when clean."""
     seed: int | None
     """Perturbation seed; None when clean."""
-    source: Source | None = None
-    """Where the volumes are made; None for all but transferred ones."""
+    source: SourceKey | None = None
+    """Where the volumes are made; None unless they are transferred."""
 
     def numbers(self) -> dict[str, Any]:
-        """All of itself that can change a number; the network of a source is named apart.
+        """Everything in this key that can change a number, except the source.
 
-        What identities, caches and references are digests of: no key of it may change.
+        Identities, caches and references are digests of it, so its keys must never change.
         """
         values = asdict(self)
         del values["family"], values["source"]
@@ -113,13 +113,13 @@ class PerturbationKey:
 
 
 CLEAN_FAMILY = "clean"
-"""The family of volumes as they are, and the word for them in every table."""
+"""The family of unperturbed volumes, and the word for them in every table."""
 CONTROL_FAMILY = "control"
-"""The family of cells that tell of a checkpoint whether its other numbers can be trusted."""
+"""The family of cells that show whether a checkpoint's other numbers can be trusted."""
 TRANSFER_FAMILY = "transfer"
 """The family of volumes that were made on another network."""
 ACCURACY_ONLY = "accuracy_only"
-"""A parameter: the smaller severities whose broken volumes were left out."""
+"""The parameter with the smaller severities whose broken volumes were left out."""
 
 CLEAN = PerturbationKey(
     kind="none",
@@ -144,7 +144,7 @@ class Cell:
 
     @property
     def pending(self) -> bool:
-        """Whether a checkpoint is yet to be trained, so that the identity will still change."""
+        """Whether a checkpoint must still be trained, which will change the identity."""
         source = self.perturbation.source
         return self.checkpoint.sha256 is None or (
             source is not None and source.checkpoint.sha256 is None
@@ -152,7 +152,7 @@ class Cell:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over all that can change this cell's numbers, as 64 hexadecimal digits."""
+        """SHA-256 of everything that can change this cell's numbers, as 64 hexadecimal digits."""
         perturbation = self.perturbation.numbers()
         if self.perturbation.source is not None:
             source = self.perturbation.source
@@ -168,18 +168,18 @@ class Cell:
         )
 
     def trained(self, sha256: str) -> Cell:
-        """Return this cell once its checkpoint has the given digest."""
+        """This cell with the digest of its trained checkpoint."""
         return replace(self, checkpoint=replace(self.checkpoint, sha256=sha256))
 
     def source_trained(self, sha256: str) -> Cell:
-        """Return this cell once the checkpoint of its source has the given digest."""
+        """This cell with the digest of its source's trained checkpoint."""
         source = self.perturbation.source
         assert source is not None
         source = replace(source, checkpoint=replace(source.checkpoint, sha256=sha256))
         return replace(self, perturbation=replace(self.perturbation, source=source))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cell as plain JSON values; tuples of pairs become objects."""
+        """The cell as plain JSON values; tuples of pairs become objects."""
         payload = asdict(self)
         payload["model"] = _model_json(self.model)
         payload["checkpoint"] = _checkpoint_json(self.checkpoint)
@@ -195,12 +195,16 @@ class Cell:
 
     @classmethod
     def from_json(cls, payload: Mapping[str, Any]) -> Cell:
-        """Rebuild a cell from `to_json`; raises KeyError or TypeError when parts are missing."""
+        """Rebuild a cell from `to_json`.
+
+        Raises:
+            KeyError, TypeError: When parts are missing.
+        """
         perturbation = dict(payload["perturbation"])
         perturbation["parameters"] = pairs(perturbation["parameters"])
         if "source" in perturbation:
             source = perturbation["source"]
-            perturbation["source"] = Source(
+            perturbation["source"] = SourceKey(
                 model=_model_from(source["model"]),
                 checkpoint=_checkpoint_from(source["checkpoint"]),
             )
@@ -213,7 +217,7 @@ class Cell:
 
 
 def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
-    """What a network's numbers depend on; until it is trained, how it will be."""
+    """What a network's numbers depend on: its weights, or how they will be trained."""
     weights: dict[str, Any] = (
         {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
         if checkpoint.sha256 is None
@@ -250,7 +254,7 @@ def _checkpoint_from(payload: Mapping[str, Any]) -> CheckpointKey:
 
 
 def format_severity(perturbation: PerturbationKey) -> str:
-    """Write a severity as people do: `8/255`, `0.03`, `level 3`, `12`; empty when clean."""
+    """A severity in words: `8/255`, `0.03`, `level 3`, `12`; empty when clean."""
     severity = perturbation.severity
     if severity is None:
         return ""
@@ -263,13 +267,13 @@ def format_severity(perturbation: PerturbationKey) -> str:
 
 
 def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
-    """Write perturbation and severity as people do.
+    """A perturbation and its severity in words.
 
     `clean`, `pgd 8/255`, `motion level 3`, `transfer 8/255 from resnet3d_18`.
 
     Args:
         perturbation: What to name.
-        label: What to call it where its name is not enough; it then names the source, too.
+        label: Takes the place of its name and source where these are ambiguous.
     """
     source = perturbation.source
     name = label or (CLEAN_FAMILY if perturbation.kind == "none" else perturbation.name)
@@ -292,7 +296,7 @@ _FAMILY_TITLES = {"linf": "L∞", "l2": "L2", "l0": "L0", "mr": "MR", "ct": "CT"
 
 
 def family_title(kind: Kind, family: str) -> str:
-    """Write a family as a heading: `clean`, `L∞ attacks`, `MR artefacts`."""
+    """A family as a heading: `clean`, `L∞ attacks`, `MR artefacts`."""
     return family if kind == "none" else f"{_FAMILY_TITLES.get(family, family)} {kind}s"
 
 

@@ -1,8 +1,8 @@
-"""The folder of a store: `records.jsonl`, one record a line, append only, and `predictions/`.
+"""The folder of a store: `records.jsonl`, append only, one record per line, and `predictions/`.
 
-Predictions are written and renamed before the line that names them is appended, so a kill at any
-moment loses at most the cell in flight. A line cut short by a kill is dropped on reading and
-cleared by the next writer.
+Predictions are on disk before the line that names them is appended, so a kill at any moment loses
+at most the cell in flight. Readers ignore a line that a kill cut short, and the next writer removes
+it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """A folder of records and predictions.
+    """A folder of records and predictions; a `Source`.
 
     Args:
-        directory: The folder; created by `writing`, never by reading.
+        directory: The folder, which only `writing` creates.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,7 +39,7 @@ class Store:
 
     @property
     def checkpoints(self) -> Path:
-        """Where `bench run` and `bench train` keep what they train."""
+        """The folder where `bench run` and `bench train` keep checkpoints."""
         return self.directory / "checkpoints"
 
     def records(self) -> dict[str, Record]:
@@ -68,7 +68,7 @@ class Store:
         """The predictions of a record, checked against their hash.
 
         Raises:
-            BenchError: When the record has none, or the file is gone, changed or unreadable.
+            BenchError: When the record has none, or the file is missing, changed or unreadable.
         """
         if record.predictions is None:
             why = "is not applicable" if record.inapplicable else "failed"
@@ -92,7 +92,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the store's lock; clears what a killed writer left half-done.
+        """Hold the store's lock, and first remove what a killed writer left unfinished.
 
         Raises:
             BenchError: When another process holds the lock or the folder cannot be written.
@@ -102,7 +102,7 @@ class Store:
             (self.directory / "predictions").mkdir(exist_ok=True)
             lock = FileLock(self.directory / ".lock", timeout=0)
             with lock:
-                self._clear_half_done()
+                self._clear_unfinished()
                 yield
         except Timeout:
             raise BenchError(
@@ -129,7 +129,7 @@ class Store:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _clear_half_done(self) -> None:
+    def _clear_unfinished(self) -> None:
         clear_partial(self.directory / "predictions")
         if not self.lines.exists():
             return

@@ -1,4 +1,4 @@
-"""Records as a pandas DataFrame, for people who do their own analysis."""
+"""Records as a pandas DataFrame, for your own analysis."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchharness.statistics.metrics import NAMES
-from benchharness.store.baseline import open_source
+from benchharness.store.opening import open_source
 
 if TYPE_CHECKING:
     from benchharness.store.records import Record
 
 
 def load_records(directory: str | Path) -> pd.DataFrame:
-    """One row a cell of a store or a baseline, the newest record of every identity.
+    """The records of a store or a baseline, one row per cell: the newest of every identity.
 
     Args:
         directory: Folder of a run, or file of a baseline.
@@ -24,9 +24,10 @@ def load_records(directory: str | Path) -> pd.DataFrame:
         Columns: `identity`; `model`, `factory`, `recipe`, `seed` (training seed), `checkpoint`;
         `dataset`, `dataset_digest`, `split`, `modality`, `n`, `of`; `kind`, `family`,
         `perturbation`, `version`, `severity`, `perturbation_seed`, `parameters` (a dict); every
-        metric, NaN where undefined; `status`, `suspect`, `error`; `facts` and `provenance` (dicts);
-        `predictions` (path inside the store, None where the cell failed). No intervals: see
-        `benchharness.statistics`, and `Store.predictions` for ids, labels and logits.
+        metric, NaN where undefined; `status`, `suspect` (by record checks alone), `error`; `facts`
+        and `provenance` (dicts); `predictions` (path inside the store, None where the cell failed).
+        Intervals are not among them: compute these with `benchharness.statistics` on the ids,
+        labels and logits of `Store.predictions`.
 
     Raises:
         BenchError: When there are no records, or one cannot be read.

@@ -1,7 +1,7 @@
-"""What `bench explain` found, as it is stored: one JSON a dataset, and a PNG a volume.
+"""The stored results of `bench explain`: one JSON file per dataset, one PNG per volume shown.
 
-They lie in the folder `explanations` of a store, beside its records. Whoever reads them needs
-neither torch nor the networks.
+They are in the folder `explanations` of a store, beside its records. Reading them needs neither
+torch nor the networks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
+from benchharness.store.schema import newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """How well maps find the structure; both None where it is not known."""
+    """How well maps find the structure; both None where the structure is not known."""
 
     pointing: Estimate | None
     """Share of volumes whose peak lies inside the structure."""
@@ -55,11 +56,12 @@ class Measured:
     accuracy: Estimate
     located: Located
     empty: int
-    """Maps that are 0 everywhere; they miss, and have no energy inside."""
+    """Maps that are 0 everywhere; each counts as a miss without energy inside."""
     moved: Estimate | None
     """1 − Spearman's correlation with the clean map; None for clean."""
     shift: Estimate | None
-    """Distance of the centroid from the clean map's, in fields of view; None for clean."""
+    """Distance between the centroids of this map and the clean one, in fields of view; None for
+    clean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class NetworkMaps:
     measured: tuple[Measured, ...]
     """Clean first."""
     randomised: Located
-    """The same architecture with weights drawn anew, on clean volumes."""
+    """The same architecture with random weights, on clean volumes."""
     similarity: Estimate
     """Spearman's correlation between maps of the trained and of the randomised network."""
     above_randomised: Estimate | None
@@ -86,10 +88,10 @@ class NetworkMaps:
 
     @property
     def sane(self) -> bool | None:
-        """Whether training put energy into the structure; None where it is not known.
+        """Whether training put energy into the structure; None where the structure is not known.
 
         The sanity check of Adebayo et al. (NeurIPS 2018): a map that is as good with random weights
-        explains nothing that was learnt.
+        explains nothing that the network learned.
         """
         if self.above_randomised is None or self.above_randomised.low is None:
             return None
@@ -118,15 +120,15 @@ class HeatMaps:
     total: int
     """Volumes of the test split."""
     target: str
-    """Which class was explained: `label` or `predicted`."""
+    """The class that is explained: `label` or `predicted`."""
     structure: float | None
-    """Mean share of a volume that is structure: the energy of a map that is the same everywhere."""
+    """Mean share of a volume that is structure, which is the energy of a uniform map."""
     box: Located
     """The centre-box baseline."""
     box_side: float
     """Side of that box as a fraction of the field of view."""
     randomised_networks: int
-    """Independent draws of weights that the volumes take turns over."""
+    """Independent draws of random weights; the volumes take turns over them."""
     networks: tuple[NetworkMaps, ...]
     pictures: tuple[Picture, ...]
     provenance: dict[str, Any]
@@ -138,8 +140,15 @@ class HeatMaps:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> HeatMaps:
-        """Rebuild from `to_json`; raises KeyError or TypeError when parts are missing."""
-        rest = {key: value for key, value in content.items() if key != "schema"}
+        """Rebuild from `to_json`.
+
+        Raises:
+            KeyError, TypeError: When parts are missing.
+            ValueError: When it is of another schema.
+        """
+        rest = dict(content)
+        if (schema := rest.pop("schema")) != SCHEMA:
+            raise ValueError(f"its schema is {schema!r}, expected {SCHEMA}")
         return cls(
             **rest
             | {
@@ -151,9 +160,9 @@ class HeatMaps:
 
 
 def write(directory: Path, stem: str, found: HeatMaps, pictures: Mapping[str, bytes]) -> Path:
-    """Write pictures, then the JSON that names them; gives its path.
+    """Write pictures, then the JSON that names them; returns the path of the JSON.
 
-    Pictures of an earlier result of the same stem that this one does not name are removed.
+    Pictures of an earlier result of the same stem are removed unless this one names them.
 
     Raises:
         BenchError: When the folder cannot be written.
@@ -175,7 +184,7 @@ def write(directory: Path, stem: str, found: HeatMaps, pictures: Mapping[str, by
 
 
 def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
-    """Every result in a store, by name of its file; none where nothing was explained.
+    """Every result in a store, sorted by file name; empty where nothing was explained.
 
     Raises:
         BenchError: When a result cannot be read or is of a newer schema.
@@ -186,18 +195,14 @@ def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
 def _read(path: Path) -> HeatMaps:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        if schema == SCHEMA:
-            return HeatMaps.from_json(content)
+        if isinstance(schema := content["schema"], int) and schema > SCHEMA:
+            raise newer(str(path), schema, SCHEMA)
+        return HeatMaps.from_json(content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BenchError(
             f"cannot read {path}: {reason}. Remove it and run bench explain again."
         ) from error
-    raise BenchError(
-        f"{path} has schema {schema}, this version reads {SCHEMA}. Update with "
-        "pip install --upgrade benchharness, or remove it."
-    )
 
 
 def _estimate(content: Mapping[str, Any] | None) -> Estimate | None:

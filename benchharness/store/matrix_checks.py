@@ -1,10 +1,10 @@
-"""Matrix checks: what several cells of one checkpoint say of each other's trustworthiness.
+"""Matrix checks: comparisons of a checkpoint's attack cells that reveal untrustworthy numbers.
 
-Record checks concern one cell and are stored with it. These compare cells, and are derived when
-reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code) and
-the advice of Carlini et al. (arXiv 1902.06705) on how gradient masking shows: a black-box attack
-does better than a white-box one, a larger budget or more steps do worse than less, noise does
-better than an attack, and an unlimited budget leaves volumes standing.
+Record checks concern one cell and are stored with it. Matrix checks compare cells and are derived
+when reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code)
+and the advice of Carlini et al. (arXiv 1902.06705) on the signs of gradient masking: a black-box
+attack beats a white-box one, a larger budget or more steps break fewer volumes, noise beats an
+attack, or an unlimited budget does not break every volume.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.canonical import canonical_json
 from benchharness.statistics import metrics
-from benchharness.store.cells import CONTROL_FAMILY, TRANSFER_FAMILY, condition
+from benchharness.store.cells import ACCURACY_ONLY, CONTROL_FAMILY, TRANSFER_FAMILY, condition
 from benchharness.store.predictions import BROKEN_BY
 from benchharness.store.records import Check
 
@@ -25,21 +25,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchharness.store.baseline import Source
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
 
-    Group = Callable[["Cellmate"], tuple[str, float] | None]
-    """Which series a cell belongs to and where it stands in it; None for none."""
-    Suspicions = Mapping[str, tuple[str, ...]]
-    """By a cell's identity, why its number must not be trusted beyond what its record says."""
+    Group = Callable[["AttackedCell"], tuple[str, float] | None]
+    """The series that a cell belongs to and its place there; None if it belongs to none."""
 
 MARGIN_VOLUMES = 2
-"""Volumes that floating point and chance may move without suspicion."""
+"""From this excess of volumes on a comparison fails; fewer may differ by rounding and chance."""
 MARGIN_SHARE = 0.01
-"""The same as a share of the volumes; the larger of the two counts."""
+"""The same margin as a share of the volumes; the larger of the two applies."""
 CONTROL_ACCURACY = 0.05
-"""What PGD-100 at ε = 1 may leave."""
+"""The most accuracy that PGD with 100 steps at ε = 1 may leave."""
 
 BLACK_BOX = "white box not behind black box"
 BUDGET = "not weaker with a larger budget"
@@ -49,14 +46,14 @@ CONTROL = "breaks at ε = 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cellmate:
-    """A cell that counts: it was attacked, and did not fail."""
+class AttackedCell:
+    """An attack's cell that did not fail, as the checks see it."""
 
     record: Record
     right: int
     """Volumes still classified correctly."""
     broken_by: NDArray[np.float32] | None = None
-    """(N,), see `predictions.BROKEN_BY`; None where the attack has no parts."""
+    """(N,), as `predictions.BROKEN_BY` says; None where the attack has no parts."""
 
     @property
     def name(self) -> str:
@@ -65,11 +62,11 @@ class Cellmate:
 
     @property
     def severity(self) -> float:
-        """Its budget."""
+        """The attack's budget; 0 where it has none."""
         return float(self.record.cell.perturbation.severity or 0)
 
     def fact(self, name: str) -> Any:
-        """What the attack reported of itself; None in records that do not know it."""
+        """What the attack reported about itself; None in records that lack it."""
         return self.record.facts.get(name)
 
 
@@ -81,7 +78,7 @@ class MatrixCheck:
     of: str
     """Identity of one of the cells that were compared."""
     cells: tuple[str, ...]
-    """Identities of the cells that it makes suspect; empty unless it failed."""
+    """Identities of the cells that a failure makes suspect; empty unless it failed."""
 
 
 def matrix_checks(
@@ -90,14 +87,14 @@ def matrix_checks(
     """Compare the attack cells of every checkpoint on the same volumes.
 
     Args:
-        records: Any records; those that are no attacks are passed over.
-        predictions: By identity, of all records that did not fail.
+        records: Any records; those of other perturbations are ignored.
+        predictions: By identity, for all records that did not fail.
 
     Returns:
-        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked; a
+        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked. A
         check whose cells were not run is *not applicable* and says which are missing.
     """
-    groups: dict[tuple[object, ...], list[Cellmate]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[AttackedCell]] = defaultdict(list)
     controls: dict[tuple[object, ...], Record] = {}
     for record in records:
         key = record.cell.perturbation
@@ -110,44 +107,13 @@ def matrix_checks(
             found = predictions[record.identity]
             right = int(metrics.correct(found.labels, found.logits).sum())
             place = (*checkpoint, record.cell.dataset.volumes, key.seed)
-            mate = Cellmate(record=record, right=right, broken_by=found.extra.get(BROKEN_BY))
-            groups[place].append(mate)
+            cell = AttackedCell(record=record, right=right, broken_by=found.extra.get(BROKEN_BY))
+            groups[place].append(cell)
     return tuple(
         check
-        for place, mates in groups.items()
-        for check in _of_group(mates, controls.get(place[:-2]))
+        for place, cells in groups.items()
+        for check in _of_group(cells, controls.get(place[:-2]))
     )
-
-
-def suspicion(record: Record, suspicions: Suspicions) -> str:
-    """Every reason not to trust a number: failed record and matrix checks; empty without any."""
-    return "; ".join((*record.doubts, *suspicions.get(record.identity, ())))
-
-
-def suspicions(checks: Iterable[MatrixCheck]) -> dict[str, tuple[str, ...]]:
-    """The reasons in words for every cell that some check makes suspect, by identity."""
-    reasons: dict[str, tuple[str, ...]] = {}
-    for found in checks:
-        for identity in found.cells:
-            reason = f"{found.check.name}: {found.check.reason}"
-            reasons[identity] = (*reasons.get(identity, ()), reason)
-    return reasons
-
-
-def of_source(source: Source) -> dict[str, tuple[str, ...]]:
-    """`suspicions` of everything that a store or a baseline holds."""
-    records = source.records().values()
-    predictions = {r.identity: source.predictions(r) for r in records if r.predictions is not None}
-    return suspicions(matrix_checks(records, predictions))
-
-
-def joined(*found: Suspicions) -> dict[str, tuple[str, ...]]:
-    """Several of `suspicions` as one: a cell keeps every reason once."""
-    identities = dict.fromkeys(identity for one in found for identity in one)
-    return {
-        identity: tuple(dict.fromkeys(why for one in found for why in one.get(identity, ())))
-        for identity in identities
-    }
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:
@@ -166,28 +132,28 @@ class _Comparison:
     """One comparison of cells."""
 
     excess: float
-    """What is held against the bound: volumes, negative where all is well, or accuracy."""
+    """The number that the bound is for: volumes, negative where all is well, or accuracy."""
     failed: bool
     reason: str
-    """What a failure means, in words."""
+    """What was found, in words; shown when the comparison failed."""
     cells: tuple[str, ...]
-    """What a failure makes suspect."""
+    """Identities of the cells that a failure makes suspect."""
 
 
-def _of_group(mates: Sequence[Cellmate], control: Record | None) -> Iterator[MatrixCheck]:
-    count = mates[0].record.cell.dataset.count
+def _of_group(cells: Sequence[AttackedCell], control: Record | None) -> Iterator[MatrixCheck]:
+    count = cells[0].record.cell.dataset.count
     margin = max(MARGIN_VOLUMES, MARGIN_SHARE * count)
-    white = [mate for mate in mates if mate.fact("access") == "white box"]
+    white = [cell for cell in cells if cell.fact("access") == "white box"]
     for name, bound, missing, made in (
-        (BLACK_BOX, margin, *_behind_black_box(mates, white, margin)),
-        (BUDGET, margin, *_along(mates, margin, _by_budget, "budgets")),
-        (STEPS, margin, *_along(mates, margin, _by_steps, "numbers of steps")),
-        (NOISE, margin, *_behind_noise(mates, margin)),
-        (CONTROL, CONTROL_ACCURACY, *_withstands_control(mates, control)),
+        (BLACK_BOX, margin, *_behind_black_box(cells, white, margin)),
+        (BUDGET, margin, *_along(cells, margin, _by_budget, "budgets")),
+        (STEPS, margin, *_along(cells, margin, _by_steps, "numbers of steps")),
+        (NOISE, margin, *_behind_noise(cells, margin)),
+        (CONTROL, CONTROL_ACCURACY, *_withstands_control(cells, control)),
     ):
         yield MatrixCheck(
             check=_check(name, bound, missing, made),
-            of=mates[0].record.identity,
+            of=cells[0].record.identity,
             cells=tuple(dict.fromkeys(cell for one in made if one.failed for cell in one.cells)),
         )
 
@@ -206,115 +172,115 @@ def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -
 
 
 _Found = tuple[str, list[_Comparison]]
-"""What a comparison needs, in words, and the comparisons that could be made."""
+"""What a check needs, in words, and the comparisons that could be made."""
 
 
 def _behind_black_box(
-    mates: Sequence[Cellmate], white: Sequence[Cellmate], margin: float
+    cells: Sequence[AttackedCell], white: Sequence[AttackedCell], margin: float
 ) -> _Found:
-    """Whether random search breaks more than gradients do, in cells of its own or in a cascade."""
+    """Whether random search breaks more than gradients do, in separate cells or in a cascade."""
     needs = (
         "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
     )
     made = []
-    for searcher in (mate for mate in mates if mate.fact("access") == "black box"):
-        rivals = [mate for mate in white if _threat(mate) == _threat(searcher)]
+    for searcher in (cell for cell in cells if cell.fact("access") == "black box"):
+        rivals = [cell for cell in white if _threat(cell) == _threat(searcher)]
         if rivals:
-            best = min(rivals, key=lambda mate: mate.right)
+            best = min(rivals, key=lambda cell: cell.right)
             reason = (
                 f"{searcher.name} leaves {searcher.right} volumes, the best white-box attack "
                 f"({best.name}) {best.right}"
             )
             made.append(_comparison(best.right - searcher.right, margin, reason, *rivals))
-    for mate in mates:
-        for name, before, caught in _late_breaks(mate):
-            reason = f"in {mate.name} {name} breaks {caught} volumes that {before} left"
-            made.append(_comparison(caught, margin, reason, mate))
+    for cell in cells:
+        for name, before, caught in _late_breaks(cell):
+            reason = f"in {cell.name} {name} breaks {caught} volumes that {before} left"
+            made.append(_comparison(caught, margin, reason, cell))
     return needs, made
 
 
-def _comparison(excess: float, margin: float, reason: str, *mates: Cellmate) -> _Comparison:
-    """A comparison by volumes, which fails from a margin on."""
+def _comparison(excess: float, margin: float, reason: str, *cells: AttackedCell) -> _Comparison:
+    """A comparison of volumes, which fails at the margin or above."""
     return _Comparison(
         excess=excess,
         failed=excess >= margin,
         reason=reason,
-        cells=tuple(mate.record.identity for mate in mates),
+        cells=tuple(cell.record.identity for cell in cells),
     )
 
 
-def _late_breaks(mate: Cellmate) -> Iterator[tuple[str, str, int]]:
-    """For each black-box part of a cascade its name, the white-box parts before it, its catch."""
-    parts = mate.fact("parts") or []
-    if mate.broken_by is None:
+def _late_breaks(cell: AttackedCell) -> Iterator[tuple[str, str, int]]:
+    """Name of each black-box part of a cascade, the white-box parts before it, what it breaks."""
+    parts = cell.fact("parts") or []
+    if cell.broken_by is None:
         return
     for number, part in enumerate(parts, start=1):
         before = [p["name"] for p in parts[: number - 1] if p["access"] == "white box"]
         if part["access"] == "black box" and before:
-            yield part["name"], ", ".join(before), int((mate.broken_by == number).sum())
+            yield part["name"], ", ".join(before), int((cell.broken_by == number).sum())
 
 
-def _along(mates: Sequence[Cellmate], margin: float, group: Group, what: str) -> _Found:
-    """Whether an iterative attack does worse further along a series."""
-    series: dict[str, list[tuple[float, Cellmate]]] = defaultdict(list)
-    for mate in mates:
-        place = group(mate) if mate.fact("iterative") else None
+def _along(cells: Sequence[AttackedCell], margin: float, group: Group, what: str) -> _Found:
+    """Whether an iterative attack breaks fewer volumes further along a series."""
+    series: dict[str, list[tuple[float, AttackedCell]]] = defaultdict(list)
+    for cell in cells:
+        place = group(cell) if cell.fact("iterative") else None
         if place is not None:
-            series[place[0]].append((place[1], mate))
+            series[place[0]].append((place[1], cell))
     made = []
     for members in series.values():
         members.sort(key=lambda member: member[0])
-        for number, (_, mate) in enumerate(members[1:], start=1):
-            strongest = min((before for _, before in members[:number]), key=lambda m: m.right)
+        for number, (_, cell) in enumerate(members[1:], start=1):
+            strongest = min((before for _, before in members[:number]), key=lambda one: one.right)
             reason = (
-                f"{mate.name}{_steps(mate)} leaves {mate.right} volumes, "
+                f"{cell.name}{_steps(cell)} leaves {cell.right} volumes, "
                 f"{strongest.name}{_steps(strongest)} {strongest.right}"
             )
-            made.append(_comparison(mate.right - strongest.right, margin, reason, mate))
+            made.append(_comparison(cell.right - strongest.right, margin, reason, cell))
     return f"needs an iterative attack at two {what}", made
 
 
-def _by_budget(mate: Cellmate) -> tuple[str, float] | None:
-    return _series(mate, settings=mate.fact("settings")), mate.severity
+def _by_budget(cell: AttackedCell) -> tuple[str, float] | None:
+    return _series(cell, settings=cell.fact("settings")), cell.severity
 
 
-def _by_steps(mate: Cellmate) -> tuple[str, float] | None:
-    settings = dict(mate.fact("settings") or {})
+def _by_steps(cell: AttackedCell) -> tuple[str, float] | None:
+    settings = dict(cell.fact("settings") or {})
     steps = settings.pop("steps", None)
     if steps is None:
         return None
-    return _series(mate, settings=settings, severity=mate.severity), float(steps)
+    return _series(cell, settings=settings, severity=cell.severity), float(steps)
 
 
-def _series(mate: Cellmate, **settings: object) -> str:
-    key = mate.record.cell.perturbation
-    only = "accuracy_only" in dict(key.parameters)
+def _series(cell: AttackedCell, **settings: object) -> str:
+    key = cell.record.cell.perturbation
+    only = ACCURACY_ONLY in dict(key.parameters)
     return canonical_json([key.name, key.version, only, settings])
 
 
-def _steps(mate: Cellmate) -> str:
-    steps = (mate.fact("settings") or {}).get("steps")
+def _steps(cell: AttackedCell) -> str:
+    steps = (cell.fact("settings") or {}).get("steps")
     return "" if steps is None else f" ({steps} steps)"
 
 
-def _behind_noise(mates: Sequence[Cellmate], margin: float) -> _Found:
+def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> _Found:
     """Whether random signs break more than an attack.
 
-    Signs of size ε have root mean square ε too, so that they are a control of L2 attacks as well.
+    Signs of size ε also have root mean square ε, so they are a control for L2 attacks as well.
     """
-    noise = {m.severity: m for m in mates if m.fact("access") == "none"}
+    noise = {cell.severity: cell for cell in cells if cell.fact("access") == "none"}
     made = []
-    for mate in mates:
-        family = mate.record.cell.perturbation.family
-        control = noise.get(mate.severity) if family in ("linf", "l2") else None
-        if control is not None and mate is not control:
-            reason = f"{mate.name} leaves {mate.right} volumes, {control.name} {control.right}"
-            made.append(_comparison(mate.right - control.right, margin, reason, mate))
+    for cell in cells:
+        family = cell.record.cell.perturbation.family
+        control = noise.get(cell.severity) if family in ("linf", "l2") else None
+        if control is not None and cell is not control:
+            reason = f"{cell.name} leaves {cell.right} volumes, {control.name} {control.right}"
+            made.append(_comparison(cell.right - control.right, margin, reason, cell))
     return "needs noise_sign at the budgets of the attacks", made
 
 
-def _withstands_control(mates: Sequence[Cellmate], control: Record | None) -> _Found:
-    """Whether volumes stand where the attack may paint anything."""
+def _withstands_control(cells: Sequence[AttackedCell], control: Record | None) -> _Found:
+    """Whether volumes withstand an attack that may change every voxel to anything."""
     if control is None:
         return "the control at ε = 1 was not run", []
     accuracy = control.metrics.get("accuracy")
@@ -325,17 +291,17 @@ def _withstands_control(mates: Sequence[Cellmate], control: Record | None) -> _F
         f"accuracy {accuracy:.2f} on {control.cell.dataset.count} volumes: the gradient seems to "
         "be masked"
     )
-    by_gradient = [m for m in mates if m.fact("access") in ("white box", "both")]
+    by_gradient = [cell for cell in cells if cell.fact("access") in ("white box", "both")]
     return "", [
         _Comparison(
             excess=accuracy,
             failed=accuracy > CONTROL_ACCURACY and bool(by_gradient),
             reason=reason,
-            cells=tuple(mate.record.identity for mate in by_gradient),
+            cells=tuple(cell.record.identity for cell in by_gradient),
         )
     ]
 
 
-def _threat(mate: Cellmate) -> tuple[str, float]:
+def _threat(cell: AttackedCell) -> tuple[str, float]:
     """Norm and budget."""
-    return mate.record.cell.perturbation.family, mate.severity
+    return cell.record.cell.perturbation.family, cell.severity

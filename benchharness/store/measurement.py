@@ -1,7 +1,7 @@
 """How a cell was measured: what two numbers must share before they can be compared.
 
-Model, checkpoint and severity are not part of it. The first two are what a comparison is about, and
-the severity names the condition.
+Model and checkpoint are not part of it, since they are what is compared. Nor is the severity, which
+is part of the condition's name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """Named parts of a measurement, which can be hashed and compared."""
 
 ABSENT = "absent"
-"""Stands for a parameter that one of two measurements does not know."""
+"""Shown for a parameter that one of two measurements lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Predictions: what a network answered on the volumes of one cell, as one .npz file."""
+"""Predictions: a network's output on the volumes of one cell, as one .npz file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BROKEN_BY = "broken_by"
-"""What a cascade of attacks keeps with its predictions: the part, counted from 1, that broke each
-volume; 0 where it was wrong when clean, −1 where it withstood."""
+"""The finding of a cascade of attacks: which part broke each volume, counted from 1.
+
+0 marks a volume that was misclassified when clean, −1 one that no part broke.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predictions:
-    """What a network answered on the volumes of one cell; any metric follows from it."""
+    """A network's output on the volumes of one cell, from which any metric can be computed."""
 
     ids: NDArray[np.str_]
     """Shape (N,): the volumes' names."""
@@ -32,8 +34,7 @@ class Predictions:
     extra: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Per-volume findings of an attack, each of shape (N,): `norm`, `loss_start`, `loss_end`."""
     patients: NDArray[np.str_] | None = None
-    """Shape (N,): whom each volume shows, where the dataset says so; volumes of one patient are not
-    independent."""
+    """Shape (N,): the patient that each volume shows; None where the dataset does not say."""
 
     def to_bytes(self) -> bytes:
         """The .npz archive as bytes; the same predictions give the same bytes."""
@@ -46,10 +47,11 @@ class Predictions:
 
     @classmethod
     def from_bytes(cls, content: bytes, *, source: str) -> Predictions:
-        """Read `to_bytes`; pickled arrays are refused.
+        """Read what `to_bytes` gave; pickled arrays are refused.
 
         Raises:
-            BenchError: When the archive is not one of ours; the message names `source`.
+            BenchError: When the archive is damaged or holds something else; the message names
+                `source`.
         """
         try:
             arrays = {
@@ -71,23 +73,25 @@ class Predictions:
             raise BenchError(
                 f"{source} holds ids {ids.shape}, labels {labels.shape} and logits {logits.shape} "
                 f"of {ids.dtype}, {labels.dtype} and {logits.dtype}; expected (N,), (N,) and "
-                "(N, K) of text, int64 and float32, and one patient a volume if any."
+                "(N, K) of text, int64 and float32, and one patient per volume if any."
             )
-        if not np.isfinite(logits).all():
-            raise BenchError(
-                f"{source} holds logits that are not finite. Remove it and its record, then run "
-                "again."
-            )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-            raise BenchError(
-                f"{source} holds labels {labels.min()}..{labels.max()}, expected "
-                f"0..{logits.shape[1] - 1}. Remove it and its record, then run again."
-            )
+        if wrong := fault(labels, logits):
+            raise BenchError(f"{source} holds {wrong}. Remove it and its record, then run again.")
         for name, values in arrays.items():
             if values.dtype.kind not in "biuf" or values.shape[:1] != ids.shape:
                 raise BenchError(
                     f"{source} holds {name} {values.shape} of {values.dtype}, expected one number "
-                    "a volume. Remove it and its record, then run again."
+                    "per volume. Remove it and its record, then run again."
                 )
         extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
         return cls(ids=ids, labels=labels, logits=logits, extra=extra, patients=patients)
+
+
+def fault(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> str:
+    """Say what is wrong with labels (N,) and logits (…, N, K) that were read; empty if nothing."""
+    if not np.isfinite(logits).all():
+        return "logits that are not finite"
+    classes = logits.shape[-1]
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        return f"labels {labels.min()}..{labels.max()}, expected 0..{classes - 1}"
+    return ""

@@ -1,4 +1,4 @@
-"""Where and with what a number was made: recorded beside it, never part of its identity."""
+"""Where and with what a number was made: stored beside it, never part of its identity."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchharness import __version__
-
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "torchattacks", "torchio", "monai")
+
+
+def package_version() -> str:
+    """The installed version of this package, which only `pyproject.toml` states."""
+    try:
+        return version("benchharness")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of every package that can move a number."""
-    found = {"python": platform.python_version(), "benchharness": __version__}
+    """Versions of Python, of this package and of every package that can change a number."""
+    found = {"python": platform.python_version(), "benchharness": package_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
@@ -32,7 +38,7 @@ def now() -> str:
 
 
 def device_name(device: str) -> str:
-    """The processor's or the accelerator's own name."""
+    """The name of the processor or accelerator, as it reports it."""
     import torch
 
     if torch.device(device).type == "cuda":
@@ -42,7 +48,7 @@ def device_name(device: str) -> str:
 
 @cache
 def _processor() -> str:
-    # platform.processor() is empty on most Linux systems; the kernel's own listing is not.
+    # platform.processor() is empty on most Linux systems, where the kernel knows the name.
     try:
         listing = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -53,7 +59,7 @@ def _processor() -> str:
 
 
 def collect(device: str) -> dict[str, Any]:
-    """Everything about the machine that a reader of a number may ask for."""
+    """What a reader may want to know about the machine that made a number."""
     import torch
 
     return {

@@ -1,4 +1,4 @@
-"""Records: what is known of a cell after it ran, one JSON line each."""
+"""Records: what is known of a cell after it ran, as one JSON line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchharness.store import schema
 from benchharness.store.cells import Cell
 
 NOT_APPLICABLE = "not applicable"
-"""How the reasons of a record begin whose perturbation changes no voxel of the dataset."""
+"""How the reasons begin where a perturbation changes no voxel of the dataset."""
 
 Verdict = Literal["passed", "failed", "not applicable"]
 
@@ -26,7 +26,7 @@ class Check:
     value: float | None = None
     """What was measured; None when not applicable."""
     bound: float | None = None
-    """What it was held against; None when there is no number to hold it against."""
+    """The limit for `value`; None where there is no such number."""
     reason: str = ""
     """Why it failed or does not apply; empty when passed."""
 
@@ -42,42 +42,42 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCost:
-    """What a network costs; measured with the clean cell."""
+    """What a network costs, measured together with the clean cell."""
 
     parameters: int
     """Number of trainable and frozen parameters."""
     flops: int
-    """Floating-point operations of one forward pass of one volume; a multiply-add counts two."""
+    """Floating-point operations of a forward pass of one volume; a multiply-add counts as two."""
     latency_ms: float
-    """Median milliseconds a volume in a batch of `latency_batch`, on the provenance's device."""
+    """Median milliseconds per volume in a batch of `latency_batch`, on the provenance's device."""
     latency_batch: int
     peak_memory_mib: float | None
-    """Peak of the memory that a forward pass of that batch holds, weights included, in MiB; None
-    where the device does not tell."""
+    """Peak memory of a forward pass of that batch in MiB, weights included; None where the device
+    does not report it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything known of one cell after it ran. One JSON line."""
+    """Everything known of one cell after it ran."""
 
     cell: Cell
     status: Literal["ok", "error"]
     metrics: dict[str, float | None]
     """Point values by name; None where undefined. Intervals are computed when reading."""
     undefined: dict[str, str]
-    """For each metric that is None, why."""
+    """The reason for each metric that is None."""
     certificate: tuple[Check, ...]
-    """Record checks; empty for clean cells and artefacts without any."""
+    """Record checks; empty for clean cells, and for artefacts that have none."""
     facts: dict[str, Any]
-    """What the perturbation reports of itself: clipped fraction, effective protocol, …"""
+    """What the perturbation reports about itself: clipped fraction, effective protocol, …"""
     cost: ModelCost | None
-    """Only in clean cells."""
+    """None except in clean cells."""
     predictions: Stored | None
     """None when the cell failed, or its perturbation changes no voxel of the dataset."""
     provenance: dict[str, Any]
     """Device, batch size, versions, times, host: what may differ without changing the identity."""
     error: str | None
-    """One line that says why the cell failed; None when it did not."""
+    """Why the cell failed, in one line; None when it did not."""
     schema: int = schema.SCHEMA
 
     @property
@@ -87,7 +87,7 @@ class Record:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """The failed record checks in words; with any of them the number must not be ranked."""
+        """The failed record checks in words; a record with any must not be ranked."""
         return tuple(
             f"{check.name}: {check.reason}" if check.reason else f"{check.name} failed"
             for check in self.certificate
@@ -101,14 +101,14 @@ class Record:
 
     @property
     def inapplicable(self) -> str:
-        """Why the perturbation does not apply to the dataset; empty where it does, or failed."""
+        """Why the perturbation does not apply to the dataset; empty where it does."""
         if self.predictions is not None:
             return ""
         reasons = (why for why in self.undefined.values() if why.startswith(NOT_APPLICABLE))
         return next(reasons, "")
 
     def to_line(self) -> str:
-        """One line of JSON without its newline; NaN and infinity raise ValueError."""
+        """The record as one line of JSON, without a newline; NaN and infinity raise ValueError."""
         payload = asdict(self)
         payload["cell"] = self.cell.to_json()
         payload["identity"] = self.identity
@@ -116,7 +116,7 @@ class Record:
 
     @classmethod
     def from_line(cls, line: str) -> Record:
-        """Read `to_line`.
+        """Read what `to_line` gave.
 
         Raises:
             BenchError: When the line is not a record, comes from a newer schema, or its identity

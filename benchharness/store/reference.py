@@ -1,12 +1,11 @@
-"""The reference network's predictions, by which corruption errors are divided.
+"""The reference network's predictions, whose errors corruption errors are divided by.
 
-They are committed with the package, a file a dataset and its card with the file's SHA-256, so that
-everyone divides by the same numbers. `save` makes them from a store.
+They come with the package, so that everyone divides by the same numbers: for each dataset a file
+and a card with its SHA-256. `save` makes them from a store.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness.canonical import canonical_json, digest
+from benchharness.canonical import canonical_json, digest, sha256
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.folder import Store
@@ -32,10 +31,13 @@ if TYPE_CHECKING:
     from benchharness.store.records import Record
 
 MODEL = "resnet3d_18"
-"""What ImageNet-C and MedMNIST-C take AlexNet for; no volumetric network has that place yet."""
+"""The reference network, as AlexNet is in ImageNet-C and MedMNIST-C.
+
+For volumes no network is agreed on yet.
+"""
 
 VERSION = 1
-"""Of the files' layout."""
+"""Version of the files' layout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,17 +56,19 @@ class Reference:
     def predictions(
         self, perturbation: PerturbationKey, ids: NDArray[np.str_]
     ) -> tuple[Predictions | None, str]:
-        """What the reference answered on some volumes under a perturbation.
+        """The reference's predictions on some volumes under a perturbation.
 
-        Artefacts draw for each volume by its name alone, so that a subset of the volumes is
-        answered by a subset of the answers.
+        An artefact's draws follow from the volume's name, so the predictions on a subset of the
+        volumes are a subset of the predictions.
 
         Returns:
             Predictions and "", or None and the reason.
         """
         logits = self.logits.get(perturbation_digest(perturbation))
         if logits is None:
-            return None, f"the reference was not measured under {perturbation.name} as it was run"
+            return None, (
+                f"the reference was not measured under {perturbation.name} with these parameters"
+            )
         places = {name: place for place, name in enumerate(self.ids.tolist())}
         missing = sum(name not in places for name in ids.tolist())
         if missing:
@@ -76,21 +80,21 @@ class Reference:
 
 
 def perturbation_digest(perturbation: PerturbationKey) -> str:
-    """Digest of all of a perturbation that can change a number."""
-    # Committed references were named when artefacts, which have no source, said so.
+    """Digest of everything in a perturbation that can change a number."""
+    # Committed references were named when the digest still included an artefact's lack of a source.
     return digest(perturbation.numbers() | {"source": None})
 
 
 def folder() -> Path:
-    """Where the committed references are."""
+    """The folder of the committed references."""
     return Path(str(resources.files("benchharness.store") / "references"))
 
 
 def find(dataset: DatasetKey) -> Reference | None:
-    """The committed reference of a dataset, known by the digest of its data; None without one.
+    """The committed reference of a dataset, found by the digest of its data; None without one.
 
     Raises:
-        BenchError: When its file is not the one that its card names.
+        BenchError: When the file cannot be read or is not the one that its card names.
     """
     for path in sorted(folder().glob("*.json")):
         card = _card(path)
@@ -120,7 +124,7 @@ def _load(path: Path) -> Reference:
         content = file.read_bytes()
     except OSError as error:
         raise BenchError(f"cannot read the reference {file}: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+    if sha256(content) != card["sha256"]:
         raise BenchError(
             f"{file} is not the reference that its card names (its SHA-256 differs). Take both "
             "from the repository, or make them again with 'bench reference'."
@@ -134,18 +138,19 @@ def _load(path: Path) -> Reference:
 
 
 def save(store_dir: Path, out: Path | None = None, *, seed: int = 0) -> tuple[Path, ...]:
-    """Make the reference of every dataset in a store on which the reference network was measured.
+    """Write the reference of every dataset on which a store has the reference network's cells.
 
     Args:
         store_dir: Folder that `bench run` wrote to.
-        out: Where to write; the package's own folder when None.
+        out: Where to write; the package's folder when None.
         seed: The training seed whose checkpoint is the reference.
 
     Returns:
-        The cards that were written.
+        The paths of the cards.
 
     Raises:
-        BenchError: When the store has no clean cell of the network, or several trainings of it.
+        BenchError: When the store has no clean cell of the network, or several trainings of it on
+            one dataset.
     """
     store, out = Store(store_dir), folder() if out is None else out
     groups: dict[str, list[Record]] = {}
@@ -154,7 +159,7 @@ def save(store_dir: Path, out: Path | None = None, *, seed: int = 0) -> tuple[Pa
         usable = record.predictions is not None and cell.perturbation.kind != "attack"
         if usable and cell.model.name == MODEL and cell.checkpoint.seed == seed:
             groups.setdefault(cell.dataset.digest, []).append(record)
-    groups = {name: own for name, own in groups.items() if _is_clean_there(own)}
+    groups = {name: own for name, own in groups.items() if _has_clean(own)}
     if not groups:
         raise BenchError(
             f"{store_dir} has no clean cell of {MODEL} trained with seed {seed}. Type 'bench run "
@@ -167,7 +172,7 @@ def save(store_dir: Path, out: Path | None = None, *, seed: int = 0) -> tuple[Pa
     return written
 
 
-def _is_clean_there(records: Sequence[Record]) -> bool:
+def _has_clean(records: Sequence[Record]) -> bool:
     return any(record.cell.perturbation.kind == "none" for record in records)
 
 
@@ -178,7 +183,7 @@ def _write(store: Store, records: Sequence[Record], out: Path) -> Path:
     if len(trainings) > 1:
         raise BenchError(
             f"{store.directory} holds {len(trainings)} trainings of {MODEL} on {dataset.name}. "
-            "Keep one in a folder of its own and give that folder."
+            "Keep one of them in a separate folder and give that folder."
         )
     ((checkpoint, model),) = trainings
     by_digest = {perturbation_digest(r.cell.perturbation): r for r in records}
@@ -205,7 +210,7 @@ def _write(store: Store, records: Sequence[Record], out: Path) -> Path:
         "perturbations": [
             {"digest": name} | asdict(record.cell.perturbation) for name, record in ordered.items()
         ],
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256(content),
     }
     path = out / f"{dataset.name}.json"
     write_atomically(path.with_suffix(".npz"), content)

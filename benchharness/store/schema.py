@@ -1,4 +1,4 @@
-"""The schema of a record's line: read strictly, migrated from older versions, checked by type."""
+"""The schema of a record's line: strict parsing, migration from older versions, checks of types."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""By schema, what makes a line's JSON of it one of the next schema.
+"""For each older schema the step that turns a line's JSON into that of the next schema.
 
-Whoever raises `SCHEMA` adds the step from the one before. A step that changes what an identity
-follows from also writes the new `identity`. Lines are migrated when read, never rewritten.
+A change that raises `SCHEMA` adds the step from the previous one. A step that changes what an
+identity is computed from also writes the new `identity`. Lines are migrated when read, never
+rewritten.
 """
 
 
 MISFIT = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
-"""What building a record from a line raises that is JSON but no record."""
+"""What is raised when a record is built from JSON that is no record."""
 
 
 def parse(line: str) -> dict[str, Any]:
     """Read a line as JSON and bring it to the current schema.
 
-    NaN, infinity, and a key that stands twice are refused.
+    NaN, infinity and duplicate keys are refused.
 
     Raises:
-        BenchError: When it is no JSON object with a schema, or of a newer schema.
+        BenchError: When the line is no JSON object with a schema, or its schema is newer.
     """
     try:
         payload: dict[str, Any] = json.loads(
@@ -61,10 +62,7 @@ def parse(line: str) -> dict[str, Any]:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BenchError(f"not a record: its schema is {found!r}, expected {SCHEMA}.")
     if found > SCHEMA:
-        raise BenchError(
-            f"the store has schema {found}, this benchharness reads up to {SCHEMA}. "
-            "Upgrade with 'pip install --upgrade benchharness'."
-        )
+        raise newer("the store", found, SCHEMA)
     try:
         for step in range(found, SCHEMA):
             payload = MIGRATIONS[step](payload) | {"schema": step + 1}
@@ -74,6 +72,20 @@ def parse(line: str) -> dict[str, Any]:
     return payload
 
 
+def newer(what: str, found: int, known: int) -> BenchError:
+    """The error for a file that a later version of this package wrote.
+
+    Args:
+        what: What it is, for the message: `the store`, `baseline b.zip`.
+        found: Its schema.
+        known: The newest schema that can be read.
+    """
+    return BenchError(
+        f"{what} has schema {found}, this benchharness reads up to {known}. "
+        "Upgrade with 'pip install --upgrade benchharness'."
+    )
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -81,14 +93,14 @@ def _refuse_constant(name: str) -> float:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{text} is no number that a computer holds")
+        raise ValueError(f"{text} is too large for a number")
     return number
 
 
 def _without_repetitions(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has a key twice")
     return found
 
 
@@ -97,12 +109,16 @@ _SCALARS = (str, int, float, bool, NoneType)
 
 @cache
 def _annotations(kind: Hashable) -> dict[str, Any]:
-    # `Pairs` names its own values in a string, which stands for what it means in its own module.
+    # `Pairs` contains a string annotation, which has to be resolved in the module that defines it.
     return get_type_hints(kind, localns=vars(canonical))
 
 
 def check_types(value: Any, where: str = "record") -> None:
-    """Hold the fields of a dataclass, and of those inside it, against their annotations."""
+    """Check the fields of a dataclass, and of dataclasses inside it, against their annotations.
+
+    Raises:
+        TypeError: When a value does not fit; the message names the field.
+    """
     annotations = _annotations(type(value))  # type: ignore[arg-type]  # classes can be hashed
     for part in fields(value):
         found, name = getattr(value, part.name), f"{where}.{part.name}"

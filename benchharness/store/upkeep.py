@@ -1,4 +1,4 @@
-"""The upkeep of stores: every hash checked, several joined into one."""
+"""Upkeep of stores: check every hash and number, join several stores into one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store import baseline
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from benchharness.store.baseline import Source
+    from benchharness.store.source import Source
 
 _CLOSE = 1e-9
-"""Metrics recomputed on another processor may differ in the last bits."""
+"""The last bits of recomputed metrics may differ on another processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,59 +29,60 @@ class Verification:
     """What `verify` found."""
 
     records: int
-    """Records that are as they should be, each identity once."""
+    """Sound records, each identity counted once."""
     predictions: int
-    """Files of predictions whose hash and metrics hold."""
+    """Files of predictions whose hash is right and whose metrics are those recorded."""
     checkpoints: int
-    """Weights whose hash is that of their model card."""
+    """Weights with the hash that their model card gives."""
     problems: tuple[str, ...]
-    """What is damaged, a line each."""
+    """Damage, one line each."""
     notes: tuple[str, ...]
-    """What is no damage: superseded lines, files that no record names, weights that are elsewhere.
-    """
+    """What is no damage: superseded lines, files that no record names, weights kept elsewhere."""
 
 
 def verify(path: Path) -> Verification:
-    """Check every line, identity, hash and metric of a store, or of a baseline.
+    """Check every line, identity, hash and metric of a store or a baseline.
 
     Raises:
-        BenchError: When there is neither, or a baseline is damaged: it is read whole or not at all.
+        BenchError: When there is neither, or a baseline is damaged; it is read whole or not at all.
     """
-    source = baseline.open_source(path)
+    source = open_source(path)
     problems: list[str] = []
     notes: list[str] = []
     store = source if isinstance(source, Store) else None
     records = source.records() if store is None else _records(store, problems, notes)
-    sound = 0
-    for record in records.values():
-        if record.predictions is None:
-            continue
-        try:
-            found = source.predictions(record)
-            values, _ = metrics.compute(found.labels, found.logits)
-            # A record may say that a metric would mislead although its predictions give one.
-            values |= dict.fromkeys(record.undefined)
-        except BenchError as error:
-            problems.append(f"record {record.identity[:12]}: {error}")
-            continue
-        wrong = [name for name in values if not _agrees(record.metrics.get(name), values[name])]
-        if wrong:
-            problems.append(
-                f"record {record.identity[:12]}: {', '.join(wrong)} do not follow from its "
-                "predictions."
-            )
-        sound += not wrong
+    damage = [
+        found
+        for record in records.values()
+        if record.predictions is not None and (found := _check_predictions(source, record))
+    ]
+    problems += damage
     weights = 0
     if store is not None:
         notes += _unnamed(store, records)
         weights = _check_weights(store, problems, notes)
     return Verification(
         records=len(records),
-        predictions=sound,
+        predictions=sum(r.predictions is not None for r in records.values()) - len(damage),
         checkpoints=weights,
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _check_predictions(source: Source, record: Record) -> str:
+    """What is wrong with a record's predictions or metrics; empty when both are sound."""
+    try:
+        found = source.predictions(record)
+        values, _ = metrics.compute(found.labels, found.logits)
+    except BenchError as error:
+        return f"record {record.identity[:12]}: {error}"
+    # A record may say that a metric would mislead although its predictions give one.
+    values |= dict.fromkeys(record.undefined)
+    wrong = [name for name in values if not _agrees(record.metrics.get(name), values[name])]
+    if not wrong:
+        return ""
+    return f"record {record.identity[:12]}: {', '.join(wrong)} do not follow from its predictions."
 
 
 def _agrees(stored: float | None, computed: float | None) -> bool:
@@ -91,7 +92,7 @@ def _agrees(stored: float | None, computed: float | None) -> bool:
 
 
 def _records(store: Store, problems: list[str], notes: list[str]) -> dict[str, Record]:
-    """As `Store.records`, but going on behind a damaged line."""
+    """The records of a store, as `Store.records`, but skipping damaged lines."""
     try:
         content = store.lines.read_bytes()
     except OSError as error:
@@ -132,7 +133,7 @@ def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
         if not weights.exists():
             notes.append(f"{card.parent} holds a model card without its weights.")
         elif file_sha256(weights) != expected:
-            problems.append(f"{weights} is not the file its model card speaks of.")
+            problems.append(f"{weights} is not the file that its model card names.")
         else:
             sound += 1
     return sound
@@ -143,29 +144,29 @@ class Merged:
     """What `merge` did."""
 
     records: int
-    """Records of the joined store."""
+    """Records in the joined store."""
     added: int
-    """Of these, how many were added now."""
+    """How many of them were added."""
     checkpoints: int
-    """Checkpoints copied now."""
+    """Checkpoints that were copied."""
     differing: tuple[str, ...]
-    """Cells that two stores measured with different outcomes, a line each; the first one stays."""
+    """Cells that two stores measured with different outcomes, one line each; the first is kept."""
 
 
 def merge(sources: Sequence[Path], out: Path) -> Merged:
     """Join stores: every identity once, with its predictions, and every checkpoint.
 
-    A measured cell takes the place of a failed one. Of two outcomes of one cell the one given first
-    stays, what `out` already holds before all others, and the other is reported.
+    A measured cell replaces a failed one. Of two outcomes of one cell the first is kept and the
+    other reported; what `out` already holds comes first.
 
     Args:
-        sources: Folders of stores, or baselines; none is changed.
-        out: Folder of the joined store; made where there is none, added to where there is one.
+        sources: Folders of stores, or baselines; they are not changed.
+        out: Folder of the joined store, which may exist already.
 
     Raises:
         BenchError: When a source cannot be read, or `out` cannot be written.
     """
-    opened = [(path, baseline.open_source(path)) for path in sources]
+    opened = [(path, open_source(path)) for path in sources]
     everything = [(path, source, source.records()) for path, source in opened]
     target = Store(out)
     target.records()  # A store that cannot be read is refused before it is locked.
@@ -198,25 +199,25 @@ def _add(target: Store, source: Source, record: Record) -> Record:
 
 
 def _difference(known: Record, record: Record, path: Path) -> list[str]:
-    """Say when two measurements of one cell do not have the same outcome."""
+    """A line that says so if two measurements of one cell had different outcomes."""
     if known.status != record.status or known.metrics == record.metrics:
         return []
     place = f"{record.cell.model.name}, {record.cell.dataset.name}, {record.identity[:12]}"
     values = [one.metrics.get("accuracy") for one in (known, record)]
-    return [f"{place}: accuracy {values[0]} stays, {path} has {values[1]}."]
+    return [f"{place}: accuracy {values[0]} is kept, {path} has {values[1]}."]
 
 
 def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int:
-    """Copy finished checkpoints that are not there yet."""
+    """Copy the finished checkpoints that `target` lacks, and count them."""
     copied = 0
     for card in sorted(source.checkpoints.glob("*/*/model_card.json")):
         place = target.checkpoints / card.parent.relative_to(source.checkpoints)
         if (place / card.name).exists():
             if (place / card.name).read_bytes() != card.read_bytes():
-                differing.append(f"{place} stays, {card.parent} is another training of the same.")
+                differing.append(f"{place} is kept, {card.parent} is another training of it.")
             continue
         place.mkdir(parents=True, exist_ok=True)
-        # The card goes last: from then on the checkpoint counts as finished.
+        # The card comes last, since it marks the checkpoint as finished.
         others = (path for path in sorted(card.parent.iterdir()) if path != card)
         for path in (*(path for path in others if path.is_file()), card):
             shutil.copy2(path, place / path.name)

@@ -14,7 +14,7 @@ import pytest
 from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
-from tests.comparison.stores import matrix, store
+from tests.factories import small_matrix, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,9 @@ def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pair(tmp_path: Path) -> None:
     """Stores `base`, `same` and `worse`."""
-    store(tmp_path / "base", matrix(n=100))
-    store(tmp_path / "same", matrix(n=100))
-    store(tmp_path / "worse", matrix(n=100, right=0.3, weights="b"))
+    store_of(tmp_path / "base", small_matrix(n=100))
+    store_of(tmp_path / "same", small_matrix(n=100))
+    store_of(tmp_path / "worse", small_matrix(n=100, correct=0.3, weights="b"))
 
 
 @pytest.mark.usefixtures("pair")
@@ -44,10 +44,10 @@ def test_compare_exits_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
     assert (code, "worse against base: worse (3 worse; tolerance 0.02" in said) == (1, True)
     code, said, _ = bench("compare", "base", "worse", "--tolerance", "0.9")
     assert (code, "indistinguishable" in said) == (0, True)
-    store(tmp_path / "other", matrix(n=100, digest="md5:x"))
+    store_of(tmp_path / "other", small_matrix(n=100, digest="md5:x"))
     code, said, _ = bench("compare", "base", "other")
     assert (code, "dataset digest md5:data → md5:x" in said) == (2, True)
-    store(tmp_path / "short", matrix(n=100)[:4])
+    store_of(tmp_path / "short", small_matrix(n=100)[:4])
     assert bench("compare", "base", "short")[0] == 0
     assert bench("compare", "base", "short", "--strict")[0] == 1
 

@@ -15,7 +15,7 @@ from benchharness import statistics
 from benchharness.comparison import Settings, StoreComparison, compare, render
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from tests.comparison.stores import Measured, matrix, store
+from tests.factories import Made, small_matrix, store_of, tiny
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +28,13 @@ def comparing(tmp_path: Path) -> Compare:
     """Compare two lists of cells, written to stores in this folder."""
 
     def held(
-        base: Sequence[Measured],
-        new: Sequence[Measured],
+        base: Sequence[Made],
+        new: Sequence[Made],
         suspicions: dict[str, tuple[str, ...]] | None = None,
         **settings: Any,
     ) -> StoreComparison:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        sources = (store(folder / "base", base), store(folder / "new", new))
+        sources = (store_of(folder / "base", base), store_of(folder / "new", new))
         return compare(*sources, Settings(**settings), suspicions=suspicions)
 
     return held
@@ -45,8 +45,8 @@ def against(tmp_path: Path) -> Compare:
     return comparing(tmp_path)
 
 
-def swap(cells: list[Measured], name: str, **changes: Any) -> list[Measured]:
-    return [replace(one, **changes) if one.name == name else one for one in cells]
+def swap(cells: list[Made], name: str, **changes: Any) -> list[Made]:
+    return [replace(one, **changes) if one.perturbation == name else one for one in cells]
 
 
 def gaps(result: StoreComparison) -> dict[str, tuple[str, str]]:
@@ -57,7 +57,7 @@ def gaps(result: StoreComparison) -> dict[str, tuple[str, str]]:
 
 
 def test_the_same_checkpoint_is_indistinguishable_from_itself(against: Compare) -> None:
-    result = against(matrix(), matrix())
+    result = against(small_matrix(), small_matrix())
     assert (result.verdict, result.exit_code, result.gaps) == ("indistinguishable", 0, ())
     families = [(e.family, e.cells, e.of, e.n) for e in result.endpoints]
     assert families == [
@@ -74,7 +74,7 @@ def test_the_same_checkpoint_is_indistinguishable_from_itself(against: Compare) 
 
 
 def test_seed_weights_and_recipe_are_what_is_compared(against: Compare) -> None:
-    result = against(matrix(), matrix(seed=7, weights="b", recipe="other", noise=0.1))
+    result = against(small_matrix(), small_matrix(seed=7, weights="b", recipe="other", noise=0.1))
     assert result.exit_code == 0
     assert len(result.cells) == 8
     assert result.notes == (
@@ -85,10 +85,10 @@ def test_seed_weights_and_recipe_are_what_is_compared(against: Compare) -> None:
 
 def test_a_family_that_fell_is_worse_and_the_rest_is_not(against: Compare) -> None:
     fallen = [
-        replace(one, right=one.right - 0.2 * (one.name == "motion"))
-        for one in matrix(weights="b", noise=0.02)
+        replace(one, correct=one.correct - 0.2 * (one.perturbation == "motion"))
+        for one in small_matrix(weights="b", noise=0.02)
     ]
-    result = against(matrix(), fallen)
+    result = against(small_matrix(), fallen)
     verdicts = {endpoint.family: endpoint.verdict for endpoint in result.endpoints}
     assert verdicts == {
         "clean": "indistinguishable",
@@ -99,7 +99,7 @@ def test_a_family_that_fell_is_worse_and_the_rest_is_not(against: Compare) -> No
 
 
 def test_better_is_no_failure(against: Compare) -> None:
-    result = against(matrix(right=0.6), matrix(right=0.8, weights="b"))
+    result = against(small_matrix(correct=0.6), small_matrix(correct=0.8, weights="b"))
     assert {endpoint.verdict for endpoint in result.endpoints} == {"better"}
     assert (result.verdict, result.exit_code) == ("better", 0)
 
@@ -108,7 +108,7 @@ def test_better_is_no_failure(against: Compare) -> None:
 def test_only_what_lies_wholly_beyond_the_tolerance_fails(
     against: Compare, tolerance: float, verdict: str
 ) -> None:
-    result = against([Measured()], [Measured(right=0.6, weights="b")], tolerance=tolerance)
+    result = against([tiny()], [tiny(correct=0.6, weights="b")], tolerance=tolerance)
     endpoint = result.endpoints[0]
     assert endpoint.judgement is not None
     interval = endpoint.judgement.interval
@@ -133,7 +133,7 @@ def test_only_what_lies_wholly_beyond_the_tolerance_fails(
 def test_another_measurement_is_refused_and_says_what_differs(
     against: Compare, changes: dict[str, Any], reason: str
 ) -> None:
-    result = against(matrix(), swap(matrix(weights="b"), "motion", **changes))
+    result = against(small_matrix(), swap(small_matrix(weights="b"), "motion", **changes))
     found = gaps(result)
     assert set(found) == {"motion level 1", "motion level 3", "motion level 5"}
     assert all(kind == "refused" and text.startswith(reason) for kind, text in found.values())
@@ -145,7 +145,7 @@ def test_another_measurement_is_refused_and_says_what_differs(
 def test_of_several_ways_to_measure_the_nearest_are_held_against_each_other(
     against: Compare,
 ) -> None:
-    cell = Measured(name="pgd", severity=0.1)
+    cell = tiny(perturbation="pgd", severity=0.1)
     far = replace(cell, version=2, parameters={"steps": 50})
     near, alike = replace(cell, parameters={"steps": 20}), replace(far, digest="md5:other")
     result = against([cell, far], [alike, near])
@@ -156,26 +156,28 @@ def test_of_several_ways_to_measure_the_nearest_are_held_against_each_other(
 
 
 def test_a_regression_counts_even_where_other_cells_are_refused(against: Compare) -> None:
-    result = against(matrix(), swap(matrix(right=0.4, weights="b"), "motion", version=2))
+    result = against(
+        small_matrix(), swap(small_matrix(correct=0.4, weights="b"), "motion", version=2)
+    )
     assert (result.verdict, result.exit_code) == ("worse", 1)
 
 
 def test_a_subset_is_compared_on_the_common_volumes(against: Compare) -> None:
-    result = against(matrix(), matrix(n=60, first=30))
+    result = against(small_matrix(), small_matrix(n=60, first=30))
     assert {(e.n, e.total) for e in result.endpoints} == {(60, 300)}
     assert result.exit_code == 0
     for endpoint in result.endpoints:
         assert endpoint.judgement is not None
         assert endpoint.complete is not None
         assert endpoint.complete < endpoint.judgement.detectable
-    whole = Measured().predictions()
+    whole = tiny().predictions()
     right = metrics.correct(whole.labels, whole.logits)[30:90]
     assert result.endpoints[0].base == pytest.approx(right.mean())
 
 
 def test_two_sets_of_volumes_in_one_store_are_two_endpoints(against: Compare) -> None:
-    base = [Measured(), Measured(n=100), Measured(name="pgd", severity=0.1)]
-    new = [Measured(weights="b", noise=0.02), Measured(n=100, weights="b", right=0.3)]
+    base = [tiny(), tiny(n=100), tiny(perturbation="pgd", severity=0.1)]
+    new = [tiny(weights="b", noise=0.02), tiny(n=100, weights="b", correct=0.3)]
     result = against(base, new)
     assert [(e.name, e.n, e.cells, e.of, e.verdict) for e in result.endpoints] == [
         ("tiny · sample (300 of 300) · clean", 300, 1, 1, "indistinguishable"),
@@ -186,20 +188,20 @@ def test_two_sets_of_volumes_in_one_store_are_two_endpoints(against: Compare) ->
 
 
 def test_volumes_that_overlap_in_part_are_refused(against: Compare) -> None:
-    result = against([Measured(n=100)], [Measured(n=100, first=40)])
+    result = against([tiny(n=100)], [tiny(n=100, first=40)])
     reason = "volumes: only 60 of 100 and 100 are the same"
     assert gaps(result) == {"clean": ("refused", reason)}
 
 
 def test_other_classes_are_refused(against: Compare) -> None:
-    result = against([Measured()], [Measured(classes=3)])
+    result = against([tiny()], [tiny(classes=3)])
     assert gaps(result) == {"clean": ("refused", "classes 2 → 3")}
 
 
 def test_missing_and_failed_cells_are_named_and_fail_only_strictly(against: Compare) -> None:
-    new = [one for one in matrix() if one.severity != 5]
+    new = [one for one in small_matrix() if one.severity != 5]
     new = swap(new, "pgd", error="the network answered NaN")
-    result = against(matrix(), new)
+    result = against(small_matrix(), new)
     assert gaps(result) == {
         "motion level 5": ("missing", "not in NEW"),
         "pgd 2/255": ("missing", "NEW: failed: the network answered NaN"),
@@ -213,26 +215,26 @@ def test_missing_and_failed_cells_are_named_and_fail_only_strictly(against: Comp
 def test_suspect_cells_are_left_out_and_fail_only_strictly(
     against: Compare, tmp_path: Path
 ) -> None:
-    fallen = swap(matrix(weights="b"), "pgd", right=0.0, suspect="the loss fell")
-    identity = Measured(name="fgsm", severity=2 / 255, weights="b")
-    extra = store(tmp_path / "one", [identity]).records()
-    result = against(matrix(), fallen, dict.fromkeys(extra, ("another attack beats it",)))
+    fallen = swap(small_matrix(weights="b"), "pgd", correct=0.0, failed_check="the loss fell")
+    identity = tiny(perturbation="fgsm", severity=2 / 255, weights="b")
+    extra = store_of(tmp_path / "one", [identity]).records()
+    result = against(small_matrix(), fallen, dict.fromkeys(extra, ("another attack beats it",)))
     found = gaps(result)
-    assert found["pgd 8/255"] == ("suspect", "NEW: loss rises: the loss fell")
+    assert found["pgd 8/255"] == ("suspect", "NEW: gradient is not zero: the loss fell")
     assert found["fgsm 2/255"] == ("suspect", "NEW: another attack beats it")
     assert (result.verdict, result.exit_code) == ("indistinguishable", 0)
     assert replace(result, settings=Settings(strict=True)).exit_code == 1
 
 
 def test_cells_that_only_new_has_are_no_fault(against: Compare) -> None:
-    result = against(matrix()[:5], matrix(), strict=True)
+    result = against(small_matrix()[:5], small_matrix(), strict=True)
     assert {kind for kind, _ in gaps(result).values()} == {"unreferenced"}
     assert result.exit_code == 0
     assert [e.family for e in result.endpoints] == ["clean", "L∞ attacks"]
 
 
 def test_two_models_of_one_store(against: Compare) -> None:
-    cells = [*matrix(model="small"), *matrix(model="large", right=0.9, weights="b")]
+    cells = [*small_matrix(model="small"), *small_matrix(model="large", correct=0.9, weights="b")]
     result = against(cells, cells, base_model="small", new_model="large")
     assert result.endpoints[0].name == "large against small · sample · clean"
     assert result.verdict == "better"
@@ -241,7 +243,7 @@ def test_two_models_of_one_store(against: Compare) -> None:
 
 def test_no_model_in_common_says_how_to_go_on(against: Compare) -> None:
     with pytest.raises(BenchError) as caught:
-        against([Measured(model="small")], [Measured(model="large")])
+        against([tiny(model="small")], [tiny(model="large")])
     assert str(caught.value) == (
         "BASE and NEW have no model in common: small against large. To compare two models add "
         "--base-model small --new-model large."
@@ -259,27 +261,27 @@ def test_no_model_in_common_says_how_to_go_on(against: Compare) -> None:
 )
 def test_mistakes_are_one_line(against: Compare, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BenchError) as caught:
-        against([Measured()], [Measured()], **settings)
+        against([tiny()], [tiny()], **settings)
     assert str(caught.value) == message
 
 
 def test_two_trainings_of_one_name_are_refused(against: Compare) -> None:
-    mixed = [Measured(), Measured(recipe="other", weights="b")]
+    mixed = [tiny(), tiny(recipe="other", weights="b")]
     with pytest.raises(BenchError, match="NEW holds tiny on sample trained in two ways, with d"):
-        against([Measured()], mixed)
+        against([tiny()], mixed)
 
 
 def test_of_a_training_that_was_repeated_the_newest_counts(against: Compare) -> None:
-    new = [Measured(weights="b", right=0.2), Measured(weights="c", right=0.7)]
-    assert against([Measured()], new).verdict == "indistinguishable"
+    new = [tiny(weights="b", correct=0.2), tiny(weights="c", correct=0.7)]
+    assert against([tiny()], new).verdict == "indistinguishable"
 
 
 # Training seeds.
 
 
 def test_seeds_are_averaged_and_one_can_be_chosen(against: Compare) -> None:
-    base = [Measured(seed=0, weights="a"), Measured(seed=1, weights="b", right=0.5)]
-    result = against(base, [Measured(seed=5, weights="c")])
+    base = [tiny(seed=0, weights="a"), tiny(seed=1, weights="b", correct=0.5)]
+    result = against(base, [tiny(seed=5, weights="c")])
     endpoint = result.endpoints[0]
     shares = [metrics.correct(p.labels, p.logits).mean() for p in (m.predictions() for m in base)]
     assert endpoint.base == pytest.approx(np.mean(shares))
@@ -291,7 +293,7 @@ def test_seeds_are_averaged_and_one_can_be_chosen(against: Compare) -> None:
 
 
 def test_a_seed_that_lacks_a_cell_leaves_it_out(against: Compare) -> None:
-    base = [*matrix(), Measured(seed=1, weights="b")]
+    base = [*small_matrix(), tiny(seed=1, weights="b")]
     result = against(base, base)
     assert gaps(result)["motion level 1"] == (
         "missing",
@@ -303,7 +305,7 @@ def test_a_seed_that_lacks_a_cell_leaves_it_out(against: Compare) -> None:
 
 
 def test_cells_carry_mcnemar_and_delong_and_holm(against: Compare) -> None:
-    base, new = matrix(), matrix(weights="b", noise=0.3)
+    base, new = small_matrix(), small_matrix(weights="b", noise=0.3)
     result = against(base, new)
     first, second = (one.predictions() for one in (base[0], new[0]))
     right = [metrics.correct(p.labels, p.logits) for p in (second, first)]
@@ -318,12 +320,12 @@ def test_cells_carry_mcnemar_and_delong_and_holm(against: Compare) -> None:
 
 
 def test_a_class_without_a_volume_has_no_auc(against: Compare) -> None:
-    result = against([Measured(n=1)], [Measured(n=1)])
+    result = against([tiny(n=1)], [tiny(n=1)])
     assert (result.cells[0].auc, result.cells[0].auc_p_adjusted) == (None, None)
 
 
 def test_more_classes_are_bootstrapped(against: Compare) -> None:
-    cells = [Measured(classes=3, n=60)]
+    cells = [tiny(classes=3, n=60)]
     found = against(cells, cells).cells[0].auc
     assert found is not None
     assert found.difference == 0
@@ -335,11 +337,12 @@ def test_more_classes_are_bootstrapped(against: Compare) -> None:
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> StoreComparison:
     """Worse, indistinguishable and not comparable endpoints, and every kind of gap."""
-    base = [*matrix(), *matrix(model="b|<x>", weights="c")]
-    new = swap(matrix(right=0.5, weights="b"), "motion", version=2)
-    new = [*new, *matrix(model="b|<x>", weights="c")[:-1]]
+    base = [*small_matrix(), *small_matrix(model="b|<x>", weights="c")]
+    new = swap(small_matrix(correct=0.5, weights="b"), "motion", version=2)
+    new = [*new, *small_matrix(model="b|<x>", weights="c")[:-1]]
     new = [
-        replace(one, suspect="odd & <strange>\x07") if one.name == "fgsm" else one for one in new
+        replace(one, failed_check="odd & <strange>\x07") if one.perturbation == "fgsm" else one
+        for one in new
     ]
     return comparing(tmp_path_factory.mktemp("mixed"))(base, new, strict=True)
 
@@ -366,7 +369,7 @@ def test_junit_counts_what_it_holds(mixed: StoreComparison) -> None:
 
 
 def test_junit_of_something_incomparable_is_an_error(against: Compare) -> None:
-    suite = ET.fromstring(render.junit(against([Measured()], [Measured(digest="md5:x")])))
+    suite = ET.fromstring(render.junit(against([tiny()], [tiny(digest="md5:x")])))
     assert [part.attrib["message"] for part in suite.iter("error")] == [
         "not comparable: clean: dataset digest md5:data → md5:x."
     ]

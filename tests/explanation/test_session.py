@@ -310,7 +310,7 @@ def test_networks_are_left_as_they_were_by_the_whole_session(
     [
         ("{", "cannot read .*Remove it and run bench explain again"),
         ('{"schema": 1}', "cannot read .*x.json: "),
-        ('{"schema": 2}', "has schema 2, this version reads 1"),
+        ('{"schema": 2}', "has schema 2, this benchharness reads up to 1"),
         ("[]", "cannot read"),
     ],
 )

@@ -15,7 +15,7 @@ from benchharness.report.scoring import clinical
 from benchharness.report.tables import clinical as tables
 from benchharness.statistics import metrics
 from benchharness.store.folder import Store
-from tests.report.conftest import Made, matrix, save_all
+from tests.factories import Made, store_of, whole_matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def reading(folder: Path, cells: list[Made], thresholds: list[float | None] | None) -> Findings:
     """The store of these cells, its clean records with thresholds."""
-    before = Store(save_all(folder / "before", cells))
+    before = store_of(folder / "before", cells)
     after = Store(folder / "after")
     with after.writing():
         for record in before.records().values():
@@ -38,7 +38,7 @@ def reading(folder: Path, cells: list[Made], thresholds: list[float | None] | No
 
 
 def test_sensitivity_is_at_the_frozen_threshold(tmp_path: Path) -> None:
-    findings = reading(tmp_path, matrix(models=("medvit3d_n",)), [0.7, 0.35])
+    findings = reading(tmp_path, whole_matrix(models=("medvit3d_n",)), [0.7, 0.35])
     table = tables.sensitivity(findings, "adrenalmnist3d")
     conditions = [row[1].text for row in table.rows]
     assert conditions == [
@@ -104,7 +104,7 @@ def test_no_clean_cell_no_flips(tmp_path: Path) -> None:
 
 
 def test_columns_hold_every_cell(tmp_path: Path) -> None:
-    cells = [*matrix(models=("medvit3d_n",))[:4], Made(dataset="fracture", classes=3)]
+    cells = [*whole_matrix(models=("medvit3d_n",))[:4], Made(dataset="fracture", classes=3)]
     cells.append(Made(perturbation="motion", severity=1, error="broken"))
     findings = reading(tmp_path, cells, [0.5, 0.5])
     frame = cell_frame(findings)

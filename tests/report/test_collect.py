@@ -6,9 +6,9 @@ from benchharness.errors import BenchError
 from benchharness.report.collect import collect
 from benchharness.report.formats.frame import frame
 from benchharness.statistics import metrics
-from benchharness.store import matrix_checks
+from benchharness.store import suspicion
 from benchharness.store.folder import Store
-from tests.report.conftest import Made
+from tests.factories import Made
 
 ATTACKED = Made(perturbation="pgd", severity=8 / 255)
 
@@ -106,6 +106,6 @@ def test_families_have_titles_and_an_order_even_without_clean_cells(make_store):
 def test_a_row_knows_every_reason_to_doubt_it(make_store):
     (row,) = collect(make_store(replace(ATTACKED, failed_check="gradients vanish"))).rows
     reason = "gradient is not zero: gradients vanish"
-    assert row.suspicion == matrix_checks.suspicion(row.record, {}) == reason
+    assert row.suspicion == suspicion.of_record(row.record, {}) == reason
     further = {row.record.identity: ("not weaker than noise: worse",)}
-    assert matrix_checks.suspicion(row.record, further) == f"{reason}; not weaker than noise: worse"
+    assert suspicion.of_record(row.record, further) == f"{reason}; not weaker than noise: worse"

@@ -14,7 +14,7 @@ from benchharness.report.tables import corruptions, layout, results
 from benchharness.statistics import metrics
 from benchharness.store import reference
 from benchharness.store.folder import Store
-from tests.report.conftest import Made, matrix
+from tests.factories import Made, whole_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def _judged(record: Record) -> Record:
 
 @pytest.fixture
 def store(make_store: Callable[..., Path]) -> Path:
-    return rewrite(make_store(*matrix()), _judged)
+    return rewrite(make_store(*whole_matrix()), _judged)
 
 
 @pytest.fixture

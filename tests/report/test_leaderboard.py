@@ -13,7 +13,7 @@ from benchharness.errors import BenchError
 from benchharness.report.leaderboard import leaderboard
 from benchharness.store import baseline
 from benchharness.store.folder import Store
-from tests.report.conftest import Made, matrix, save_all
+from tests.factories import Made, store_of, whole_matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 def small(model: str, **changes: Any) -> list[Made]:
     return [
         replace(one, **changes)
-        for one in matrix(models=(model,))
+        for one in whole_matrix(models=(model,))
         if one.perturbation in (None, "pgd", "motion")
     ]
 
 
 def test_models_of_several_stores_stand_in_one_table(tmp_path: Path) -> None:
-    first = save_all(tmp_path / "anna", small("medvit3d_n"))
-    second = save_all(tmp_path / "ben", small("resnet3d_18", correct=0.2))
+    first = store_of(tmp_path / "anna", small("medvit3d_n")).directory
+    second = store_of(tmp_path / "ben", small("resnet3d_18", correct=0.2)).directory
     third = baseline.save(
-        Store(save_all(tmp_path / "cleo", small("resnet3d_18", weights="other"))),
+        store_of(tmp_path / "cleo", small("resnet3d_18", weights="other")),
         tmp_path / "cleo.zip",
     )
     found = leaderboard([first, second, third.path])
@@ -47,16 +47,16 @@ def test_models_of_several_stores_stand_in_one_table(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_two_stores_share_stands_once(tmp_path: Path) -> None:
-    first = save_all(tmp_path / "a", small("medvit3d_n"))
-    second = save_all(tmp_path / "b", small("medvit3d_n"))
+    first = store_of(tmp_path / "a", small("medvit3d_n")).directory
+    second = store_of(tmp_path / "b", small("medvit3d_n")).directory
     frame = pd.read_csv(io.StringIO(leaderboard([first, second]).csv))
     assert len(frame) == 3
     assert set(frame["source"]) == {"a"}
 
 
 def test_two_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    first = save_all(tmp_path / "a" / "store", small("medvit3d_n"))
-    second = save_all(tmp_path / "b" / "store", small("medvit3d_n", weights="other"))
+    first = store_of(tmp_path / "a" / "store", small("medvit3d_n")).directory
+    second = store_of(tmp_path / "b" / "store", small("medvit3d_n", weights="other")).directory
     frame = pd.read_csv(io.StringIO(leaderboard([first, second]).csv))
     assert set(frame["source"]) == {str(first), str(second)}
 
@@ -72,8 +72,8 @@ def test_two_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
 def test_what_is_not_the_same_measurement_is_refused(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    first = save_all(tmp_path / "a", small("medvit3d_n"))
-    second = save_all(tmp_path / "b", small("resnet3d_18", **changes))
+    first = store_of(tmp_path / "a", small("medvit3d_n")).directory
+    second = store_of(tmp_path / "b", small("resnet3d_18", **changes)).directory
     with pytest.raises(BenchError, match=message) as caught:
         leaderboard([first, second])
     assert str(caught.value).startswith("these are not the same measurements. ")
@@ -82,7 +82,7 @@ def test_what_is_not_the_same_measurement_is_refused(
 
 @pytest.mark.parametrize("what", ["attack", "artefact", "data"])
 def test_other_versions_and_data_are_refused(tmp_path: Path, what: str) -> None:
-    first = save_all(tmp_path / "a", small("medvit3d_n"))
+    first = store_of(tmp_path / "a", small("medvit3d_n")).directory
     other = Store(tmp_path / "b")
     with other.writing():
         for made in small("resnet3d_18"):

@@ -10,7 +10,7 @@ from benchharness.report.scoring import conditions, scores, subjects
 from benchharness.report.tables.ranking import groups, ranking
 from benchharness.statistics import uncertainty
 from benchharness.store.predictions import Predictions
-from tests.report.conftest import Made, matrix
+from tests.factories import Made, store_of, whole_matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Plain(Grouped):
 def cells(kind: type[Made], n: int = 120) -> list[Made]:
     few = [
         m
-        for m in matrix()
+        for m in whole_matrix()
         if m.perturbation in (None, "fgsm", "motion") and m.severity not in (3, 4, 5)
     ]
     draws = [replace(made, n=n) for made in few]
@@ -95,6 +95,5 @@ def test_a_report_is_written_and_says_so(make_store):
 
 
 def _saved(directory, made):
-    from tests.report.conftest import save_all
 
-    return save_all(directory, made)
+    return store_of(directory, made).directory

@@ -8,7 +8,7 @@ from benchharness.report.plots.canvas import look
 from benchharness.report.plots.parameters import against_parameters
 from benchharness.report.plots.severities import curves
 from benchharness.report.sections import sections
-from tests.report.conftest import Made, matrix
+from tests.factories import Made, whole_matrix
 
 
 def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
@@ -48,7 +48,7 @@ def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
 
 
 def test_several_seeds_draw_each(make_store):
-    seeds = matrix(models=("resnet3d_18",), seeds=(0, 1), n=20)
+    seeds = whole_matrix(models=("resnet3d_18",), seeds=(0, 1), n=20)
     findings = collect(make_store(*seeds))
     one = curves(findings, "adrenalmnist3d", "mr", "accuracy")
     assert "several training seeds" in one.caption

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from benchharness.report.collect import collect
 from benchharness.report.tables.ranking import groups, ranking
-from tests.report.conftest import Made
+from tests.factories import Made
 
 GOOD = Made(model="good", n=100, correct=0.95)
 ALIKE = Made(model="alike", n=100, correct=0.93)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchharness import report
 from benchharness.errors import BenchError
-from tests.report.conftest import Made
+from tests.factories import Made
 
 SUBSET = Made(n=20, of=60)
 SUSPECT = Made(

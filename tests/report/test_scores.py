@@ -6,7 +6,7 @@ import pytest
 from benchharness import statistics
 from benchharness.report.collect import collect
 from benchharness.report.scoring import conditions, scores, subjects
-from tests.report.conftest import Made
+from tests.factories import Made
 
 T, F = True, False
 CLEAN = Made(n=6, correct=[T, T, T, T, T, F])

@@ -11,7 +11,7 @@ from benchharness.store.predictions import Predictions
 
 
 def answers(wrong: int, n: int = 20, classes: int = 2, confidence: float = 1.0) -> Predictions:
-    """Predictions of which the first so many are wrong."""
+    """Predictions, the first `wrong` of them to another class."""
     labels = np.arange(n) % classes
     chosen = labels.copy()
     chosen[:wrong] = (chosen[:wrong] + 1) % classes
@@ -22,7 +22,7 @@ def answers(wrong: int, n: int = 20, classes: int = 2, confidence: float = 1.0) 
 
 
 def of(own: tuple[int, ...], other: tuple[int, ...]) -> dict[str, corruption.Value]:
-    """Measures of a network with so many errors, clean first, against another's."""
+    """Measures of a network with these counts of errors, clean first, against another's."""
     (clean, *corrupted), (reference, *references) = (
         [answers(wrong) for wrong in group] for group in (own, other)
     )
@@ -98,3 +98,26 @@ def test_the_mean_leaves_out_what_has_no_ratio_and_names_it() -> None:
 def test_other_volumes_are_refused() -> None:
     with pytest.raises(BenchError, match="need predictions of the same volumes, got 20 and 18"):
         corruption.measures(answers(1), [answers(1, n=18)], None, ())
+
+
+class TestCorruptionErrors:
+    def test_ratio_to_the_reference(self) -> None:
+        assert corruption.corruption_error([0.2, 0.4], [0.4, 0.8]) == (pytest.approx(0.5), "")
+
+    def test_relative_ratio_subtracts_the_clean_error(self) -> None:
+        value, reason = corruption.relative_corruption_error([0.2, 0.4], 0.1, [0.4, 0.8], 0.2)
+        assert value == pytest.approx(0.4 / 0.8)
+        assert reason == ""
+
+    def test_a_reference_without_errors_gives_a_reason(self) -> None:
+        value, reason = corruption.corruption_error([0.2], [0.0])
+        assert (value, reason) == (None, "the reference makes no error under the corruption")
+
+    @pytest.mark.parametrize("harmed", [0.3, 0.2])
+    def test_a_reference_that_is_not_harmed_gives_a_reason(self, harmed: float) -> None:
+        value, reason = corruption.relative_corruption_error([0.4], 0.1, [harmed], 0.3)
+        assert (value, reason) == (None, "the corruption adds no error to the reference")
+
+    def test_other_severities_are_refused(self) -> None:
+        with pytest.raises(BenchError, match="got 2 of the network and 1 of the reference"):
+            corruption.corruption_error([0.1, 0.2], [0.1])

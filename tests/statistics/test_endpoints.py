@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def gaps(lost: int, won: int, n: int = 300) -> Floats:
-    """A volume each: `lost` are −1, `won` are +1, the rest 0."""
+    """One value per volume: −1 for `lost`, +1 for `won`, 0 for the rest."""
     return np.repeat([-1.0, 1.0, 0.0], [lost, won, n - lost - won])
 
 
@@ -124,7 +124,6 @@ def equal_models(
 
     Half of what they share is the volume's own, so that cells and endpoints are correlated.
     """
-    n = 300
     draws = np.random.default_rng([seed, endpoints, cells])
     size = (endpoints, cells, n)
     common = (draws.normal(size=n) + draws.normal(size=size)) * math.sqrt(shared / 2)

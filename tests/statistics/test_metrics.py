@@ -132,29 +132,6 @@ def test_calibration_error_equals_a_plain_loop():
     assert metrics.compute(labels, logits)[0]["ece"] == pytest.approx(expected)
 
 
-class TestCorruptionErrors:
-    def test_ratio_to_the_reference(self):
-        assert metrics.corruption_error([0.2, 0.4], [0.4, 0.8]) == (pytest.approx(0.5), "")
-
-    def test_relative_ratio_subtracts_the_clean_error(self):
-        value, reason = metrics.relative_corruption_error([0.2, 0.4], 0.1, [0.4, 0.8], 0.2)
-        assert value == pytest.approx(0.4 / 0.8)
-        assert reason == ""
-
-    def test_a_reference_without_errors_gives_a_reason(self):
-        value, reason = metrics.corruption_error([0.2], [0.0])
-        assert (value, reason) == (None, "the reference makes no error under the corruption")
-
-    @pytest.mark.parametrize("harmed", [0.3, 0.2])
-    def test_a_reference_that_is_not_harmed_gives_a_reason(self, harmed):
-        value, reason = metrics.relative_corruption_error([0.4], 0.1, [harmed], 0.3)
-        assert (value, reason) == (None, "the corruption adds no error to the reference")
-
-    def test_other_severities_are_refused(self):
-        with pytest.raises(BenchError, match="got 2 of the network and 1 of the reference"):
-            metrics.corruption_error([0.1, 0.2], [0.1])
-
-
 def test_flip_rate_counts_changed_predictions():
     clean = np.array([[1.0, 0], [0, 1], [0, 1], [1, 0]])
     assert metrics.flip_rate(clean, clean) == 0

@@ -24,7 +24,7 @@ from benchharness.statistics import metrics, resampling
 
 
 def _draw(num_classes=2, n=200, *, signal=1.0, seed=0, decimals=None, labels=None):
-    """Labels of equal classes, or those given, and logits that know them by `signal`."""
+    """Labels, balanced unless given, and logits that favour them by `signal`."""
     generator = np.random.default_rng([seed, num_classes, n])
     labels = np.arange(n) % num_classes if labels is None else labels
     logits = generator.normal(size=(len(labels), num_classes))
@@ -242,7 +242,7 @@ class TestMeanOverCells:
 
     def test_what_cannot_be_averaged_is_refused(self):
         labels, logits = _draw(3)
-        with pytest.raises(BenchError, match="labels that differ"):
+        with pytest.raises(BenchError, match="got different labels"):
             statistics.mean_over_cells("accuracy", [(labels, logits), (labels[::-1], logits)])
         with pytest.raises(BenchError, match="auc is undefined: class 2 has no volume"):
             statistics.mean_over_cells("auc", [(labels % 2, logits)])
@@ -559,7 +559,7 @@ def _cells_coverage(metric, n, replicates, signals=(0.5, 1.0, 2.0)):
 
 
 def _seeds_coverage(seeds, replicates, n=300):
-    """Volumes differ in how hard they are and seeds in how well they learnt; truth is 0.8."""
+    """Volumes of different difficulty and seeds of different skill; the true accuracy is 0.8."""
     spread = (0.6, 0.1)  # of volumes and of seeds, beside unit noise
     shift = stats.norm.ppf(0.8) * math.sqrt(1 + sum(s**2 for s in spread))
     labels = np.zeros(n, dtype=np.int64)

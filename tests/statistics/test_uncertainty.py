@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from benchharness import statistics
+from benchharness.errors import BenchError
 from benchharness.statistics import metrics, uncertainty
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Arrays = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.str_]"]
 def sample(
     patients: int = 40, each: int = 4, classes: int = 2, seed: int = 0, likeness: float = 2.0
 ) -> Arrays:
-    """Volumes of patients: one class a patient, and margins that a patient's volumes share."""
+    """Volumes of patients: one class per patient, and margins that a patient's volumes share."""
     draws = np.random.default_rng(seed)
     owner = np.repeat(np.arange(patients), each)
     labels = owner % classes
@@ -86,34 +86,9 @@ def test_accuracy_agrees_with_the_ratio_estimators_variance() -> None:
     assert logit / 2 == pytest.approx(spread, rel=0.06)
 
 
-def test_the_weighted_area_is_scikit_learns() -> None:
-    labels, logits, _ = sample(patients=30, each=2)
-    scores = metrics.softmax(logits)[:, 1]
-    scores[:20] = np.round(scores[:20], 1)  # ties
-    weights = np.random.default_rng(1).integers(0, 3, (60, 7)).astype(float)
-    found = uncertainty._area(labels == 1, scores, weights)
-    wanted = [roc_auc_score(labels, scores, sample_weight=w) for w in weights.T]
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
-
-
-def test_a_resample_keeps_whole_patients_and_their_classes() -> None:
-    patients = np.asarray(["a", "a", "b", "c", "c", "c", "d"])
-    labels = np.asarray([0, 1, 0, 1, 1, 1, 0])
-    weights = uncertainty._weights(patients, labels)
-    for name in "abcd":
-        own = weights[patients == name]
-        assert (own == own[0]).all()
-    first = [0, 2, 3, 6]  # one volume of each patient
-    assert (weights[first].sum(axis=0) == 4).all()
-    # `a` alone has both classes and `c` alone only the second: both are in every resample.
-    assert (weights[0] == 1).all()
-    assert (weights[3] == 1).all()
-    assert set(np.unique(weights[2])) == {0, 1, 2}
-
-
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc"])
-def test_at_the_ends_the_interval_has_the_width_of_so_many_patients(
+def test_at_the_ends_the_interval_is_as_wide_as_that_of_the_patients(
     metric: str, right: bool
 ) -> None:
     labels = np.repeat(np.arange(20) % 2, 5)
@@ -132,6 +107,13 @@ def test_a_missing_class_or_a_single_patient_gives_no_interval() -> None:
     assert uncertainty.interval("auc", labels * 0, logits, patients) is None
     one = np.full_like(patients, "p")
     assert uncertainty.interval("accuracy", labels, logits, one) is None
+
+
+def test_an_unknown_metric_is_refused_with_and_without_patients() -> None:
+    labels, logits, patients = sample()
+    for names in (patients, None):
+        with pytest.raises(BenchError, match="unknown metric 'aux'"):
+            uncertainty.interval("aux", labels, logits, names)
 
 
 def test_means_over_cells_and_shares_take_patients_too() -> None:
@@ -215,7 +197,7 @@ def test_intervals_cover_the_truth_where_those_over_volumes_do_not(metric: str) 
 
 @pytest.mark.slow
 def test_coverage_over_patients_and_over_volumes() -> None:
-    """Print the table of docs/statistics.md; 400 samples a row, five volumes a patient."""
+    """Print the table of docs/statistics.md; 400 samples per row, five volumes per patient."""
     print("\n| metric | patients | likeness | over patients | over volumes |")  # noqa: T201
     print("|---|---|---|---|---|")  # noqa: T201
     for metric in ("accuracy", "auc", "balanced_accuracy"):

@@ -16,7 +16,8 @@ from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline
 from benchharness.store.folder import Store
-from tests.comparison.stores import Measured, matrix, store
+from benchharness.store.opening import open_source
+from tests.factories import small_matrix, store_of, tiny
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
 
@@ -24,8 +25,8 @@ QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, baseline.Baseline]:
     folder = tmp_path_factory.mktemp("baseline")
-    cells = [*matrix(n=40), Measured(name="pgd", severity=0.5, n=40, error="NaN")]
-    made = store(folder / "store", [*cells, Measured(classes=3, weights="b", seed=1, n=20)])
+    cells = [*small_matrix(n=40), tiny(perturbation="pgd", severity=0.5, n=40, error="NaN")]
+    made = store_of(folder / "store", [*cells, tiny(classes=3, weights="b", seed=1, n=20)])
     return made, baseline.save(made, folder / "deep" / "baseline.zip")
 
 
@@ -83,7 +84,7 @@ def test_nothing_to_save(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="a baseline needs records, got none"):
         baseline.save(Store(tmp_path), tmp_path / "b.zip")
     with pytest.raises(BenchError, match=r"no records in .*nowhere"):
-        baseline.open_source(tmp_path / "nowhere")
+        open_source(tmp_path / "nowhere")
 
 
 def rewritten(content: bytes, **header: Any) -> bytes:
@@ -107,7 +108,7 @@ def rewritten(content: bytes, **header: Any) -> bytes:
         ({"schema": 2}, "has schema 2, this benchharness reads up to 1. Upgrade with 'pip"),
         ({"schema": True}, "its header says 'benchharness baseline', schema True"),
         ({"format": "zip"}, "its header says 'zip', schema 1"),
-        ({"sha256": {}}, r"its parts are not those that were packed \(SHA-256 differs\)"),
+        ({"sha256": {}}, r"its members are not those that were packed \(SHA-256 differs\)"),
     ],
 )
 def test_other_headers_are_refused(
@@ -138,7 +139,7 @@ def test_a_damaged_baseline_is_an_error_and_nothing_else(
 
 
 def test_a_baseline_of_the_first_schema_is_read_for_good() -> None:
-    """The file was written by version 0.1.0 and must never be written anew."""
+    """Version 0.1.0 wrote the file; never write it again."""
     found = baseline.read(Path(__file__).parents[1] / "data" / "baseline_schema1.zip")
     assert found.written_by == "0.1.0"
     records = list(found.records().values())

@@ -18,12 +18,12 @@ from benchharness.store.cells import (
     DatasetKey,
     ModelKey,
     PerturbationKey,
-    Source,
+    SourceKey,
     format_severity,
 )
 from tests.factories import CHECKPOINT, MODEL, cell
 
-SOURCE = Source(model=MODEL, checkpoint=CHECKPOINT)
+SOURCE = SourceKey(model=MODEL, checkpoint=CHECKPOINT)
 
 CHANGES: dict[str, dict[str, Any]] = {
     "model.factory": {"model": {"factory": "own.module:factory"}},
@@ -68,7 +68,7 @@ def test_every_field_of_a_cell_is_listed_here() -> None:
 
 
 def test_the_identity_of_a_cell_never_moves() -> None:
-    """A change here makes every store out there run anew: raise the schema and say so."""
+    """A change here makes every existing store run again: raise the schema and say so."""
     assert cell().identity == GOLDEN
     assert cell(checkpoint=PENDING).identity == GOLDEN_PENDING
 
@@ -89,7 +89,9 @@ def test_no_two_changes_give_the_same_identity() -> None:
 
 def test_a_source_counts_by_its_weights_and_not_by_its_name() -> None:
     def made_on(model: dict[str, Any], checkpoint: dict[str, Any]) -> Cell:
-        source = Source(model=replace(MODEL, **model), checkpoint=replace(CHECKPOINT, **checkpoint))
+        source = SourceKey(
+            model=replace(MODEL, **model), checkpoint=replace(CHECKPOINT, **checkpoint)
+        )
         return cell(perturbation={"source": source})
 
     one = made_on({}, {})

@@ -22,7 +22,7 @@ RESULTS = ROOT / "results"
 
 
 def committed() -> dict[str, list[str]]:
-    """Every committed record as its line, by where it lies."""
+    """The lines of all committed records, by their file."""
     found = {
         str(path.relative_to(ROOT)): path.read_text("utf-8").splitlines()
         for path in sorted(RESULTS.glob("*/records.jsonl"))

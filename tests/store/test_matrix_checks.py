@@ -1,4 +1,4 @@
-"""Each matrix check fails on what it is for, and on nothing else."""
+"""Each matrix check fails for its own reason, and for no other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchharness.store import matrix_checks
-from benchharness.store.cells import CONTROL_FAMILY, Source
+from benchharness.store import matrix_checks, suspicion
+from benchharness.store.cells import CONTROL_FAMILY, SourceKey
 from benchharness.store.predictions import Predictions
 from tests.factories import CHECKPOINT, MODEL, cell, record
 
@@ -20,7 +20,7 @@ COUNT = 100
 
 
 class Matrix:
-    """Records of one checkpoint, each with a number of volumes that it leaves right."""
+    """Records of one checkpoint, each with the number of volumes that stay correct."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -39,7 +39,7 @@ class Matrix:
         parts: dict[str, tuple[str, int]] | None = None,
         **key: Any,
     ) -> str:
-        """Parts are given by name as what each sees of the network and how many it broke."""
+        """Add a cell; `parts` gives each part by name: its access, how many volumes it broke."""
         settings = {"steps": 10} if settings is None else settings
         made = cell(
             dataset={"count": COUNT},
@@ -117,7 +117,7 @@ def test_an_honest_matrix_passes_every_check(matrix: Matrix) -> None:
         ],
         "passed",
     )
-    assert matrix_checks.suspicions(matrix.checks().values()) == {}
+    assert suspicion.by_cell(matrix.checks().values()) == {}
 
 
 def test_a_passed_check_says_how_far_it_was_from_failing(matrix: Matrix) -> None:
@@ -268,10 +268,10 @@ def test_a_failed_control_says_why() -> None:
 def test_records_of_before_the_facts_pass_in_silence(matrix: Matrix) -> None:
     old = [record(r.cell, facts={}, metrics=r.metrics) for r in matrix.records]
     found = matrix_checks.matrix_checks(old, matrix.predictions)
-    assert not matrix_checks.suspicions(found)
+    assert not suspicion.by_cell(found)
 
 
 def test_transferred_volumes_are_no_white_box_attack(matrix: Matrix) -> None:
-    source = Source(model=MODEL, checkpoint=CHECKPOINT)
+    source = SourceKey(model=MODEL, checkpoint=CHECKPOINT)
     matrix.add("transfer", 8 / 255, 99, access="another network", family="transfer", source=source)
     assert matrix.failed() == {}

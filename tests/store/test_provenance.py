@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,8 @@ import torch
 
 import benchharness
 from benchharness.store import provenance
+
+ROOT = Path(__file__).parents[2]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +39,21 @@ def test_versions_are_those_installed() -> None:
     assert found["benchharness"] == benchharness.__version__
     assert found["torch"] == version("torch")
     assert {"numpy", "torchattacks", "torchio", "scikit-learn"} <= found.keys()
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert provenance.package_version() == benchharness.__version__ == written
+    sources = (ROOT / "benchharness").rglob("*.py")
+    assert not [str(path) for path in sources if f'"{written}"' in path.read_text()]
+
+
+def test_a_copy_that_was_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(provenance, "version", none)
+    assert provenance.package_version() == "not installed"
 
 
 @pytest.mark.usefixtures("fresh")

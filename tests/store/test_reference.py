@@ -83,7 +83,7 @@ def test_saving_twice_gives_the_same_bytes(store: Store, tmp_path: Path) -> None
     assert files[0] == files[1]
 
 
-def test_what_it_lacks_is_said(store: Store) -> None:
+def test_it_says_what_it_lacks(store: Store) -> None:
     reference.save(store.directory)
     found = reference.find(factories.DATASET)
     assert found is not None
@@ -91,7 +91,7 @@ def test_what_it_lacks_is_said(store: Store) -> None:
     other = replace(MOTION, severity=4)
     assert found.predictions(other, ids) == (
         None,
-        "the reference was not measured under motion as it was run",
+        "the reference was not measured under motion with these parameters",
     )
     more = np.asarray([*ids, "sample/test/99"])
     assert found.predictions(CLEAN, more) == (

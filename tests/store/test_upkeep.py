@@ -1,4 +1,4 @@
-"""Verify, merge and load: what is damaged is named, nothing is lost, nothing stands twice."""
+"""Verify, merge and load: damage is named, nothing is lost, and nothing is kept twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store import baseline, upkeep
 from benchharness.store.folder import Store
-from tests.comparison.stores import Measured, matrix, store
+from tests.factories import small_matrix, store_of, tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Store:
-    return store(tmp_path / "made", [*matrix(n=30), Measured(name="pgd", severity=1.0, error="x")])
+    return store_of(
+        tmp_path / "made", [*small_matrix(n=30), tiny(perturbation="pgd", severity=1.0, error="x")]
+    )
 
 
 def first_file(of: Store) -> Path:
@@ -100,8 +102,10 @@ def test_weights_are_held_against_their_card(
 
 
 def test_stores_are_joined_without_loss_and_each_identity_once(tmp_path: Path) -> None:
-    one = store(tmp_path / "one", matrix(n=30))
-    other = store(tmp_path / "other", [*matrix(n=30)[:3], *matrix(n=30, model="b", weights="b")])
+    one = store_of(tmp_path / "one", small_matrix(n=30))
+    other = store_of(
+        tmp_path / "other", [*small_matrix(n=30)[:3], *small_matrix(n=30, model="b", weights="b")]
+    )
     place = checkpoint(other)
     before = [(path, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()]
     merged = upkeep.merge([one.directory, other.directory], tmp_path / "out")
@@ -122,7 +126,7 @@ def test_stores_are_joined_without_loss_and_each_identity_once(tmp_path: Path) -
 
 
 def test_a_baseline_can_be_merged_and_findings_of_attacks_are_kept(tmp_path: Path) -> None:
-    one = store(tmp_path / "one", matrix(n=30))
+    one = store_of(tmp_path / "one", small_matrix(n=30))
     packed = baseline.save(one, tmp_path / "b.zip")
     merged = upkeep.merge([packed.path], tmp_path / "out")
     assert merged.records == 8
@@ -130,8 +134,8 @@ def test_a_baseline_can_be_merged_and_findings_of_attacks_are_kept(tmp_path: Pat
 
 
 def test_a_measured_cell_takes_the_place_of_a_failed_one(tmp_path: Path) -> None:
-    failed = store(tmp_path / "failed", [Measured(error="out of memory")])
-    good = store(tmp_path / "good", [Measured()])
+    failed = store_of(tmp_path / "failed", [tiny(error="out of memory")])
+    good = store_of(tmp_path / "good", [tiny()])
     for order in ([failed, good], [good, failed]):
         out = tmp_path / f"out{order[0].directory.name}"
         merged = upkeep.merge([source.directory for source in order], out)
@@ -140,11 +144,11 @@ def test_a_measured_cell_takes_the_place_of_a_failed_one(tmp_path: Path) -> None
 
 
 def test_two_outcomes_of_one_cell_are_reported_and_the_first_stays(tmp_path: Path) -> None:
-    one = store(tmp_path / "one", [Measured()])
-    other = store(tmp_path / "other", [Measured(right=0.6)])
+    one = store_of(tmp_path / "one", [tiny()])
+    other = store_of(tmp_path / "other", [tiny(correct=0.6)])
     merged = upkeep.merge([one.directory, other.directory], tmp_path / "out")
     assert len(merged.differing) == 1
-    assert "stays" in merged.differing[0]
+    assert "is kept" in merged.differing[0]
     kept = next(iter(Store(tmp_path / "out").records().values()))
     assert kept.metrics == next(iter(one.records().values())).metrics
 

@@ -1,0 +1,88 @@
+"""Metrics of weighted volumes, where each column of weights is one resample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchharness.statistics import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchharness.statistics.basis import Booleans, Floats
+    from benchharness.statistics.metrics import Labels, Logits
+
+
+def weighted(metric: str, labels: Labels, logits: Logits, weights: Floats) -> Floats:
+    """A metric under each of R columns of weights.
+
+    Args:
+        metric: One of `metrics.NAMES`.
+        labels: (N,), 0..K−1.
+        logits: (N, K), finite.
+        weights: (N, R), at least 0: how often each volume counts.
+
+    Returns:
+        (R,); NaN where a class that the metric needs has no weight.
+    """
+    if metric == "auc":
+        scores = metrics.softmax(logits)
+        targets = scored_classes(logits.shape[1])
+        areas = [mann_whitney(labels == k, scores[:, k], weights) for k in targets]
+        auc: Floats = np.mean(areas, axis=0)
+        return auc
+    if metric == "balanced_accuracy":
+        right = _right(labels, logits)
+        classes = [labels == k for k in range(logits.shape[1])]
+        recalls: Floats = np.mean([_mean(right[own], weights[own]) for own in classes], axis=0)
+        return recalls
+    if metric == "ece":
+        gaps = metrics.calibration_gaps(labels, logits).T @ weights / weights.sum(axis=0)
+        errors: Floats = np.abs(gaps).sum(axis=0)
+        return errors
+    each = {"accuracy": _right, "brier": metrics.brier_scores, "nll": metrics.log_losses}[metric]
+    return _mean(each(labels, logits), weights)
+
+
+def mann_whitney(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
+    """The area under the ROC curve: how often a positive outranks a negative.
+
+    Mann and Whitney, Annals of Mathematical Statistics 18, 1947; a tie counts one half. One sort of
+    the scores serves all columns.
+
+    Args:
+        positive: (N,), which volumes belong to the class.
+        scores: (N,), larger for positives.
+        weights: (N, R), at least 0.
+
+    Returns:
+        (R,), in [0, 1]; NaN where positives or negatives have no weight.
+    """
+    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
+    below = np.zeros((len(order) + 1, weights.shape[1]))
+    np.cumsum(weights[order], axis=0, out=below[1:])
+    own, negatives = scores[positive], scores[order]
+    wins = below[np.searchsorted(negatives, own, "left")]
+    wins += below[np.searchsorted(negatives, own, "right")]
+    wins *= weights[positive]
+    pairs = weights[positive].sum(axis=0) * weights[order].sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        areas: Floats = wins.sum(axis=0) / (2 * pairs)
+    return areas
+
+
+def scored_classes(classes: int) -> Sequence[int]:
+    """The classes whose areas are averaged to an AUC: the second of two, else all of them."""
+    return (1,) if classes == 2 else range(classes)
+
+
+def _right(labels: Labels, logits: Logits) -> Floats:
+    return metrics.correct(labels, logits).astype(np.float64)
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        means: Floats = values @ weights / weights.sum(axis=0)
+    return means

@@ -1,0 +1,30 @@
+"""Open what a path on the command line names: a store's folder or a baseline's file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchharness.errors import BenchError
+from benchharness.store import baseline
+from benchharness.store.folder import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.store.source import Source
+
+
+def open_source(path: Path) -> Source:
+    """A store, where `path` is a folder, or a baseline, where it is a file.
+
+    Raises:
+        BenchError: When there is neither, or a baseline cannot be read.
+    """
+    if path.is_file():
+        return baseline.read(path)
+    if not (path / "records.jsonl").exists():
+        raise BenchError(
+            f"no records in {path}. Give the folder of a 'bench run' or a file of "
+            "'bench baseline save'."
+        )
+    return Store(path)
