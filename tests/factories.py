@@ -117,6 +117,9 @@ FAMILIES = {
     "fgsm": "linf",
     "pgd": "linf",
     "pgd_l2": "l2",
+    "noise_sign": "linf",
+    "own_noise": "linf",
+    "full_range": "control",
     "motion": "mr",
     "ghosting": "mr",
     "bias_field": "mr",
@@ -157,6 +160,8 @@ class Made:
     failed_check: str | None = None
     """Why the gradient is suspect; None where it is not."""
     error: str | None = None
+    access: str | None = None
+    """What the attack's facts say of its access to the network; None says nothing."""
 
     def cell(self) -> Cell:
         recipe = None if self.recipe is None else pairs({"name": self.recipe, "epochs": 12})
@@ -231,7 +236,7 @@ class Made:
             metrics=values,
             undefined=undefined,
             certificate=(doubt,) if self.failed_check else (),
-            facts={},
+            facts={} if self.access is None else {"access": self.access},
             cost=cost if self.perturbation is None and not self.error else None,
             predictions=store.save_predictions(cell, found) if found else None,
             provenance={

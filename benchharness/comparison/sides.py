@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchharness.comparison.places import Place
 from benchharness.errors import BenchError
 from benchharness.store import measurement
-from benchharness.store.cells import CONTROL_FAMILY, describe_seed
+from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Choice:
         """Whether a record takes part; controls never do."""
         cell = record.cell
         return (
-            cell.perturbation.family != CONTROL_FAMILY
+            not record.control
             and self.model in (None, cell.model.name)
             and self.seed in (None, cell.checkpoint.seed)
         )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from benchharness.canonical import canonical_json
 from benchharness.errors import BenchError
 from benchharness.store import schema
-from benchharness.store.cells import Cell
+from benchharness.store.cells import CONTROL_FAMILY, CONTROLS, Cell
 
 NOT_APPLICABLE = "not applicable"
 """How the reasons begin where a perturbation changes no voxel of the dataset."""
@@ -98,6 +98,20 @@ class Record:
     def suspect(self) -> bool:
         """Whether a record check failed."""
         return bool(self.doubts)
+
+    @property
+    def control(self) -> bool:
+        """Whether the cell only shows how far the other numbers can be trusted.
+
+        Such are the checks of a checkpoint and every attack whose access to the network is `none`.
+        A control is no result: it enters no mean, worst case, rank, plot or endpoint.
+        """
+        key = self.cell.perturbation
+        return (
+            key.family == CONTROL_FAMILY
+            or key.name in CONTROLS
+            or (key.kind == "attack" and self.facts.get("access") == "none")
+        )
 
     @property
     def inapplicable(self) -> str:
