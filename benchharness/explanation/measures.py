@@ -16,10 +16,14 @@ import numpy as np
 from scipy import stats
 
 from benchharness import randomness, statistics
+from benchharness.statistics import patients as by_patient
+from benchharness.statistics.resampling import percentiles
 from benchharness.store.heatmaps import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from benchharness.statistics.basis import Patients
 
     Maps = NDArray[np.float32]
     Masks = NDArray[np.bool_]
@@ -108,20 +112,27 @@ def _centroids(maps: Maps) -> Floats:
     return found
 
 
-def share(counted: NDArray[np.bool_]) -> Estimate:
-    """The share of True, with Wilson's interval."""
-    found = statistics.rate(counted, LEVEL)
+def share(counted: NDArray[np.bool_], patients: Patients | None = None) -> Estimate:
+    """The share of True among (N,) volumes, of these patients (N,) where they are known."""
+    found = statistics.rate(counted, LEVEL, patients=patients)
     interval = found.interval
     return Estimate(
         value=found.value, low=interval.low, high=interval.high, n=found.n, method=interval.method
     )
 
 
-def mean(values: NDArray[Any]) -> Estimate:
-    """The mean of (N,) numbers, NaN left out, with a percentile bootstrap over volumes."""
+def mean(values: NDArray[Any], patients: Patients | None = None) -> Estimate:
+    """The mean of (N,) numbers, NaN left out, with a percentile bootstrap.
+
+    Whole patients are resampled where the patient of each volume, (N,), is known.
+    """
     known = np.asarray(values, np.float64)
-    known = known[~np.isnan(known)]
+    kept = ~np.isnan(known)
+    known = known[kept]
     n = len(known)
+    grouped = None if patients is None else by_patient.with_several_volumes(patients[kept])
+    if grouped is not None:
+        return _mean_over_patients(known, grouped)
     if n < 2:
         value = float(known[0]) if n else None
         return Estimate(value=value, low=None, high=None, n=n, method="too few volumes")
@@ -134,4 +145,14 @@ def mean(values: NDArray[Any]) -> Estimate:
         high=float(high),
         n=n,
         method="bootstrap over volumes",
+    )
+
+
+def _mean_over_patients(values: Floats, patients: Patients) -> Estimate:
+    value, count = float(values.mean()), by_patient.count(patients)
+    if count < 2:
+        return Estimate(value=value, low=None, high=None, n=len(values), method="too few patients")
+    low, high = percentiles(by_patient.resample_mean(values, patients), LEVEL)
+    return Estimate(
+        value=value, low=low, high=high, n=len(values), method=f"bootstrap over {count} patients"
     )

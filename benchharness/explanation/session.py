@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from benchharness.datasets import Split
     from benchharness.run.config import RunConfig
     from benchharness.run.planning import Work
+    from benchharness.statistics.basis import Patients
     from benchharness.store.cells import PerturbationKey
 
 T = TypeVar("T", bound=np.generic)
@@ -200,13 +201,13 @@ class _Found:
             shift=one(self.shift),
         )
 
-    def located(self) -> Located:
+    def located(self, patients: Patients | None) -> Located:
         """Both measures of location; None where the structure is not known."""
         if not self.hits:
             return Located(pointing=None, energy=None)
         return Located(
-            pointing=measures.share(np.concatenate(self.hits)),
-            energy=measures.mean(np.concatenate(self.energy)),
+            pointing=measures.share(np.concatenate(self.hits), patients),
+            energy=measures.mean(np.concatenate(self.energy), patients),
         )
 
 
@@ -300,6 +301,8 @@ class _Session:
     ) -> None:
         self.request, self.note, self.device = request, note, device
         self.dataset, self.split = works[0].dataset, works[0].split
+        known = self.split.patients
+        self.patients = None if known is None else np.asarray(known)
         self.key = works[0].cells[0].dataset
         self.conditions = [
             _Condition(
@@ -454,8 +457,8 @@ class _Session:
         if self.split.masks is not None:
             energy = np.concatenate(found[0].energy)
             box = measures.energy_inside(self._box(), self.split.masks)
-            above_randomised = measures.mean(energy - randomised.energy[0])
-            above_box = measures.mean(energy - box)
+            above_randomised = measures.mean(energy - randomised.energy[0], self.patients)
+            above_box = measures.mean(energy - box, self.patients)
         return NetworkMaps(
             name=network.name,
             factory=network.work.model.factory,
@@ -466,8 +469,8 @@ class _Session:
                 self._measured(condition, one)
                 for condition, one in zip(self.conditions, found, strict=True)
             ),
-            randomised=randomised.located(),
-            similarity=measures.mean(randomised.correlation[0]),
+            randomised=randomised.located(self.patients),
+            similarity=measures.mean(randomised.correlation[0], self.patients),
             above_randomised=above_randomised,
             above_box=above_box,
         )
@@ -477,11 +480,13 @@ class _Session:
         perturbed = bool(found.correlation)
         return Measured(
             condition=condition.label,
-            accuracy=measures.share(right),
-            located=found.located(),
+            accuracy=measures.share(right, self.patients),
+            located=found.located(self.patients),
             empty=int(np.concatenate(found.empty).sum()),
-            moved=measures.mean(1 - np.concatenate(found.correlation)) if perturbed else None,
-            shift=measures.mean(np.concatenate(found.shift)) if perturbed else None,
+            moved=measures.mean(1 - np.concatenate(found.correlation), self.patients)
+            if perturbed
+            else None,
+            shift=measures.mean(np.concatenate(found.shift), self.patients) if perturbed else None,
         )
 
     def _box(self) -> NDArray[np.float32]:
@@ -493,8 +498,8 @@ class _Session:
         box = Located(pointing=None, energy=None)
         if masks is not None:
             box = Located(
-                pointing=measures.share(measures.hits(self._box(), masks)),
-                energy=measures.mean(measures.energy_inside(self._box(), masks)),
+                pointing=measures.share(measures.hits(self._box(), masks), self.patients),
+                energy=measures.mean(measures.energy_inside(self._box(), masks), self.patients),
             )
         return HeatMaps(
             dataset=self.dataset.name,

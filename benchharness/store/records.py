@@ -121,6 +121,18 @@ class Record:
         reasons = (why for why in self.undefined.values() if why.startswith(NOT_APPLICABLE))
         return next(reasons, "")
 
+    def thresholds(self, classes: int) -> list[float | None] | None:
+        """The threshold of each class that a clean cell froze on the validation volumes.
+
+        None for a class that could not be told from the others there, and None where the record
+        holds no thresholds for this number of classes.
+        """
+        found = self.facts.get("thresholds")
+        values = found.get("by_class") if isinstance(found, dict) else None
+        if not isinstance(values, list) or len(values) != classes:
+            return None
+        return [float(value) if isinstance(value, int | float) else None for value in values]
+
     def to_line(self) -> str:
         """The record as one line of JSON, without a newline; NaN and infinity raise ValueError."""
         payload = asdict(self)

@@ -86,4 +86,5 @@ def pairs(rows: Sequence[Row]) -> list[Predicted]:
 
 def patients(rows: Sequence[Row]) -> NDArray[np.str_] | None:
     """The patient of each volume of these cells, (N,); None where the dataset does not say."""
-    return next((row.predictions.patients for row in rows if row.predictions is not None), None)
+    known = (row.predictions.patients for row in rows if row.predictions is not None)
+    return next((found for found in known if found is not None), None)
