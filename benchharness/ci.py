@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from benchharness import comparison, report
-from benchharness.comparison import render
+from benchharness.comparison import outside, render
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.run import runner
@@ -75,6 +75,7 @@ def run(
             "this code. Remove records.jsonl and predictions/ there, pass another --out, or add "
             "--resume to go on with an interrupted run of the same code."
         )
+    settings.check()
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     summary = runner.run(
         config, display, stop=lambda: deadline is not None and monotonic() >= deadline
@@ -116,7 +117,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
 
 
 def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> None:
-    budget = "".join(f"- {line}\n" for line in price)
+    budget = "".join(f"- {outside.markdown(line)}\n" for line in price)
     markdown = render.markdown(result) + (f"\n**Budget**\n\n{budget}" if price else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)

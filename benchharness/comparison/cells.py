@@ -99,7 +99,7 @@ def _accuracy(cell: PairedCell, level: float) -> statistics.Comparison:
 
 def _areas(cell: PairedCell, level: float) -> Areas:
     classes = cell.base[0].shape[1]
-    if not cell.has_auc or metrics.absent_classes(cell.labels, classes):
+    if "auc" in cell.undefined or metrics.absent_classes(cell.labels, classes):
         return None, None, None
     base, new = (
         float(np.mean([metrics.auc(cell.labels, own) for own in logits]))
