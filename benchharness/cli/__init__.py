@@ -372,13 +372,13 @@ def explain_command(
         },
     )
     from benchharness import explanation
+    from benchharness.run.subjects import subjects
 
-    request = explanation.Request.checked(
-        settings, ids=ids, worst=worst, target=target, layers=layer or ()
-    )
-    for explained in explanation.explain(
-        request, lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)
-    ):
+    def note(line: str) -> None:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    request = explanation.Request.checked(ids=ids, worst=worst, target=target, layers=layer or ())
+    for explained in explanation.explain(request, subjects(settings, note), settings.out, note):
         out.print(
             f"heat maps: {explained.path} and {len(explained.found.pictures)} pictures beside it. "
             f"bench report {settings.out} shows them.",

@@ -391,7 +391,7 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
     [
         ({"train": False}, "no checkpoint of tiny on data .recipe quick, seed 0. in .*--no-train"),
         ({"checkpoints": ["tiny=nowhere.safetensors"]}, "no checkpoint at nowhere.safetensors"),
-        ({"checkpoints": ["other=a.pth"]}, "--checkpoint speaks of 'other'"),
+        ({"checkpoints": ["other=a.pth"]}, "--checkpoint names 'other'"),
         ({"attacks": "pgdd"}, "unknown attack 'pgdd'. Did you mean 'pgd'"),
         ({"models": "resnet3d_81"}, "unknown model 'resnet3d_81'. Did you mean 'resnet3d_18'"),
         (
