@@ -62,7 +62,7 @@ def draw(
 def _panels(subject: Subject, opened: Opened, split: Split, target: Target) -> list[list[Panel]]:
     """For every condition a panel of every volume."""
     panels = []
-    for condition in subject.conditions:
+    for condition in opened.network.conditions:
         under: list[Panel] = []
         for batch in mapping.mapped(opened, condition, split, target, subject.batch_size):
             under += _panels_of(batch, split, subject.dataset.classes)

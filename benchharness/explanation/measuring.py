@@ -99,12 +99,12 @@ def measure(
     masks = subject.split.masks
     with mapping.blamed_on(opened.name, subject.dataset.name):
         clean, maps = Found(), []
-        for batch in _mapped(subject, opened, subject.conditions[0], target, note):
+        for batch in _mapped(subject, opened, opened.network.conditions[0], target, note):
             clean.add(batch, masks)
             maps.append(batch.mapped.maps)
         trained = np.concatenate(maps)
         found = [clean]
-        for condition in subject.conditions[1:]:
+        for condition in opened.network.conditions[1:]:
             found.append(Found())
             for batch in _mapped(subject, opened, condition, target, note):
                 found[-1].add(batch, masks, trained)
@@ -190,7 +190,7 @@ def _summary(
         grid=opened.grid,
         measured=tuple(
             _measured(condition, one, subject.split)
-            for condition, one in zip(subject.conditions, found, strict=True)
+            for condition, one in zip(opened.network.conditions, found, strict=True)
         ),
         randomised=randomised.located(),
         similarity=measures.mean(randomised.correlation[0]),

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Condition:
+    """A perturbation of a network's volumes at one severity, or none."""
+
+    key: PerturbationKey
+    volumes: Callable[[Classifier, Split], Volumes]
+    """Takes the network, prepared by `for_evaluation`, and some test volumes. Returns a function
+    from a slice of them to volumes (B, C, D, H, W) in [0, 1] under this condition."""
+
+    @property
+    def label(self) -> str:
+        """`clean`, `pgd 8/255`, `motion level 3`."""
+        return cells.condition(self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Network:
     """A trained network."""
 
@@ -30,21 +45,8 @@ class Network:
     """SHA-256 of the weights."""
     load: Callable[[], Classifier]
     """Loads it as its author wrote it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Condition:
-    """A perturbation at one severity, or none."""
-
-    key: PerturbationKey
-    volumes: Callable[[Classifier, Split], Volumes]
-    """Given the network prepared by `for_evaluation` and some test volumes, a function from a slice
-    of them to volumes (B, C, D, H, W) in [0, 1] under this condition."""
-
-    @property
-    def label(self) -> str:
-        """`clean`, `pgd 8/255`, `motion level 3`."""
-        return cells.condition(self.key)
+    conditions: tuple[Condition, ...]
+    """Clean first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,10 +59,14 @@ class Subject:
     key: DatasetKey
     """The key of `split`."""
     networks: tuple[Network, ...]
-    conditions: tuple[Condition, ...]
-    """Clean first."""
+    """At least one; their conditions have the same labels in the same order."""
     device: str
     batch_size: int
     """Volumes per forward pass; halved when memory runs out."""
     compiled: bool = False
     """Whether attacks ask networks through `torch.compile`."""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Those of the first network; the others' differ at most in the network of a source."""
+        return self.networks[0].conditions

@@ -88,15 +88,23 @@ def networks_of(job: Job, setting: Setting) -> Networks:
     Raises:
         BenchError: As `load`.
     """
-
-    def prepared(weights: Weights) -> Classifier:
-        classifier = load(weights, job.dataset, setting.device)
-        return classifier.for_evaluation(compiled=setting.compiled)
-
     return Networks(
-        judged=prepared(job.weights),
-        source=None if job.source is None else prepared(job.source),
+        judged=_prepared(job.weights, job.dataset, setting), source=source_of(job, setting)
     )
+
+
+def source_of(job: Job, setting: Setting) -> Classifier | None:
+    """Load the network that a job's volumes are transferred from; None where there is none.
+
+    Raises:
+        BenchError: As `load`.
+    """
+    return None if job.source is None else _prepared(job.source, job.dataset, setting)
+
+
+def _prepared(weights: Weights, dataset: Dataset, setting: Setting) -> Classifier:
+    classifier = load(weights, dataset, setting.device)
+    return classifier.for_evaluation(compiled=setting.compiled)
 
 
 def measure(

@@ -5,7 +5,8 @@ stored: uint8 over 255, or uint16 over 65535. Adversarial volumes are made batch
 
 What comes back does not depend on who asks. A corrupted volume is bit for bit the one that was
 measured. Every draw of an attack belongs to a volume's id, so equal batches on one machine give
-equal bits; in other batches floating point differs, and verdicts agree except close to a margin of
+equal bits. Batches are slices of one array, because even its memory layout decides which kernels
+compute. In other batches floating point differs, and verdicts agree except close to a margin of
 zero.
 """
 

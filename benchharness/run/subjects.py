@@ -14,6 +14,7 @@ from benchharness.run import measuring
 from benchharness.run.perturb import perturb
 from benchharness.run.planning import plan
 from benchharness.run.weights import missing
+from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
 def subjects(
     config: RunConfig, note: Callable[[str], None] = lambda _: None
 ) -> tuple[Subject, ...]:
-    """Plan a config and gather its networks by dataset.
-
-    Controls are left out. So are volumes made on another network: a heat map shows where a network
-    looks when it is the one attacked.
+    """Plan a config and gather its networks by dataset; controls are left out.
 
     Args:
         config: As `bench run` takes it.
@@ -51,11 +49,7 @@ def subjects(
     planned = plan(config)
     for remark in planned.notes:
         note(remark)
-    for name in sorted({job.cells[0].perturbation.name for job in planned.jobs if job.source}):
-        note(f"{name} left out: its volumes are made on other networks")
-    # A job that begins with a clean cell is a network on a dataset. Others are its controls and
-    # transfers.
-    jobs = [job for job in planned.jobs if job.cells[0].perturbation.kind == "none"]
+    jobs = [job for job in planned.jobs if job.cells[0].perturbation.family != CONTROL_FAMILY]
     _refuse_untrained(jobs, config.out)
     by_dataset: dict[str, list[Job]] = {}
     for job in jobs:
@@ -64,7 +58,7 @@ def subjects(
         device=device, batch_size=config.batch_size, compiled=config.compile
     )
     return tuple(
-        _subject(networks, planned.perturbations, setting) for networks in by_dataset.values()
+        _subject(of_one, planned.perturbations, setting, note) for of_one in by_dataset.values()
     )
 
 
@@ -79,18 +73,24 @@ def _refuse_untrained(jobs: Sequence[Job], out: Path) -> None:
 
 
 def _subject(
-    jobs: Sequence[Job], perturbations: Mapping[str, Attack | Artefact], setting: Setting
+    jobs: Sequence[Job],
+    perturbations: Mapping[str, Attack | Artefact],
+    setting: Setting,
+    note: Callable[[str], None],
 ) -> Subject:
+    """All jobs on one dataset as a subject."""
     first = jobs[0]
+    by_network: dict[tuple[str, int | None], list[Job]] = {}
+    for job in _comparable(jobs, note):
+        by_network.setdefault(_network_of(job), []).append(job)
     several = len({job.weights.seed for job in jobs}) > 1
     return Subject(
         dataset=first.dataset,
         split=first.split,
         key=first.cells[0].dataset,
-        networks=tuple(_network(job, setting.device, several=several) for job in jobs),
-        conditions=tuple(
-            _condition(cell, first.split, perturbations.get(cell.perturbation.name))
-            for cell in first.cells
+        networks=tuple(
+            _network(of_one, perturbations, setting, several=several)
+            for of_one in by_network.values()
         ),
         device=setting.device,
         batch_size=setting.batch_size_for(first.dataset),
@@ -98,19 +98,58 @@ def _subject(
     )
 
 
-def _network(job: Job, device: str, *, several: bool) -> Network:
-    weights = job.weights
+def _network_of(job: Job) -> tuple[str, int | None]:
+    """What tells the networks on one dataset apart: model and training seed."""
+    return job.weights.model.name, job.weights.seed
+
+
+def _comparable(jobs: Sequence[Job], note: Callable[[str], None]) -> Sequence[Job]:
+    """The jobs, without transfers where networks do not meet the same sources once each.
+
+    That happens when own weights meet models that were trained with several seeds.
+    """
+    labels: dict[tuple[str, int | None], list[str]] = {}
+    for job in jobs:
+        met = labels.setdefault(_network_of(job), [])
+        met += [condition(cell.perturbation) for cell in job.cells]
+    one, *others = labels.values()
+    if len(set(one)) == len(one) and all(other == one for other in others):
+        return jobs
+    note(
+        f"transfers left out on {jobs[0].dataset.name}: networks do not meet the same sources. "
+        "Name one training seed."
+    )
+    return [job for job in jobs if job.source is None]
+
+
+def _network(
+    jobs: Sequence[Job],
+    perturbations: Mapping[str, Attack | Artefact],
+    setting: Setting,
+    *,
+    several: bool,
+) -> Network:
+    """The jobs of one network, its clean one first."""
+    weights, dataset = jobs[0].weights, jobs[0].dataset
     assert weights.checkpoint.sha256 is not None
     return Network(
         name=f"{weights.model.name} seed {weights.seed}" if several else weights.model.name,
         model=weights.model,
         checkpoint=weights.checkpoint.sha256,
-        load=lambda: measuring.load(weights, job.dataset, device),
+        load=lambda: measuring.load(weights, dataset, setting.device),
+        conditions=tuple(
+            _condition(cell, job, perturbations.get(cell.perturbation.name), setting)
+            for job in jobs
+            for cell in job.cells
+        ),
     )
 
 
-def _condition(cell: Cell, whole: Split, perturbation: Attack | Artefact | None) -> Condition:
+def _condition(
+    cell: Cell, job: Job, perturbation: Attack | Artefact | None, setting: Setting
+) -> Condition:
     def volumes(classifier: Classifier, split: Split) -> Stored | Attacked:
-        return perturb(cell, split, perturbation, classifier, whole=whole)
+        source = measuring.source_of(job, setting)
+        return perturb(cell, split, perturbation, classifier, source=source, whole=job.split)
 
     return Condition(key=cell.perturbation, volumes=volumes)
