@@ -1,7 +1,10 @@
 """One cell → its record and predictions.
 
-Nothing here writes or reads a store: a job, its networks and a cell go in, plain values come out,
-in whatever process. The runner is the one writer.
+Nothing here reads or writes a store: a job, its networks and a cell go in, and plain values come
+out, in whatever process. The runner is the one writer.
+
+The last bits of logits depend on the memory layout of a split's array, and pickling changes it. A
+process that must give the bits of another loads the dataset itself.
 """
 
 from __future__ import annotations

@@ -78,48 +78,39 @@ def _subject(
     setting: Setting,
     note: Callable[[str], None],
 ) -> Subject:
-    """All jobs on one dataset as a subject."""
+    """Everything that is explained on one dataset."""
     first = jobs[0]
     by_network: dict[tuple[str, int | None], list[Job]] = {}
-    for job in _comparable(jobs, note):
-        by_network.setdefault(_network_of(job), []).append(job)
+    for job in jobs:
+        by_network.setdefault((job.weights.model.name, job.weights.seed), []).append(job)
+    networks = list(by_network.values())
+    if not _comparable(networks):
+        note(
+            f"transfers left out on {first.dataset.name}: networks do not meet the same sources. "
+            "Name one training seed."
+        )
+        networks = [[job for job in own if job.source is None] for own in networks]
     several = len({job.weights.seed for job in jobs}) > 1
     return Subject(
         dataset=first.dataset,
         split=first.split,
         key=first.cells[0].dataset,
-        networks=tuple(
-            _network(of_one, perturbations, setting, several=several)
-            for of_one in by_network.values()
-        ),
+        networks=tuple(_network(own, perturbations, setting, several=several) for own in networks),
         device=setting.device,
         batch_size=setting.batch_size_for(first.dataset),
         compiled=setting.compiled,
     )
 
 
-def _network_of(job: Job) -> tuple[str, int | None]:
-    """What tells the networks on one dataset apart: model and training seed."""
-    return job.weights.model.name, job.weights.seed
+def _comparable(networks: Sequence[Sequence[Job]]) -> bool:
+    """Whether all networks have the same conditions, each once.
 
-
-def _comparable(jobs: Sequence[Job], note: Callable[[str], None]) -> Sequence[Job]:
-    """The jobs, without transfers where networks do not meet the same sources once each.
-
-    That happens when own weights meet models that were trained with several seeds.
+    Own weights meet a trained model once for each training seed; trained weights do not.
     """
-    labels: dict[tuple[str, int | None], list[str]] = {}
-    for job in jobs:
-        met = labels.setdefault(_network_of(job), [])
-        met += [condition(cell.perturbation) for cell in job.cells]
-    one, *others = labels.values()
-    if len(set(one)) == len(one) and all(other == one for other in others):
-        return jobs
-    note(
-        f"transfers left out on {jobs[0].dataset.name}: networks do not meet the same sources. "
-        "Name one training seed."
+    first, *others = (
+        [condition(cell.perturbation) for job in own for cell in job.cells] for own in networks
     )
-    return [job for job in jobs if job.source is None]
+    return len(set(first)) == len(first) and all(other == first for other in others)
 
 
 def _network(
