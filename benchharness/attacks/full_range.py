@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from benchharness.attacks.ascent import climb
 from benchharness.attacks.core.arguments import parameter
+from benchharness.attacks.core.ascent import climb
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.norms import LINF
 

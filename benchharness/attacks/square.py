@@ -15,9 +15,9 @@ import torch
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.boxes import box_mask
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import margin
-from benchharness.attacks.sparse import box_mask
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.attacks.ascent import MIFGSM
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.mifgsm import MIFGSM
 
 if TYPE_CHECKING:
     from torch import Tensor

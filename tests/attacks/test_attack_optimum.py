@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
-from benchharness.attacks.ascent import MIFGSM, PGDL2
-from benchharness.attacks.boundary import FAB, FABL2, DeepFool
-from benchharness.attacks.carlini_wagner import CarliniWagner
 from benchharness.attacks.core.hyperplanes import to_hyperplane
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.sparse import Cube, Slab, VoxelFlip
+from benchharness.attacks.cube import Cube
+from benchharness.attacks.cw import CarliniWagner
+from benchharness.attacks.deepfool import DeepFool
+from benchharness.attacks.fab import FAB, FABL2
+from benchharness.attacks.fgsm import FGSM
+from benchharness.attacks.mifgsm import MIFGSM
+from benchharness.attacks.pgd import PGD, PGDL2
+from benchharness.attacks.slab import Slab
+from benchharness.attacks.voxel_flip import VoxelFlip
 from tests.attacks.attack_networks import linear, names, volumes_like
 
 if TYPE_CHECKING:

@@ -12,13 +12,15 @@ import torchattacks
 from torch import Tensor, nn
 
 from benchharness.attacks import apgd
-from benchharness.attacks.ascent import MIFGSM, PGDL2
-from benchharness.attacks.boundary import FAB, FABL2, DeepFool
-from benchharness.attacks.carlini_wagner import CarliniWagner
 from benchharness.attacks.core.bridge import Folded, folded
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
-from benchharness.attacks.gradient_sign import FGSM, PGD
+from benchharness.attacks.cw import CarliniWagner
+from benchharness.attacks.deepfool import DeepFool
+from benchharness.attacks.fab import FAB, FABL2
+from benchharness.attacks.fgsm import FGSM
+from benchharness.attacks.mifgsm import MIFGSM
+from benchharness.attacks.pgd import PGD, PGDL2
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
 

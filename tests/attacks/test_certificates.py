@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from benchharness.attacks.apgd import APGDCE, APGDMargin
-from benchharness.attacks.boundary import FAB
+from benchharness.attacks.autoattack import AutoAttack3D
 from benchharness.attacks.core import certificates
 from benchharness.attacks.core.base import build
 from benchharness.attacks.core.observation import progress
-from benchharness.attacks.ensemble import AutoAttack3D
-from benchharness.attacks.gradient_sign import PGD
-from benchharness.attacks.noise import NoiseSign
+from benchharness.attacks.fab import FAB
+from benchharness.attacks.noise_sign import NoiseSign
+from benchharness.attacks.pgd import PGD
 from benchharness.attacks.square import Square3D
 from benchharness.errors import CellError
 from benchharness.networks.classifier import Classifier

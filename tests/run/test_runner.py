@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness.attacks.gradient_sign import FGSM, PGD
+from benchharness.attacks.fgsm import FGSM
+from benchharness.attacks.pgd import PGD
 from benchharness.errors import BenchError, CellError
 from benchharness.run import config, evaluation, planning, runner
 from benchharness.run.progress import Display

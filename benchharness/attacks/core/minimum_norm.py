@@ -6,7 +6,7 @@ each volume needed is kept with the predictions (`minimal_norm`, and `found` whe
 that a median and a curve can be drawn.
 
 torchattacks ignores ε here, loops over volumes one by one (DeepFool), moves no voxel at exactly 0
-or 1 (CW), and its FAB may return its input; hence `boundary` and `carlini_wagner`.
+or 1 (CW), and its FAB may return its input; hence `fab`, `deepfool` and `cw`.
 """
 
 from __future__ import annotations

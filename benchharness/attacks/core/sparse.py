@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch.nn import functional as F
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.boxes import box_mask, box_sums
 from benchharness.attacks.core.objectives import (
     NOT_CROSS_ENTROPY,
     Evaluation,
@@ -38,59 +38,6 @@ def extremes(clean: Tensor, gradient: Tensor) -> Tensor:
 def gains(clean: Tensor, gradient: Tensor, ends: Tensor) -> Tensor:
     """First-order gain of taking each voxel to its extreme, over channels, (B, D, H, W)."""
     return (gradient * (ends - clean)).sum(1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoxelFlip(Attack):
-    """Take the k voxels of largest first-order gain to 0 or 1, and look again from there."""
-
-    name: ClassVar[str] = "voxel_flip"
-    version: ClassVar[int] = 1
-    norm: ClassVar[str] = "l0"
-    source: ClassVar[str] = (
-        "after the L0 projection of Croce & Hein, ICCV 2019, arXiv 1909.05040; own implementation"
-    )
-    summary: ClassVar[str] = (
-        "Flips the k voxels of largest first-order gain of the margin, growing to k in rounds."
-    )
-    traced: ClassVar[bool] = False
-    auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
-
-    steps: int = parameter(10, low=1)
-    """Rounds; round t holds ⌈k·t / steps⌉ voxels, chosen anew by the gradient at the last round."""
-
-    def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """A pass each way for every round, and a forward pass for the last."""
-        return Cost(forward=self.steps + 1, backward=self.steps)
-
-    def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
-        """Every round."""
-        return self.steps
-
-    def perturb(self, batch: Batch) -> Tensor:
-        """Keep the worst of the rounds; a round chooses from the clean volume every time."""
-        worst, point = Worst(batch.volumes), batch.volumes
-        zero = torch.zeros_like(batch.labels)
-        for number in range(1, self.steps + 1):
-            found = evaluate(batch.classifier, point, batch.labels, margin)
-            worst.offer(point, found.values, found.broken)
-            if number == 1:
-                zero = zero_gradient(found.gradient)
-            count = -(-int(batch.severity) * number // self.steps)
-            point = self._flipped(batch.volumes, found.gradient, count)
-        offer_last(worst, batch, point)
-        batch.findings.update(
-            zero_gradient=zero, iterations=torch.full_like(batch.labels, self.steps)
-        )
-        return worst.volumes
-
-    def _flipped(self, clean: Tensor, gradient: Tensor, count: int) -> Tensor:
-        ends = extremes(clean, gradient)
-        gain = gains(clean, gradient, ends).flatten(1)
-        chosen = gain.topk(min(count, gain.shape[1]), dim=1).indices
-        mask = torch.zeros_like(gain, dtype=torch.bool).scatter_(1, chosen, value=True)
-        mask = mask.view(len(clean), 1, *clean.shape[2:])
-        return torch.where(mask, ends, clean)
 
 
 def offer_last(worst: Worst, batch: Batch, point: Tensor) -> None:
@@ -159,7 +106,7 @@ class Region(Attack):
         gain = gains(batch.volumes, first.gradient, ends)[:, None]
         depth, height, width = gain.shape[2:]
         windows = self.windows(int(batch.severity), (depth, height, width))
-        sums = [_box_sums(gain, window) for window in windows]
+        sums = [box_sums(gain, window) for window in windows]
         scores = torch.cat([values.flatten(1) for values in sums], dim=1)
         ranked = scores.argsort(dim=1, descending=True, stable=True)
         for number in range(self.candidates):
@@ -175,55 +122,3 @@ class Region(Attack):
                 )
                 mask[here] = box_mask(corners, window, (depth, height, width))
             yield mask
-
-
-def _box_sums(values: Tensor, window: tuple[int, int, int]) -> Tensor:
-    """Sums of (B, 1, D, H, W) over every position of a window, (B, 1, D′, H′, W′)."""
-    return F.avg_pool3d(values, window, stride=1, divisor_override=1)
-
-
-def box_mask(corners: Tensor, window: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
-    """A box for each corner (n, 3), as a mask, bool (n, 1, D, H, W)."""
-    inside = []
-    for axis, (side, size) in enumerate(zip(window, grid, strict=True)):
-        place = torch.arange(size, device=corners.device)[None]
-        start = corners[:, axis, None]
-        inside.append((place >= start) & (place < start + side))
-    depth, height, width = inside
-    return (depth[:, :, None, None] & height[:, None, :, None] & width[:, None, None, :])[:, None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slab(Region):
-    """k adjacent slices across any axis take any intensity."""
-
-    name: ClassVar[str] = "slab"
-    version: ClassVar[int] = 1
-    norm: ClassVar[str] = "slab"
-    source: ClassVar[str] = "own implementation"
-    summary: ClassVar[str] = "Rewrites k adjacent slices across the axis and where it hurts most."
-
-    def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
-        """K slices across depth, across height and across width."""
-        depth, height, width = grid
-        return (
-            (min(side, depth), height, width),
-            (depth, min(side, height), width),
-            (depth, height, min(side, width)),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cube(Region):
-    """A cube of side k takes any intensity."""
-
-    name: ClassVar[str] = "cube"
-    version: ClassVar[int] = 1
-    norm: ClassVar[str] = "cube"
-    source: ClassVar[str] = "own implementation"
-    summary: ClassVar[str] = "Rewrites a cube of side k at the place that hurts most."
-
-    def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
-        """The cube, cut where the grid is smaller."""
-        depth, height, width = grid
-        return ((min(side, depth), min(side, height), min(side, width)),)

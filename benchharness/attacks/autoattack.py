@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
-from benchharness.attacks.boundary import FAB
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.certificates import DRAWS
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import LINF
 from benchharness.attacks.core.observation import Observed
-from benchharness.attacks.gradient_sign import PGD
+from benchharness.attacks.fab import FAB
+from benchharness.attacks.pgd import PGD
 from benchharness.attacks.square import Square3D
 from benchharness.canonical import Pairs, pairs
 from benchharness.store.predictions import BROKEN_BY
