@@ -1,4 +1,4 @@
-"""Cube: a cube of side k may take any intensity."""
+"""Cube: a cube of side k takes any intensity."""
 
 from __future__ import annotations
 

@@ -17,8 +17,6 @@ from benchharness.attacks.core.objectives import choose
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from benchharness.attacks.core.norms import Budget
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepFool(MinimumNorm):
@@ -33,12 +31,11 @@ class DeepFool(MinimumNorm):
     summary: ClassVar[str] = (
         "Steps over the nearest linearised boundary until the class changes; minimal L2 norm."
     )
-    budget: ClassVar[Budget] = L2_RMS
 
     steps: int = parameter(50, low=1)
-    """Steps at most."""
+    """Most steps."""
     overshoot: float = parameter(0.02, low=0.0)
-    """How much farther than the boundary a step goes, as a share of it."""
+    """How far a step goes beyond the boundary, as a share of its length."""
 
     def cost(self, num_classes: int) -> Cost:
         """A forward pass and a backward pass for every boundary, at every step."""
@@ -46,7 +43,7 @@ class DeepFool(MinimumNorm):
         return step * self.steps + Cost(forward=3 + self.refinements, backward=0)
 
     def search(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> Tensor:
-        """Step until misclassified; steps are the smallest within [0, 1]."""
+        """Step to the nearest boundary, by the smallest step within [0, 1], until misclassified."""
         point, first = nearest.clean, None
         for _ in range(self.steps):
             found, broken = boundaries(classifier, point, labels, None)

@@ -11,14 +11,11 @@ from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Cost
 from benchharness.attacks.core.hyperplanes import boundaries, to_hyperplane
 from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
-from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import choose, ranked_targets
 from benchharness.canonical import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from benchharness.attacks.core.norms import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +25,22 @@ class FastAdaptiveBoundary(MinimumNorm):
     steps: int = parameter(100, low=1)
     """Iterations, for each target if there are targets."""
     targets: int = parameter(0, low=0)
-    """Wrong classes to aim at in turn, at most, in the order of their clean logits (FAB-T); 0 looks
-    at all boundaries at once."""
+    """Most wrong classes to aim at in turn, in the order of their clean logits (FAB-T); 0 looks at
+    all boundaries at once."""
     alpha_max: float = parameter(0.1, low=0.0, high=1.0)
     """Largest pull towards the clean volume."""
     eta: float = parameter(1.05, low=1.0)
-    """Overshoot of the hyperplane."""
+    """Length of a step, in units of the distance to the hyperplane."""
     beta: float = parameter(0.9, low=0.0, high=1.0)
-    """Where a misclassified iterate goes back to, on the way from the clean volume."""
+    """Where a misclassified iterate moves back to, as a share of the way from the clean volume."""
 
     def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
-        """The parameters, and how many targets there are."""
+        """The parameters, and the number of targets that this many classes leave."""
         aimed = min(self.targets, num_classes - 1)
         return pairs({**self.parameters(), "effective_targets": aimed})
 
     def cost(self, num_classes: int) -> Cost:
-        """A pass each way for every boundary looked at, and a forward pass to judge the step."""
+        """A backward pass for every boundary and two forward passes, at every step."""
         if self.targets:
             step = Cost(forward=2, backward=1) * min(self.targets, num_classes - 1)
         else:
@@ -62,7 +59,7 @@ class FastAdaptiveBoundary(MinimumNorm):
     def _run(
         self, classifier: nn.Module, nearest: Nearest, labels: Tensor, targets: Tensor | None
     ) -> Tensor:
-        """Step to the nearest boundary, pulled towards the clean volume; Algorithm 1 of FAB."""
+        """Step to the nearest boundary, pulled towards the clean volume (FAB, Algorithm 1)."""
         clean, norm = nearest.clean, nearest.norm
         point, first = clean, None
         for _ in range(self.steps):
@@ -101,7 +98,6 @@ class FAB(FastAdaptiveBoundary):
     summary: ClassVar[str] = (
         "Steps to the linearised decision boundary nearest to the clean volume; minimal L∞ norm."
     )
-    budget: ClassVar[Budget] = LINF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,4 +111,3 @@ class FABL2(FastAdaptiveBoundary):
     summary: ClassVar[str] = (
         "Steps to the linearised decision boundary nearest to the clean volume; minimal L2 norm."
     )
-    budget: ClassVar[Budget] = L2_RMS

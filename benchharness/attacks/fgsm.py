@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torchattacks
 
-from benchharness.attacks.core import bridge
 from benchharness.attacks.core.base import Attack, Batch, Cost
 
 if TYPE_CHECKING:
@@ -16,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FGSM(Attack):
-    """Fast gradient sign method: one step of length ε from the clean volume."""
+    """Fast gradient sign method: one step of length ε from the clean volume.
+
+    torchattacks takes the gradient of the batch's mean loss: a volume's share of it is the gradient
+    of its own loss over B, and the sign does not see the scale.
+    """
 
     name: ClassVar[str] = "fgsm"
     version: ClassVar[int] = 1
@@ -37,5 +40,7 @@ class FGSM(Attack):
         return 1
 
     def perturb(self, batch: Batch) -> Tensor:
-        """X + ε·sign(∇L)."""
-        return bridge.run(torchattacks.FGSM, batch, eps=batch.severity)
+        """Return `x + ε·sign(∇L)`."""
+        attack = torchattacks.FGSM(batch.classifier, eps=batch.severity)
+        adversarial: Tensor = attack(batch.volumes, batch.labels)
+        return adversarial

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.core.arguments import parameter
-from benchharness.attacks.core.ascent import climb
+from benchharness.attacks.core.ascent import climb, loss_gradient
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.norms import LINF
 from benchharness.canonical import Pairs, pairs
@@ -22,7 +22,7 @@ class MIFGSM(Attack):
     """Momentum iterative fast gradient sign method, from the clean volume.
 
     torchattacks averages |gradient| over `dim=(1, 2, 3)`, which leaves out the last axis of a
-    volume and divides by zero on an empty slice; hence this one.
+    volume and divides by zero on an empty slice; hence this implementation.
     """
 
     name: ClassVar[str] = "mifgsm"
@@ -36,11 +36,11 @@ class MIFGSM(Attack):
     steps: int = parameter(10, low=1)
     """Gradient steps."""
     decay: float = parameter(1.0, low=0.0)
-    """How much of the sum is kept from step to step, µ."""
+    """Share µ of the sum that is kept from step to step."""
     relative_step: float = parameter(1.0, low=0.0)
     """Length of a step times the number of steps, in units of ε."""
     samples: int = parameter(1, low=1)
-    """Passes that a gradient is averaged over; more than 1 for stochastic networks."""
+    """Passes per gradient; more than 1 for stochastic networks."""
 
     def step(self, severity: float) -> float:
         """Length of one step, in intensity."""
@@ -59,7 +59,7 @@ class MIFGSM(Attack):
         return self.steps * self.samples
 
     def perturb(self, batch: Batch) -> Tensor:
-        """G ← µ·g + ∇L / mean|∇L|, x ← x + step·sign(g)."""
+        """Repeat `g ← µ·g + ∇L / mean|∇L|` and `x ← x + step·sign(g)`."""
         momentum = torch.zeros_like(batch.volumes)
 
         def direction(gradient: Tensor) -> Tensor:
@@ -68,19 +68,18 @@ class MIFGSM(Attack):
             return momentum.sign()
 
         return climb(
-            batch,
             batch.volumes,
-            LINF,
-            step=self.step(batch.severity),
             steps=self.steps,
+            step=self.step(batch.severity),
+            gradient=loss_gradient(batch, self.samples),
             direction=direction,
-            samples=self.samples,
+            project=LINF.projection(batch.volumes, batch.severity),
         )
 
 
 def _unit_mean(gradient: Tensor) -> Tensor:
     """Divide by the mean magnitude; zero where the gradient is zero."""
-    # By the largest magnitude first: the mean of very small ones would vanish in float32.
+    # First by the largest magnitude: the mean of very small values would vanish in float32.
     gradient = LINF.spread(gradient)
     mean = gradient.abs().flatten(1).mean(1).view(-1, 1, 1, 1, 1)
     return gradient / torch.where(mean > 0, mean, 1.0)

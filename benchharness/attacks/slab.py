@@ -1,4 +1,4 @@
-"""Slab: k adjacent slices may take any intensity."""
+"""Slab: k adjacent slices take any intensity."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Slab(Region):
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "slab"
     source: ClassVar[str] = "own implementation"
-    summary: ClassVar[str] = "Rewrites k adjacent slices across the axis and where it hurts most."
+    summary: ClassVar[str] = "Rewrites k adjacent slices, at the axis and place that hurt most."
 
     def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
-        """K slices across depth, across height and across width."""
+        """Slabs across depth, across height and across width."""
         depth, height, width = grid
         return (
             (min(side, depth), height, width),

@@ -1,4 +1,4 @@
-"""Voxel flips: the k voxels of largest first-order gain."""
+"""Voxel flips: the k voxels of largest first-order gain go to 0 or 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoxelFlip(Attack):
-    """Take the k voxels of largest first-order gain to 0 or 1, and look again from there."""
+    """Flip the voxels of largest first-order gain, and choose anew by the gradient found there."""
 
     name: ClassVar[str] = "voxel_flip"
     version: ClassVar[int] = 1
@@ -34,10 +34,10 @@ class VoxelFlip(Attack):
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     steps: int = parameter(10, low=1)
-    """Rounds; round t holds ⌈k·t / steps⌉ voxels, chosen anew by the gradient at the last round."""
+    """Rounds; round t flips ⌈k·t / steps⌉ voxels, chosen by the gradient at the round before."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """A pass each way for every round, and a forward pass for the last."""
+        """A pass each way for every round, and a forward pass for the result of the last."""
         return Cost(forward=self.steps + 1, backward=self.steps)
 
     def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
@@ -45,7 +45,7 @@ class VoxelFlip(Attack):
         return self.steps
 
     def perturb(self, batch: Batch) -> Tensor:
-        """Keep the worst of the rounds; a round chooses from the clean volume every time."""
+        """Keep the worst round; every round starts from the clean volume."""
         worst, point = Worst(batch.volumes), batch.volumes
         zero = torch.zeros_like(batch.labels)
         for number in range(1, self.steps + 1):

@@ -12,7 +12,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from benchharness.attacks import apgd
-from benchharness.attacks.core.bridge import Folded, folded
+from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
 from benchharness.attacks.cw import CarliniWagner
@@ -23,6 +23,7 @@ from benchharness.attacks.mifgsm import MIFGSM
 from benchharness.attacks.pgd import PGD, PGDL2
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
+from tests.attacks.folding import Folded, folded
 
 if TYPE_CHECKING:
     from benchharness.attacks.core.base import Attack
@@ -75,6 +76,54 @@ def test_pgd(task_of: Task) -> None:
     expected = oracle(folded(volumes), labels)
     mine = ours(PGD(random_start=False), task_of)
     torch.testing.assert_close(folded(mine), expected, atol=1e-6, rtol=0)
+
+
+def loud() -> Classifier:
+    """Logits so far apart that most gradients underflow to zero or to a subnormal number."""
+
+    class Loud(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = trained(4).network
+
+        def forward(self, volumes: Tensor) -> Tensor:
+            return self.inner(volumes) * 20
+
+    return Classifier(Loud().eval(), num_classes=4)
+
+
+EXACT: dict[str, tuple[Callable[[], Classifier], Tensor]] = {
+    "untrained": (lambda: tiny(4).eval(), volumes_like(5)),
+    "two channels": (lambda: tiny(4, 2).eval(), volumes_like(5, (2, 5, 8, 6))),
+    "trained": (lambda: trained(4), task(5, 4, seed=9)[0]),
+    "masks": (lambda: trained(4), (task(5, 4, seed=9)[0] > 0.45).float()),
+    "gradients underflow": (loud, task(5, 4, seed=9)[0]),
+}
+
+
+@pytest.mark.parametrize("network", EXACT)
+@pytest.mark.parametrize("eps", [8 / 255, 1.0])
+@pytest.mark.parametrize("count", [1, 5])
+def test_pgd_is_torchattacks_bit_for_bit(
+    network: str, eps: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the same draws. What follows a random start that led nowhere is ours alone."""
+    monkeypatch.setattr(PGD, "rescues", False)
+    make, volumes = EXACT[network]
+    classifier, volumes, labels = make(), volumes[:count], torch.arange(count) % 4
+    for samples in (1, 3):
+        for random_start in (True, False):
+            attack = PGD(samples=samples, random_start=random_start)
+            given = {"eps": eps, "alpha": attack.step(eps), "steps": 10}
+            kind = torchattacks.PGD
+            if samples > 1:
+                kind, given["eot_iter"] = torchattacks.EOTPGD, samples
+            with Draws(names(count), "pgd", eps, 0).intercepted():
+                oracle = kind(classifier, random_start=random_start, **given)
+                expected = LINF.project(oracle(volumes, labels), volumes, eps)
+            mine = attack(classifier, volumes, labels, severity=eps, ids=names(count), seed=0)
+            assert torch.equal(mine.volumes, expected)
+            assert not torch.equal(mine.volumes, volumes)
 
 
 @TASKS

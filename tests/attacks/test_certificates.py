@@ -260,3 +260,11 @@ def test_restarts_count_and_convergence_is_that_of_the_first() -> None:
         np.testing.assert_allclose(outcome.findings[name], single.findings[name], rtol=1e-4)
     assert (outcome.findings["loss_end"] >= single.findings["loss_end"] - 1e-6).all()
     assert (outcome.findings["loss_end"] > single.findings["loss_end"] + 1e-6).any()
+
+
+def test_every_pass_of_an_averaged_gradient_counts_once() -> None:
+    (volumes, labels), classifier = task(4, 4, seed=5), trained(4)
+    for name in ("pgd", "pgd_l2", "mifgsm"):
+        attack = build(name, {"steps": 4, "samples": 3})
+        outcome = attack(classifier, volumes, labels, severity=EPS, ids=names(4), seed=0)
+        assert (outcome.findings["iterations"] == attack.planned_iterations(4)).all()

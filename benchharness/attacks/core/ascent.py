@@ -1,4 +1,4 @@
-"""Projected gradient ascent on the cross-entropy: one loop for every norm, and its restarts."""
+"""Gradient ascent inside a ball: one loop for every norm, and restarts of it."""
 
 from __future__ import annotations
 
@@ -17,48 +17,58 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchharness.attacks.core.base import Batch
-    from benchharness.attacks.core.norms import Budget
+    from benchharness.attacks.core.norms import Projection
 
 
 def climb(
-    batch: Batch,
     start: Tensor,
-    norm: Budget,
     *,
-    step: float,
     steps: int,
-    direction: Callable[[Tensor], Tensor] | None = None,
-    samples: int = 1,
+    step: float,
+    gradient: Callable[[Tensor], Tensor],
+    direction: Callable[[Tensor], Tensor],
+    project: Projection,
 ) -> Tensor:
-    """Take steps that raise the cross-entropy, each projected to the ball.
+    """Take steps of equal length uphill, each projected back to the ball.
 
     Args:
-        batch: What is attacked.
         start: (B, C, D, H, W), inside the ball.
-        norm: Projects.
-        step: Length of a step in the unit of the severity.
-        steps: How many.
-        direction: From a gradient to a step of length 1; steepest in the norm when None.
-        samples: Passes that a gradient is averaged over.
+        steps: Number of steps.
+        step: Length of a step, in the unit of the severity.
+        gradient: From a point to the gradient of the objective there.
+        direction: From a gradient to a step of length 1.
+        project: From a point to the nearest one inside the ball and [0, 1].
 
     Returns:
-        The last iterate.
+        The last iterate, (B, C, D, H, W).
     """
-    direction = norm.steepest if direction is None else direction
-    project = norm.projection(batch.volumes, batch.severity)
     point = start
     for _ in range(steps):
-        found = evaluate(batch.classifier, point, batch.labels, cross_entropy, samples=samples)
-        point = project(point + step * direction(found.gradient))
+        point = project(point + step * direction(gradient(point)))
     return point
 
 
-def worst_restart(batch: Batch, restarts: int, run: Callable[[], Tensor]) -> Tensor:
-    """Run an attack on the cross-entropy several times, and keep the worst for each volume.
+def loss_gradient(batch: Batch, samples: int = 1) -> Callable[[Tensor], Tensor]:
+    """The gradient of each volume's own cross-entropy, as a function of the point.
 
     Args:
-        batch: What is attacked; its draws begin anew with every restart.
-        restarts: How often.
+        batch: What is attacked.
+        samples: Passes to average over; more than 1 for stochastic networks.
+    """
+
+    def gradient(point: Tensor) -> Tensor:
+        found = evaluate(batch.classifier, point, batch.labels, cross_entropy, samples=samples)
+        return found.gradient
+
+    return gradient
+
+
+def worst_restart(batch: Batch, restarts: int, run: Callable[[], Tensor]) -> Tensor:
+    """Run an attack on the cross-entropy several times and keep each volume's worst result.
+
+    Args:
+        batch: What is attacked; every restart has draws of its own.
+        restarts: Number of runs.
         run: Returns adversarial volumes, (B, C, D, H, W).
     """
     if restarts == 1:

@@ -17,7 +17,7 @@ def box_sums(values: Tensor, window: tuple[int, int, int]) -> Tensor:
 
 
 def box_mask(corners: Tensor, window: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
-    """A box for each corner (n, 3), as a mask, bool (n, 1, D, H, W)."""
+    """Masks of one box for each corner (n, 3), bool (n, 1, D, H, W)."""
     inside = []
     for axis, (side, size) in enumerate(zip(window, grid, strict=True)):
         place = torch.arange(size, device=corners.device)[None]

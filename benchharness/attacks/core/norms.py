@@ -216,14 +216,15 @@ def _as_factor(values: Tensor, like: Tensor) -> Tensor:
 
 
 LINF, L2_RMS, L0_COUNT = Linf(), L2(), L0()
+BUDGETS: dict[str, Budget] = {"linf": LINF, "l2": L2_RMS}
+"""The norms whose severity is an intensity, by name."""
 NORMS: dict[str, Norm] = {
-    "linf": LINF,
-    "l2": L2_RMS,
+    **BUDGETS,
     "l0": L0_COUNT,
     "slab": SlabExtent(),
     "cube": CubeExtent(),
 }
-"""Norms by the name that attacks and cells call them."""
+"""Every norm, by the name that attacks and cells use."""
 
 
 def norm_named(name: str) -> Norm:

@@ -1,7 +1,7 @@
-"""Sparse attacks: few voxels or one region may take any intensity, the rest stays untouched.
+"""What the sparse attacks share: few voxels take any intensity, and the rest stay as they are.
 
-They are the realistic threat on binary shape masks, where a threshold at 0.5 undoes every small L∞
-perturbation: single voxels flipped, or a local fault or tampering.
+On binary shape masks these are the realistic threat: single flipped voxels, a local fault or
+tampering. A threshold at 0.5 undoes every L∞ perturbation below 0.5 there.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 def extremes(clean: Tensor, gradient: Tensor) -> Tensor:
-    """The end of [0, 1] that each voxel is drawn to; its clean value where the gradient is zero."""
+    """The end of [0, 1] that raises the objective; the clean value where the gradient is zero."""
     return torch.where(gradient > 0, 1.0, torch.where(gradient < 0, 0.0, clean))
 
 
 def gains(clean: Tensor, gradient: Tensor, ends: Tensor) -> Tensor:
-    """First-order gain of taking each voxel to its extreme, over channels, (B, D, H, W)."""
+    """First-order gain of taking each voxel to its extreme, summed over channels, (B, D, H, W)."""
     return (gradient * (ends - clean)).sum(1)
 
 
 def offer_last(worst: Worst, batch: Batch, point: Tensor) -> None:
-    """Offer a point that no gradient is wanted at."""
+    """Offer a point without taking a gradient there."""
     with torch.no_grad():
         logits = batch.classifier(point).float()
     worst.offer(point, margin(logits, batch.labels), logits.argmax(1) != batch.labels)
@@ -49,31 +49,34 @@ def offer_last(worst: Worst, batch: Batch, point: Tensor) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region(Attack):
-    """Fill one region of the volume with anything, at the places that promise most."""
+    """Rewrite one region of the volume, at the places of largest first-order gain."""
 
     traced: ClassVar[bool] = False
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     candidates: int = parameter(3, low=1)
-    """Places tried for each volume, those of largest first-order gain."""
+    """Places tried for each volume."""
     steps: int = parameter(10, low=1)
     """Gradient steps at each place, of length 2.5 / steps."""
 
     @abstractmethod
     def windows(self, side: int, grid: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
-        """The regions' possible sizes along depth, height and width."""
+        """The sizes (d, h, w) that a region may have, for a severity `side`."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """One look at the clean volume, then at every place a pass each way for every step."""
+        """A pass each way for the clean volume and for every step at every place.
+
+        Each place takes one more forward pass, for its last point.
+        """
         places = self.candidates
         return Cost(forward=1 + places * (self.steps + 1), backward=1 + places * self.steps)
 
     def planned_iterations(self, num_classes: int) -> int:  # noqa: ARG002
-        """Every step at every place, and the look at the clean volume."""
+        """Every step at every place, and one at the clean volume."""
         return 1 + self.candidates * self.steps
 
     def perturb(self, batch: Batch) -> Tensor:
-        """Choose places by the gradient at the clean volume, then ascend within each."""
+        """Choose places by the gradient at the clean volume, then climb within each."""
         first = evaluate(batch.classifier, batch.volumes, batch.labels, margin)
         worst = Worst(batch.volumes)
         worst.offer(batch.volumes, first.values, first.broken)
@@ -87,7 +90,7 @@ class Region(Attack):
         return worst.volumes
 
     def _fill(self, batch: Batch, first: Evaluation, mask: Tensor, worst: Worst) -> None:
-        """Start at the extremes that the first gradient asks for, and ascend by sign."""
+        """Start at the extremes that the first gradient points to, and take sign steps."""
         clean = batch.volumes
         point = torch.where(mask, extremes(clean, first.gradient), clean)
         for _ in range(self.steps):
@@ -98,9 +101,9 @@ class Region(Attack):
         offer_last(worst, batch, point)
 
     def _places(self, batch: Batch, first: Evaluation) -> Iterator[Tensor]:
-        """The regions of largest gain as masks, bool (B, 1, D, H, W), best first.
+        """Masks of the regions of largest gain, bool (B, 1, D, H, W), best first.
 
-        Regions may overlap; where there are fewer than `candidates`, the last is tried again.
+        Regions may overlap. Where fewer than `candidates` fit, the last one is tried again.
         """
         ends = extremes(batch.volumes, first.gradient)
         gain = gains(batch.volumes, first.gradient, ends)[:, None]
