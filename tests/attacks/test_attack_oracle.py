@@ -22,7 +22,7 @@ from benchharness.attacks.fgsm import FGSM
 from benchharness.attacks.mifgsm import MIFGSM
 from benchharness.attacks.pgd import PGD, PGDL2
 from benchharness.networks.classifier import Classifier
-from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
+from tests.attacks.attack_networks import linear, names, task, tiny, trained, volumes_like
 from tests.attacks.folding import Folded, folded
 
 if TYPE_CHECKING:
@@ -78,26 +78,22 @@ def test_pgd(task_of: Task) -> None:
     torch.testing.assert_close(folded(mine), expected, atol=1e-6, rtol=0)
 
 
-def loud() -> Classifier:
-    """Logits so far apart that most gradients underflow to zero or to a subnormal number."""
-
-    class Loud(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = trained(4).network
-
-        def forward(self, volumes: Tensor) -> Tensor:
-            return self.inner(volumes) * 20
-
-    return Classifier(Loud().eval(), num_classes=4)
+def faint() -> Classifier:
+    """So sure of class 0 that gradients are subnormal numbers: dividing them gives many zeros."""
+    classifier = linear(4, VOLUMES[0].numel(), scale=0.2)
+    classifier.network.bias.data[0] = 97
+    return classifier.eval()
 
 
-EXACT: dict[str, tuple[Callable[[], Classifier], Tensor]] = {
-    "untrained": (lambda: tiny(4).eval(), volumes_like(5)),
-    "two channels": (lambda: tiny(4, 2).eval(), volumes_like(5, (2, 5, 8, 6))),
-    "trained": (lambda: trained(4), task(5, 4, seed=9)[0]),
-    "masks": (lambda: trained(4), (task(5, 4, seed=9)[0] > 0.45).float()),
-    "gradients underflow": (loud, task(5, 4, seed=9)[0]),
+VOLUMES = volumes_like(5)
+LABELS = torch.arange(5) % 4
+TASK = task(5, 4, seed=9)[0]
+EXACT: dict[str, tuple[Callable[[], Classifier], Tensor, Tensor]] = {
+    "untrained": (lambda: tiny(4).eval(), VOLUMES, LABELS),
+    "two channels": (lambda: tiny(4, 2).eval(), volumes_like(5, (2, 5, 8, 6)), LABELS),
+    "trained": (lambda: trained(4), TASK, LABELS),
+    "masks": (lambda: trained(4), (TASK > 0.45).float(), LABELS),
+    "faint": (faint, VOLUMES, torch.zeros_like(LABELS)),
 }
 
 
@@ -109,8 +105,8 @@ def test_pgd_is_torchattacks_bit_for_bit(
 ) -> None:
     """Given the same draws. What follows a random start that led nowhere is ours alone."""
     monkeypatch.setattr(PGD, "rescues", False)
-    make, volumes = EXACT[network]
-    classifier, volumes, labels = make(), volumes[:count], torch.arange(count) % 4
+    make, volumes, labels = EXACT[network]
+    classifier, volumes, labels = make(), volumes[:count], labels[:count]
     for samples in (1, 3):
         for random_start in (True, False):
             attack = PGD(samples=samples, random_start=random_start)
