@@ -131,15 +131,16 @@ class ProjectedGradient(Attack):
 class PGD(ProjectedGradient):
     """Projected gradient descent in the L∞ ball, from a uniform start.
 
-    The volumes are those of torchattacks' PGD and EOTPGD bit for bit, given the same draws; hence
-    the order of its arithmetic. One loop of our own serves both norms, and counts each pass once.
+    Given the same draws, its volumes are bit-identical to those of torchattacks' PGD and EOTPGD:
+    the gradient and the projection keep their order of arithmetic.
     """
 
     name: ClassVar[str] = "pgd"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = (
-        "Madry et al., ICLR 2018, arXiv 1706.06083; own implementation, bit for bit torchattacks'"
+        "Madry et al., ICLR 2018, arXiv 1706.06083; own implementation, bit-identical to "
+        "torchattacks'"
     )
     summary: ClassVar[str] = (
         "Steps along the sign of the gradient from a random start, projected to the ball."

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchharness import registry
-from benchharness.attacks.core.base import Attack, Outcome, build
+from benchharness.attacks import Attack, Outcome, build
 from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError, CellError
 from benchharness.networks.classifier import Classifier

@@ -8,24 +8,31 @@ import numpy as np
 import pytest
 import torch
 
-from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
+from benchharness.attacks import (
+    APGDCE,
+    APGDCEL2,
+    FAB,
+    FABL2,
+    FGSM,
+    MIFGSM,
+    PGD,
+    PGDL2,
+    APGDMargin,
+    APGDMarginL2,
+    CarliniWagner,
+    Cube,
+    DeepFool,
+    Slab,
+    VoxelFlip,
+)
 from benchharness.attacks.core.hyperplanes import to_hyperplane
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.cube import Cube
-from benchharness.attacks.cw import CarliniWagner
-from benchharness.attacks.deepfool import DeepFool
-from benchharness.attacks.fab import FAB, FABL2
-from benchharness.attacks.fgsm import FGSM
-from benchharness.attacks.mifgsm import MIFGSM
-from benchharness.attacks.pgd import PGD, PGDL2
-from benchharness.attacks.slab import Slab
-from benchharness.attacks.voxel_flip import VoxelFlip
 from tests.attacks.attack_networks import linear, names, volumes_like
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.attacks.core.norms import Budget
     from benchharness.networks.classifier import Classifier
 

@@ -11,22 +11,16 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from benchharness.attacks import apgd
+from benchharness.attacks import FAB, FABL2, FGSM, MIFGSM, PGD, PGDL2, CarliniWagner, DeepFool, apgd
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
-from benchharness.attacks.cw import CarliniWagner
-from benchharness.attacks.deepfool import DeepFool
-from benchharness.attacks.fab import FAB, FABL2
-from benchharness.attacks.fgsm import FGSM
-from benchharness.attacks.mifgsm import MIFGSM
-from benchharness.attacks.pgd import PGD, PGDL2
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import linear, names, task, tiny, trained, volumes_like
 from tests.attacks.folding import Folded, folded
 
 if TYPE_CHECKING:
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.attacks.core.norms import Budget
 
 EPS = 16 / 255

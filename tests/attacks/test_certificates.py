@@ -9,21 +9,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchharness.attacks.apgd import APGDCE, APGDMargin
-from benchharness.attacks.autoattack import AutoAttack3D
+from benchharness.attacks import (
+    APGDCE,
+    FAB,
+    PGD,
+    APGDMargin,
+    AutoAttack3D,
+    NoiseSign,
+    Square3D,
+    build,
+)
 from benchharness.attacks.core import certificates
-from benchharness.attacks.core.base import build
 from benchharness.attacks.core.observation import progress
-from benchharness.attacks.fab import FAB
-from benchharness.attacks.noise_sign import NoiseSign
-from benchharness.attacks.pgd import PGD
-from benchharness.attacks.square import Square3D
 from benchharness.errors import CellError
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, trained
 
 if TYPE_CHECKING:
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.store.records import Check
 
 EPS = 8 / 255

@@ -12,8 +12,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness.attacks.fgsm import FGSM
-from benchharness.attacks.pgd import PGD
+from benchharness.attacks import FGSM, PGD
 from benchharness.errors import BenchError, CellError
 from benchharness.run import config, evaluation, planning, runner
 from benchharness.run.progress import Display
