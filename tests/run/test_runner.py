@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness.attacks.gradient_sign import FGSM, PGD
+from benchharness.attacks import FGSM, PGD
 from benchharness.errors import BenchError, CellError
 from benchharness.run import config, perturb, planning, runner
 from benchharness.run.progress import Display
