@@ -102,14 +102,20 @@ def test_a_circle_would_be_found() -> None:
     assert circle({"a": {"b"}, "b": {"c"}}) == []
 
 
-def test_no_module_imports_by_name_what_it_could_import_plainly() -> None:
-    """`import_module` hides an arrow: only the registry, whose names users type, may use it."""
+BY_NAME = {
+    "benchharness/registry.py": "users type the names",
+    "benchharness/explanation/gradcam.py": "MONAI, with its warnings silenced",
+    "baselines/_monai.py": "MONAI, with its warnings silenced",
+}
+"""Files that import by name, and what."""
+
+
+def test_no_other_module_imports_by_name() -> None:
+    """`import_module` hides an arrow from the import contracts and from this file."""
     users = {
         shown(path)
         for path, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Name | ast.Attribute | ast.alias)
-        and "import_module"
-        in (getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "name", ""))
+        if "import_module" in (getattr(node, part, "") for part in ("id", "attr", "name"))
     }
-    assert users == {"benchharness/registry.py"}
+    assert users == set(BY_NAME)
