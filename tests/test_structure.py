@@ -104,8 +104,8 @@ def test_a_circle_would_be_found() -> None:
 
 BY_NAME = {
     "benchharness/registry.py": "users type the names",
-    "benchharness/explanation/gradcam.py": "MONAI, with its warnings silenced",
-    "baselines/_monai.py": "MONAI, with its warnings silenced",
+    "benchharness/explanation/gradcam.py": "MONAI, without the torchvision that it would import",
+    "baselines/_monai.py": "MONAI, without the torchvision that it would import",
 }
 """Files that import by name, and what."""
 
