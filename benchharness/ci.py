@@ -1,4 +1,4 @@
-"""Run, compare and report in one step, within a budget whose price is stated."""
+"""Run, compare and report in one step, and say what a limited budget costs."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one step of CI found."""
+    """What the step found."""
 
     summary: Summary
     comparison: StoreComparison
     price: tuple[str, ...]
-    """What the budget cost, an endpoint a line; empty when everything was measured."""
+    """What the budget cost, a line for each endpoint; empty when everything was measured."""
     files: Path
-    """Folder of `comparison.md`, `comparison.json` and `junit.xml`."""
+    """The folder with `comparison.md`, `comparison.json` and `junit.xml`."""
     report: Path | None
-    """The page of the report; None where every cell failed."""
+    """The report's page; None when every cell failed."""
 
     @property
     def exit_code(self) -> int:
-        """That of the comparison; a cell that failed fails the step, too."""
+        """The comparison's; a failed cell fails the step as well."""
         return self.comparison.exit_code or int(bool(self.summary.failures))
 
 
@@ -51,19 +51,19 @@ def run(
     max_minutes: float | None = None,
     resume: bool = False,
 ) -> Outcome:
-    """Run a config, hold the records against a baseline and write both reports.
+    """Run a config, compare its records with a baseline, and write comparison and report.
 
     Args:
         config: What to run; `limit` is the budget of volumes.
         reference: A baseline's file or a store's folder.
         settings: How to compare.
         display: Where progress is shown.
-        max_minutes: After so many no training and no cell is started; None sets no limit.
-        resume: Whether records that `config.out` holds already may take part.
+        max_minutes: No training and no cell starts after this many; None sets no limit.
+        resume: Whether records already in `config.out` may be compared.
 
     Raises:
         BenchError: For anything that `runner.run`, `comparison.compare` or `report.write` refuse,
-            and when `config.out` holds records that this code did not make.
+            and when `config.out` already holds records that may not be compared.
     """
     if max_minutes is not None and not max_minutes > 0:
         raise BenchError(f"--max-minutes must be more than 0, got {max_minutes:g}. Try 20.")
@@ -96,7 +96,15 @@ def run(
 
 
 def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, ...]:
-    """What a part of the volumes or cells could detect, and what the whole would have."""
+    """Which difference the measured part could detect, and which the whole would.
+
+    Args:
+        result: A comparison of what was measured.
+        skipped: Cells that were not started in time.
+
+    Returns:
+        A line for each endpoint that was measured in part.
+    """
     lines = [f"{skipped} cells were not started within the time given."] if skipped else []
     for endpoint in result.endpoints:
         if endpoint.judgement is None or (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from benchharness.explanation.session import Explained, Request, explain
+from benchharness.explanation.explaining import Explained, explain
+from benchharness.explanation.requests import Request
+from benchharness.explanation.subjects import Condition, Network, Subject
 
-__all__ = ["Explained", "Request", "explain"]
+__all__ = ["Condition", "Explained", "Network", "Request", "Subject", "explain"]

@@ -1,4 +1,4 @@
-"""What a heat map is worth: whether it points at the structure, and how far it moves.
+"""How good a heat map is: whether it points at the structure, and how far it moves.
 
 Pointing game: Zhang et al., "Top-Down Neural Attention by Excitation Backprop" (IJCV 2018); a map
 hits when its peak lies inside the structure, here without any tolerance around it. Energy inside:
@@ -39,7 +39,8 @@ RESAMPLES = 2000
 def peaks(maps: Maps) -> NDArray[np.int64]:
     """Index (N, 3) of each map's greatest voxel; −1 where a map is 0 everywhere.
 
-    Interpolated maps have plateaus: of several greatest voxels that nearest to their mean counts.
+    Interpolated maps have plateaus: of several greatest voxels the one
+    nearest to their mean counts.
     """
     found = np.full((len(maps), 3), -1, np.int64)
     for index, one in enumerate(maps):
@@ -67,7 +68,7 @@ def energy_inside(maps: Maps, masks: Masks) -> Floats:
 
 
 def empty(maps: Maps) -> NDArray[np.bool_]:
-    """Which maps (N,) are 0 everywhere: no channel of the layer speaks for the class."""
+    """Which maps (N,) are 0 everywhere: no channel of the layer supports the class."""
     return np.asarray(~maps.any(axis=(1, 2, 3)), bool)
 
 
@@ -93,7 +94,7 @@ def rank_correlation(first: Maps, second: Maps) -> Floats:
 def centroid_shift(first: Maps, second: Maps) -> Floats:
     """Distance (N,) between the centroids of each pair of maps, in fields of view; NaN if empty.
 
-    Per axis the field of view has length 1, so that √3 is the most there can be.
+    The field of view has length 1 along each axis, so the distance is at most √3.
     """
     shift: Floats = np.linalg.norm(_centroids(first) - _centroids(second), axis=1)
     return shift

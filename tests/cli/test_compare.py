@@ -281,7 +281,7 @@ def test_a_cell_that_fails_fails_the_step(gate: Bench, monkeypatch: pytest.Monke
             raise RuntimeError("broken")
         return real(cell, *arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("benchharness.run.runner.evaluation.evaluate", broken)
+    monkeypatch.setattr("benchharness.run.measuring.evaluation.evaluate", broken)
     code, _, error = gate("--out", "broken")
     assert (code, "failed: tiny · data · fgsm 2/255 · seed 0: RuntimeError: broken" in error) == (
         1,
