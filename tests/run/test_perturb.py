@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchharness import explanation
 from benchharness.artefacts import corruption
-from benchharness.attacks.gradient_sign import FGSM
+from benchharness.attacks import FGSM
 from benchharness.explanation import figures
 from benchharness.explanation.gradcam import GradCAM
 from benchharness.networks.classifier import Classifier
