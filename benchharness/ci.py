@@ -1,4 +1,4 @@
-"""Run, compare and report in one step, and say what a limited budget costs."""
+"""Run, compare and report in one step; report what a limited budget cannot detect."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
         ):
             continue
         whole = (
-            "what all of them would detect, one cell alone cannot tell"
+            "one cell alone does not show what all of them would detect"
             if endpoint.complete is None
             else f"all of them would detect {endpoint.complete:.3f}"
         )

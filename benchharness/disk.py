@@ -44,7 +44,7 @@ DAMAGE = (
 """What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
 
 UNPACKED_LIMIT = 1 << 28
-"""The most bytes that an archive may unpack to, so that a zip bomb cannot fill the memory.
+"""The most bytes that an archive may unpack to, which keeps a zip bomb from filling the memory.
 
 The logits of a million volumes with sixty classes fit.
 """

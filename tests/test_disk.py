@@ -69,7 +69,7 @@ def test_a_name_that_stands_twice_in_an_archive_is_damage() -> None:
         archive.writestr("one", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("one", b"2")
-    with pytest.raises(ValueError, match="a name stands twice"):
+    with pytest.raises(ValueError, match="two members of the archive share a name"):
         disk.unpack(stream.getvalue())
 
 

@@ -1,6 +1,7 @@
-"""Attacks: perturbations that need the model, kept within a budget and verified to be.
+"""Attacks: perturbations that need the model, within a budget that is verified.
 
-Every attack is exported by its class name, beside what an attack of your own needs.
+Each attack is one module, named after it; `core` holds what they share. Every attack is exported by
+its class name, beside what you need to write another one.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class CarliniWagner(MinimumNorm):
 
     The original writes a volume as (tanh w + 1) / 2, whose derivative is zero at exactly 0 and 1:
     no voxel of a binary mask would ever move. Here Adam optimises the perturbation itself, which is
-    clipped to [0, 1] after each step, so that every voxel can move.
+    clipped to [0, 1] after each step, so every voxel can move.
     """
 
     name: ClassVar[str] = "cw"

@@ -18,7 +18,7 @@ class FGSM(Attack):
     """Fast gradient sign method: one step of length ε from the clean volume.
 
     torchattacks takes the gradient of the batch's mean loss: a volume's share of it is the gradient
-    of its own loss over B, and the sign does not see the scale.
+    of its own loss over B, and the sign ignores that scale.
     """
 
     name: ClassVar[str] = "fgsm"

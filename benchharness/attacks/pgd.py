@@ -155,8 +155,8 @@ class PGD(ProjectedGradient):
     def gradient(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """The gradient of the batch's mean loss, summed over the passes.
 
-        The sign sees neither scale, but rounding does: a gradient near zero may round to the other
-        sign, and a tiny one to zero.
+        The sign ignores both scales, but rounding does not: a gradient near zero may round to the
+        other sign, and a tiny one to zero.
         """
 
         def gradient(point: Tensor) -> Tensor:

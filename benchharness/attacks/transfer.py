@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Transfer(Attack):
     """MI-FGSM on a source network, without a single pass through the network it is judged by.
 
-    An attacker without access to a model trains one of their own. Momentum makes the volumes found
+    An attacker without access to a model can train another one. Momentum makes the volumes found
     there more likely to fool another network (Dong et al., section 4.3).
     """
 

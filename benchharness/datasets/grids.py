@@ -25,8 +25,7 @@ def find_spacing(found: Listing, preparation: Preparation) -> tuple[Spacing, boo
     """The grid's spacing, stated or fitted, and whether it is in millimetres.
 
     Raises:
-        BenchError: When a header cannot be read, or the files do not agree on whether they know
-            their spacing.
+        BenchError: When a header cannot be read, or some files state a spacing and some do not.
     """
     headers = each(found.items, lambda item: reading.header(item.path), "reading headers")
     physical = _physical(found, headers, preparation)
@@ -34,7 +33,7 @@ def find_spacing(found: Listing, preparation: Preparation) -> tuple[Spacing, boo
 
 
 def _physical(found: Listing, headers: list[reading.Header], preparation: Preparation) -> bool:
-    """Whether the files know their spacing; all must, or none."""
+    """Whether the files state their spacing; all must, or none."""
     without = [
         item for item, header in zip(found.items, headers, strict=True) if header.affine is None
     ]
@@ -80,7 +79,7 @@ def volumes(
             item.path, size=preparation.size, spacing=spacing, window=preparation.window
         )
 
-    # TorchIO asks torch's global generator whether to apply a transform.
+    # TorchIO draws from torch's global generator whether to apply a transform.
     with randomness.isolated("preparation"):
         grids = each(found.items, made, "preparing volumes")
     by_split = {

@@ -51,7 +51,7 @@ class Prepared:
     digest: str
     """64 hexadecimal digits."""
     spacing: Spacing | None
-    """None where the files do not tell millimetres."""
+    """None where the files state no spacing in millimetres."""
     volumes: dict[SplitName, NDArray[np.uint8]]
     """By split, (N, 1, D, H, W) in the order of the listing."""
 

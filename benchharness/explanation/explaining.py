@@ -1,7 +1,7 @@
 """From a request and its subjects to stored heat maps: map the test volumes, measure, draw, write.
 
 Every test volume is mapped clean and under every condition, on the very volumes that `bench run`
-measures. The class explained is the volume's own label unless told otherwise: then clean and
+measures. The class explained is by default the volume's own label, for which clean and
 perturbed maps answer one question, and what moves between them is the explanation.
 """
 
@@ -51,7 +51,7 @@ def explain(
         request: What to draw and where to look.
         subjects: What to explain, one for each dataset.
         out: The store to write to.
-        note: Told one line at a time what is being done.
+        note: Called with a line about each step.
 
     Raises:
         BenchError: For anything a user can get wrong.

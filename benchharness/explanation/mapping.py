@@ -32,7 +32,7 @@ class Opened:
     classifier: Classifier
     """As its author wrote it; heat maps are of this one."""
     evaluated: Classifier
-    """Prepared by `for_evaluation`: the one that attacks ask, as in `bench run`."""
+    """Prepared by `for_evaluation`: the one that is attacked, as in `bench run`."""
     cam: GradCAM
     grid: tuple[int, int, int]
     """Grid (d, h, w) of the layer."""

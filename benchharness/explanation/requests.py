@@ -1,4 +1,4 @@
-"""What `bench explain` is asked beyond the networks, data and perturbations."""
+"""The options of `bench explain` beyond networks, data and perturbations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is explained: networks on one dataset, under conditions whose volumes others make."""
+"""What is explained: networks on one dataset, under conditions that the caller defines."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Subject:
     batch_size: int
     """Volumes per forward pass; halved when memory runs out."""
     compiled: bool = False
-    """Whether attacks ask networks through `torch.compile`."""
+    """Whether attacks run networks through `torch.compile`."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

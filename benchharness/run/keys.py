@@ -124,7 +124,7 @@ def artefact_keys(
     config: RunConfig, artefact: Artefact, dataset: Dataset
 ) -> Iterator[PerturbationKey]:
     """A key for every level of an artefact, in the config's order."""
-    # The batched implementations know no millimetres.
+    # The batched implementations ignore the spacing.
     fast = config.fast_artefacts and dataset.test.spacing is None
     for level in config.severities:
         yield PerturbationKey(

@@ -62,7 +62,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What is known of a cell before it is stored."""
+    """A measured cell before it is stored."""
 
     record: Record
     """Names no predictions yet: the writer adds them once they are stored."""
@@ -160,7 +160,7 @@ def measure(
 
 
 def failed(cell: Cell, job: Job, setting: Setting, reason: str) -> Measured:
-    """What there is to say of a cell that could not be measured at all."""
+    """The record of a cell that could not be measured at all."""
     record = _blank(cell, job, setting, reason)
     record = replace(record, provenance=record.provenance | {"seconds": 0.0})
     return Measured(record=record, predictions=None)

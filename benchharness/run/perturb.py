@@ -3,7 +3,7 @@
 Clean and corrupted volumes are stored as integers and need no network. Networks see exactly what is
 stored: uint8 over 255, or uint16 over 65535. Adversarial volumes are made batch by batch.
 
-What comes back does not depend on who asks. A corrupted volume is bit for bit the one that was
+The result does not depend on the caller. A corrupted volume is bit for bit the one that was
 measured. Every draw of an attack belongs to a volume's id, so equal batches on one machine give
 equal bits. Batches are slices of one array, because even its memory layout decides which kernels
 compute. In other batches floating point differs, and verdicts agree except close to a margin of

@@ -38,7 +38,7 @@ def subjects(
 
     Args:
         config: As `bench run` takes it.
-        note: Told one line at a time what is left out.
+        note: Called with a line about everything left out.
 
     Raises:
         BenchError: As `planning.plan`, and when a checkpoint is yet to be trained.

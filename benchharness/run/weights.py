@@ -10,6 +10,7 @@ from benchharness.errors import BenchError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.store.cells import CheckpointKey, ModelKey
+from benchharness.store.folder import WEIGHTS
 from benchharness.training import initialisation, recipes
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _by_recipe(
             checkpoint=CheckpointKey(
                 recipe=settings, seed=seed, sha256=None if card is None else card.sha256
             ),
-            path=folder / checkpoints.WEIGHTS,
+            path=folder / WEIGHTS,
             recipe=recipe,
             initial=initial,
         )

@@ -58,7 +58,7 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything known of one cell after it ran."""
+    """The result of one cell: metrics, certificate, provenance."""
 
     cell: Cell
     status: Literal["ok", "error"]

@@ -67,7 +67,7 @@ def worst_restart(batch: Batch, restarts: int, run: Callable[[], Tensor]) -> Ten
     """Run an attack on the cross-entropy several times and keep each volume's worst result.
 
     Args:
-        batch: What is attacked; every restart has draws of its own.
+        batch: What is attacked; every restart draws anew.
         restarts: Number of runs.
         run: Returns adversarial volumes, (B, C, D, H, W).
     """

@@ -1,4 +1,4 @@
-"""The contract of an attack, and everything that happens around each of them.
+"""The contract of an attack, and everything that happens around it.
 
 An attack is a frozen dataclass whose fields are its parameters. Its author writes `perturb`. The
 final `__call__` checks the input, gives each volume its own draws, projects the result to the ball
@@ -306,7 +306,7 @@ class Attack(ABC):
         """Run the author's method with its draws intercepted, and project what it returns."""
         if batch.severity == 0:
             return batch.volumes.clone()
-        # A network that draws for itself moves the global generators; the attack is not to blame.
+        # A network that draws moves the global generators too; that is not the attack's fault.
         with batch.draws.intercepted(guard=guard):
             adversarial = self.perturb(batch).detach()
         if adversarial.shape != batch.volumes.shape or not adversarial.is_floating_point():
@@ -318,7 +318,7 @@ class Attack(ABC):
         return norm_named(self.norm).project(adversarial, batch.volumes, batch.severity)
 
     def _findings(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """What the passes and the attack itself tell of each volume.
+        """The findings on each volume: those of the passes, and those that the attack reports.
 
         Args:
             batch: After the attack.

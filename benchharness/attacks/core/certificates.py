@@ -41,7 +41,7 @@ _WHEN = ("start", "late", "end")
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
     """Largest difference of two passes of the same volumes, relative to the largest logit, (B,).
 
-    A largest logit below 1 counts as 1, so that rounding does not condemn a network with tiny ones.
+    A largest logit below 1 counts as 1, so rounding does not fail a network with tiny ones.
     """
     return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(1)
 

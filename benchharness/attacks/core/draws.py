@@ -2,7 +2,7 @@
 
 Libraries draw tensors of the batch's shape from the global generator, so a volume's draws depend on
 its neighbours and on its place in the batch. `Draws` has a generator for each volume, and
-`Draws.intercepted` hands their draws to library code that asks the global one.
+`Draws.intercepted` hands their draws to library code that calls the global one.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
         missing = (rise - fixed).clamp_min(0)
         wanted = torch.where(climb > 0, missing / climb, torch.where(missing > 0, torch.inf, scale))
         # λ only grows: where rounding would make it fall, this is the answer. A gradient of NaN
-        # asks for a λ of NaN, which is not larger either.
+        # gives a λ of NaN, which is not larger either.
         if not (wanted > scale).any():
             return scale
         scale = torch.maximum(scale, wanted)

@@ -2,7 +2,7 @@
 
 At a budget ε a volume counts as broken if and only if the norm that it needed is at most ε;
 otherwise it comes back clean. A broken volume is returned a little beyond the boundary. The norm
-that each volume needed is stored with the predictions, as `minimal_norm`, and `found` tells whether
+that each volume needed is stored with the predictions, as `minimal_norm`, and `found` says whether
 there is one; a report draws their median and curve.
 
 torchattacks' versions ignore ε. Its DeepFool loops over volumes one by one, its CW moves no voxel
@@ -22,6 +22,7 @@ from benchharness.attacks.core.base import Attack, Batch
 from benchharness.attacks.core.norms import BUDGETS
 from benchharness.attacks.core.objectives import choose
 from benchharness.attacks.core.observation import zero_gradient
+from benchharness.store.predictions import MINIMAL_NORM
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -99,7 +100,7 @@ class MinimumNorm(Attack):
             norms[rows] = nearest.norms.clamp_max(UNREACHED)
             found[rows] = nearest.found
             zero[rows] = zero_gradient(gradient)
-        batch.findings.update(minimal_norm=norms, found=found, zero_gradient=zero)
+        batch.findings.update({MINIMAL_NORM: norms, "found": found, "zero_gradient": zero})
         return adversarial
 
     def _refine(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> None:
