@@ -87,6 +87,7 @@ def _location(result: HeatMaps) -> Table:
         "Where networks look",
         ("Network", "Condition", "Accuracy", "Peak inside", "Energy inside", "Empty"),
         lines,
+        kinds=("maps",),
         caption="Peak inside: share of maps whose peak lies inside the structure (pointing game, "
         "Zhang et al. 2018, without tolerance; Wilson's interval). Energy inside: mean share of a "
         "map's sum inside the structure (after Wang et al. 2020; bootstrap over volumes). Empty: "
@@ -109,6 +110,7 @@ def _movement(result: HeatMaps) -> tuple[Table, ...]:
             "How far maps move",
             ("Network", "Condition", "1 − rank correlation", "Centroid shift"),
             lines,
+            kinds=("maps",),
             caption="Each perturbed map against the clean map of the same volume: one minus "
             "Spearman's correlation over voxels, and the distance between centroids in fields of "
             "view. Means over volumes where both maps are defined.",
@@ -139,6 +141,7 @@ def _sanity(result: HeatMaps) -> tuple[Table, ...]:
                 "Rank correlation with randomised",
             ),
             lines,
+            kinds=("maps",),
             caption="After Adebayo et al. (2018): each trained network against its architecture "
             f"with random weights ({result.randomised_networks} draws, alternating over volumes). "
             "Passed means that the trained network puts more energy into the structure: the 95 % "
@@ -160,6 +163,7 @@ def _layers(result: HeatMaps) -> Table:
             (network.name, network.layer, " × ".join(map(str, network.grid)), network.checkpoint)
             for network in result.networks
         ],
+        kinds=("maps",),
     )
 
 

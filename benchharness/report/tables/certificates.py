@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from benchharness.report.tables.layout import Table, text_table
+from benchharness.report.tables.layout import Entry, Table, text_table
 
 if TYPE_CHECKING:
     from benchharness.report.cells.findings import Findings
@@ -26,9 +26,7 @@ def _matrix(findings: Findings) -> Table:
     for found in findings.checks:
         row, check = rows[found.of], found.check
         where = (row.model, row.dataset, row.seed)
-        numbers = (
-            None if number is None else f"{number:g}" for number in (check.value, check.bound)
-        )
+        numbers = map(_number, (check.value, check.bound))
         lines.append((*where, check.name, check.verdict, *numbers, check.reason or None))
     return text_table(
         "Matrix checks",
@@ -37,6 +35,7 @@ def _matrix(findings: Findings) -> Table:
         caption="Each check compares cells of one checkpoint. Its value is the number of volumes "
         "by which the worst comparison came out the wrong way, negative where none did; at ε = 1 "
         "it is the accuracy. A failed check makes the cells that it concerns suspect.",
+        kinds=("checks",),
     )
 
 
@@ -53,4 +52,9 @@ def _records(attacked: list[Row]) -> Table:
             for name in names
         ],
         caption="Each check concerns one cell and is stored with it.",
+        kinds=("checks",),
     )
+
+
+def _number(value: float | None) -> Entry | None:
+    return None if value is None else Entry(text=f"{value:g}", order=value)

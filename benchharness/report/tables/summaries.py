@@ -51,6 +51,7 @@ def overview(findings: Findings, dataset: str, *, each_seed: bool = True) -> Tab
         lines,
         caption="Accuracy, unless a column says AUC. Attacks at their largest severity, artefacts "
         f"as the mean over their levels. {INTERVALS}",
+        kinds=("overview",),
     )
 
 
@@ -95,6 +96,7 @@ def average(findings: Findings) -> Table:
         caption=f"Unweighted means over {', '.join(datasets)}. A family is averaged over those of "
         "them on which it was run, over all its perturbations and severities (stress tests "
         f"included) and over training seeds. {NO_INTERVALS}",
+        kinds=("average",),
     )
 
 
