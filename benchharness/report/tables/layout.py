@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -96,7 +96,9 @@ def cell(field: object) -> Entry:
     """A field of a table of texts: None is a dash, and a number carries what it sorts by."""
     if isinstance(field, Entry):
         return field
-    if isinstance(field, Real) and not isinstance(field, bool):
+    if isinstance(field, bool):
+        return Entry(text=str(field))
+    if isinstance(field, Real):
         value = float(field)
         if math.isnan(value):
             return Entry(text=DASH)
@@ -167,6 +169,29 @@ def text_table(
         kinds=kinds,
         about=about,
     )
+
+
+def chosen(table: Table, words: Sequence[str]) -> Table | None:
+    """A table if words choose it: whole by its kinds, or else its rows about a perturbation.
+
+    Args:
+        table: The table.
+        words: Kinds, or perturbations; `pgd` stands for `pgd (steps=20)` too.
+
+    Returns:
+        The table with the rows and notes that are left; None where none are.
+    """
+    if set(table.kinds) & set(words):
+        return table
+    rows = tuple(
+        row
+        for row, about in zip(table.rows, table.about, strict=bool(table.about))
+        if about and any(about == word or about.startswith(f"{word} ") for word in words)
+    )
+    if not rows:
+        return None
+    marks = "".join(entry.marks for row in rows for entry in row)
+    return replace(table, rows=rows, notes=tuple(n for n in table.notes if n.sign in marks))
 
 
 def _order(value: float | None) -> float | None:

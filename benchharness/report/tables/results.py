@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from benchharness.store.records import ModelCost
 
 
-def clean(findings: Findings, dataset: str) -> Table:
-    """Every metric on clean volumes."""
+def clean(findings: Findings, dataset: str, metrics: Sequence[Metric] = tuple(METRICS)) -> Table:
+    """Metrics on clean volumes."""
     lines = [
         Line(
             names=(subject.label,),
             fields=tuple(
-                scores.single(findings, subject, CLEAN_FAMILY, metric) for metric in METRICS
+                scores.single(findings, subject, CLEAN_FAMILY, metric) for metric in metrics
             ),
         )
         for subject in subjects(findings, dataset)
     ]
     return score_table(
         f"Clean volumes of {dataset}",
-        ("Model", *METRICS.values()),
+        ("Model", *(METRICS[metric] for metric in metrics)),
         lines,
         caption=INTERVALS,
         kinds=("clean",),
