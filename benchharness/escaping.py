@@ -45,7 +45,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The text as `printable`, with every run of white space as one space."""
-    return " ".join(printable(text).split())
+    return " ".join(printable(text.replace("\r", "\n")).split())
 
 
 def spreadsheet(value: object) -> object:

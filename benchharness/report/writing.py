@@ -9,7 +9,7 @@ from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
-from benchharness.report.formats import frame, latex, markdown, page, terminal
+from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
 from benchharness.report.introduction import TITLE, introduction
 from benchharness.report.sections import sections
 from benchharness.report.tables import corruptions
@@ -80,12 +80,12 @@ def _files(findings: Findings, choice: Choice) -> dict[str, bytes]:
     files = {
         "report.html": page.document(TITLE, said, found).encode(),
         "summary.md": markdown.document(TITLE, said, found).encode(),
-        "summary.csv": frame.frame(findings).to_csv(index=False).encode(),
+        "summary.csv": spreadsheet.document(frame.frame(findings)).encode(),
         "summary.tex": latex.document(found).encode(),
     }
     harm = corruptions.frame(findings)
     if len(harm):
-        files["corruption.csv"] = harm.to_csv(index=False).encode()
+        files["corruption.csv"] = spreadsheet.document(harm).encode()
     return files | dict(_figures(found))
 
 

@@ -60,6 +60,8 @@ class Table:
     notes: tuple[Note, ...] = ()
     wordy: bool = False
     """Whether its texts may be broken over several lines."""
+    names: int = 1
+    """How many columns say what a row is about; where a table is split they are repeated."""
     kinds: tuple[str, ...] = ()
     """The words that choose it: what it shows, and of which family."""
     about: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ def score_table(
         rows=rows,
         caption=caption,
         notes=notes,
+        names=len(lines[0].names) if lines else 1,
         kinds=kinds,
         about=tuple(line.about for line in lines),
     )
