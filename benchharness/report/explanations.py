@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.errors import BenchError
 from benchharness.report.cells.score import Score
 from benchharness.report.parts import Picture, Section, slug
 from benchharness.report.tables.layout import Line, score_table, text_table
@@ -46,13 +45,7 @@ def _section(path: Path, result: HeatMaps, *, several: bool) -> Section:
 
 
 def _picture(path: Path, picture: heatmaps.Picture) -> Picture:
-    where = path.with_name(picture.file)
-    try:
-        content = where.read_bytes()
-    except OSError as error:
-        raise BenchError(
-            f"cannot read {where}: {error.strerror}. Remove {path} or run bench explain again."
-        ) from error
+    content = heatmaps.read_picture(path, picture)
     stem = picture.file.removesuffix(".png")
     return Picture(
         name=f"heat_maps_{slug(stem)}",
