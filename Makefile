@@ -41,7 +41,11 @@ test: $(STAMP) ## run the tests: offline, on the CPU, some minutes
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## run the long tests too
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(BIN)/python -m pytest -q -m 'not browser'
+
+.PHONY: test-browser
+test-browser: $(STAMP) ## run the tests that open a report in Chromium
+	$(BIN)/python -m pytest -q -m browser
 
 .PHONY: gate
 gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed baseline

@@ -99,6 +99,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path under a folder leads out of it, through a symbolic link or through `..`.
+
+    A store may come from somebody else, and a link in it could name any file of the reader's.
+    """
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name no system takes
+        return True
+
+
 def clear_partial(folder: Path) -> None:
     """Remove what killed writers left in a folder; call it only while no other process writes."""
     for partial in folder.glob(".*.partial"):

@@ -36,15 +36,45 @@ def report(
     directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")] = Path(
         OPTIONS["out"].default
     ),
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Tables to show: kinds such as overview, families such as linf, or "
+            "perturbations such as pgd, separated by commas. Default: all.",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Metrics to show, separated by commas: accuracy, auc, balanced_accuracy.",
+        ),
+    ] = None,
+    figures: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMATS",
+            help="Formats of figures, separated by commas: png, svg, pdf; the first two always.",
+        ),
+    ] = "png,svg",
 ) -> None:
     """Turn records into tables, plots and one page that a browser opens offline."""
     from benchharness import report
 
-    written = report.write(directory)
+    choice = report.Choice.of(
+        tables=_names(tables), metrics=_names(metrics), formats=_names(figures)
+    )
+    written = report.write(directory, choice=choice)
     out.print(written.overview)
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")
     say(f"page:   {written.html}")
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",")]
 
 
 def leaderboard(

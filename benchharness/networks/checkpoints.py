@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from benchharness.canonical import digest as digest_of
-from benchharness.disk import file_sha256, replacing, write_atomically
+from benchharness.disk import file_sha256, leads_out, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.building import build_network
 from benchharness.networks.cards import ModelCard
@@ -55,6 +55,12 @@ def read_card(directory: Path) -> ModelCard | None:
     path = directory / CARD
     if not path.exists():
         return None
+    # directory is DATASET/TRAINING in the folder of all checkpoints.
+    if any(leads_out(file, directory.parent.parent) for file in (path, directory / WEIGHTS)):
+        raise BenchError(
+            f"{directory} leads out of the folder of checkpoints through a link, so it is not "
+            f"read. Put the files themselves there, or remove {directory} to train it anew."
+        )
     try:
         card = ModelCard(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:

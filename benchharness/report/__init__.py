@@ -6,7 +6,8 @@ made of `parts`), `formats` renders them, and `writing` writes the files. `leade
 several stores.
 """
 
+from benchharness.report.choice import Choice
 from benchharness.report.formats.terminal import overview
 from benchharness.report.writing import Report, write
 
-__all__ = ["Report", "overview", "write"]
+__all__ = ["Choice", "Report", "overview", "write"]

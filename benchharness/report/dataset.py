@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.rows import patients
+from benchharness.report.cells.score import METRICS
 from benchharness.report.parts import Section
 from benchharness.report.plots.norms import norms
 from benchharness.report.plots.parameters import against_parameters
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.cells.score import Metric
+    from benchharness.report.choice import Choice
     from benchharness.report.parts import Plot
     from benchharness.report.tables.layout import Table
 
+_METRICS: tuple[Metric, ...] = ("accuracy", "auc")
+"""What curves and tables over severities show unless metrics are chosen."""
 
-def section(findings: Findings, dataset: str) -> Section:
+
+def section(findings: Findings, dataset: str, choice: Choice) -> Section:
     """Everything that was measured on a dataset."""
     key = findings.of(dataset)[0].record.cell.dataset
     volumes = (
@@ -45,9 +51,9 @@ def section(findings: Findings, dataset: str) -> Section:
     return Section(
         title=dataset,
         text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}",
-        lead=tuple(_lead(findings, dataset)),
-        plots=tuple(_plots(findings, dataset)),
-        tables=tuple(_tables(findings, dataset)),
+        lead=tuple(_lead(findings, dataset, choice)),
+        plots=tuple(_plots(findings, dataset, choice)),
+        tables=tuple(_tables(findings, dataset, choice)),
     )
 
 
@@ -59,35 +65,35 @@ def _on_patients(findings: Findings, dataset: str) -> str:
     return f" Every interval and test resamples {count} patients with all their volumes."
 
 
-def _lead(findings: Findings, dataset: str) -> Iterator[Table]:
-    yield summaries.overview(findings, dataset)
+def _lead(findings: Findings, dataset: str, choice: Choice) -> Iterator[Table]:
+    yield summaries.overview(findings, dataset, metrics=choice.metrics)
     if len({row.model for row in findings.of(dataset)}) > 1:
         yield ranking.ranking(findings, dataset)
     if harms(findings, dataset):
         yield corruptions.summary(findings, dataset)
 
 
-def _plots(findings: Findings, dataset: str) -> Iterator[Plot]:
-    yield against_parameters(findings, dataset)
+def _plots(findings: Findings, dataset: str, choice: Choice) -> Iterator[Plot]:
+    yield against_parameters(findings, dataset, choice)
     for family in findings.families(dataset):
         if any(condition.severity for condition in conditions(findings, dataset, family)):
-            yield curves(findings, dataset, family, "accuracy")
-            yield curves(findings, dataset, family, "auc")
+            for metric in choice.shown(_METRICS):
+                yield curves(findings, dataset, family, metric, pdf=choice.pdf)
         if attacks_with_norms(findings, dataset, family):
-            yield norms(findings, dataset, family)
+            yield norms(findings, dataset, family, pdf=choice.pdf)
 
 
-def _tables(findings: Findings, dataset: str) -> Iterator[Table]:
-    yield results.clean(findings, dataset)
+def _tables(findings: Findings, dataset: str, choice: Choice) -> Iterator[Table]:
+    yield results.clean(findings, dataset, choice.shown(tuple(METRICS)))
     for family in findings.families(dataset):
-        yield from _of_family(findings, dataset, family)
+        yield from _of_family(findings, dataset, family, choice)
     if harms(findings, dataset):
         yield corruptions.by_artefact(findings, dataset)
     yield clinical.calibration(findings, dataset)
     yield clinical.sensitivity(findings, dataset)
 
 
-def _of_family(findings: Findings, dataset: str, family: str) -> Iterator[Table]:
+def _of_family(findings: Findings, dataset: str, family: str, choice: Choice) -> Iterator[Table]:
     if family == TRANSFER_FAMILY:
         yield from transfer.matrices(findings, dataset)
     elif any(condition.attack for condition in conditions(findings, dataset, family)):
@@ -95,5 +101,5 @@ def _of_family(findings: Findings, dataset: str, family: str) -> Iterator[Table]
     yield from cascades.tables(findings, dataset, family)
     if attacks_with_norms(findings, dataset, family):
         yield norm_tables.table(findings, dataset, family)
-    yield results.by_severity(findings, dataset, family, "accuracy")
-    yield results.by_severity(findings, dataset, family, "auc")
+    for metric in choice.shown(_METRICS):
+        yield results.by_severity(findings, dataset, family, metric)

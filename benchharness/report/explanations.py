@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.errors import BenchError
 from benchharness.report.cells.score import Score
 from benchharness.report.parts import Picture, Section, slug
 from benchharness.report.tables.layout import Line, score_table, text_table
@@ -46,13 +45,7 @@ def _section(path: Path, result: HeatMaps, *, several: bool) -> Section:
 
 
 def _picture(path: Path, picture: heatmaps.Picture) -> Picture:
-    where = path.with_name(picture.file)
-    try:
-        content = where.read_bytes()
-    except OSError as error:
-        raise BenchError(
-            f"cannot read {where}: {error.strerror}. Remove {path} or run bench explain again."
-        ) from error
+    content = heatmaps.read_picture(path, picture)
     stem = picture.file.removesuffix(".png")
     return Picture(
         name=f"heat_maps_{slug(stem)}",
@@ -87,6 +80,7 @@ def _location(result: HeatMaps) -> Table:
         "Where networks look",
         ("Network", "Condition", "Accuracy", "Peak inside", "Energy inside", "Empty"),
         lines,
+        kinds=("maps",),
         caption="Peak inside: share of maps whose peak lies inside the structure (pointing game, "
         "Zhang et al. 2018, without tolerance). Energy inside: mean share of a map's sum inside "
         "the structure (after Wang et al. 2020). Empty: share of maps that are 0 everywhere, which "
@@ -109,6 +103,7 @@ def _movement(result: HeatMaps) -> tuple[Table, ...]:
             "How far maps move",
             ("Network", "Condition", "1 − rank correlation", "Centroid shift"),
             lines,
+            kinds=("maps",),
             caption="Each perturbed map against the clean map of the same volume: one minus "
             "Spearman's correlation over voxels, and the distance between centroids in fields of "
             "view. Means over volumes where both maps are defined.",
@@ -139,6 +134,7 @@ def _sanity(result: HeatMaps) -> tuple[Table, ...]:
                 "Rank correlation with randomised",
             ),
             lines,
+            kinds=("maps",),
             caption="After Adebayo et al. (2018): each trained network against its architecture "
             f"with random weights ({result.randomised_networks} draws, alternating over volumes). "
             "Passed means that the trained network puts more energy into the structure: the 95 % "
@@ -160,6 +156,7 @@ def _layers(result: HeatMaps) -> Table:
             (network.name, network.layer, " × ".join(map(str, network.grid)), network.checkpoint)
             for network in result.networks
         ],
+        kinds=("maps",),
     )
 
 

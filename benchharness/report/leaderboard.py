@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from benchharness import escaping
 from benchharness.errors import BenchError
 from benchharness.report.cells.findings import Findings
 from benchharness.report.cells.score import INTERVALS
 from benchharness.report.collect import collect
-from benchharness.report.formats import markdown
+from benchharness.report.formats import markdown, spreadsheet
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.subjects import subjects
@@ -57,14 +58,20 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
     parts = ["# Leaderboard"]
     lines: list[dict[str, Any]] = []
     for dataset in findings.datasets:
-        parts += [f"## {dataset}", markdown.table(_table(findings, dataset, sources))]
+        parts += [
+            f"## {escaping.markdown(dataset)}",
+            markdown.table(_table(findings, dataset, sources)),
+        ]
         if len(subjects(findings, dataset)) > 1:
             parts.append(markdown.table(ranking.ranking(findings, dataset)))
         lines += _lines(findings, dataset, sources)
-    listing = "\n".join(f"- {name}: {path}" for name, path in zip(names, directories, strict=True))
+    listing = "\n".join(
+        f"- {escaping.markdown_block(f'{name}: {path}')}"
+        for name, path in zip(names, directories, strict=True)
+    )
     parts.append(f"## Sources\n\n{listing}")
     return Leaderboard(
-        markdown="\n\n".join(parts) + "\n", csv=pd.DataFrame(lines).to_csv(index=False)
+        markdown="\n\n".join(parts) + "\n", csv=spreadsheet.document(pd.DataFrame(lines))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,9 +11,21 @@ if TYPE_CHECKING:
     from benchharness.report.tables.layout import Table
 
 
+LONGEST_SLUG = 60
+"""Several make a file's name, of which file systems allow 255 bytes."""
+
+
 def slug(text: str) -> str:
-    """A label as a file's name: lower case, with underscores for everything unusual."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    """A label as a file's name: lower case, with underscores for everything unusual.
+
+    Where letters would be lost or the name be too long, a digest keeps names apart.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    lost = any(sign.isalnum() and not sign.isascii() for sign in text)
+    if plain and not lost and len(plain) <= LONGEST_SLUG:
+        return plain
+    mark = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:8]
+    return f"{plain[:LONGEST_SLUG]}_{mark}".lstrip("_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +38,8 @@ class Plot:
     caption: str
     png: bytes
     svg: bytes
+    pdf: bytes | None = None
+    """None unless asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

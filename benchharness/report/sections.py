@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from benchharness.errors import unknown_name
 from benchharness.report import dataset, explanations
+from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import Picture, Section
 from benchharness.report.plots.parameters import against_parameters
 from benchharness.report.scoring import scores
 from benchharness.report.tables import origins, results, summaries
 from benchharness.report.tables.certificates import certificates
+from benchharness.report.tables.layout import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.choice import Choice
 
 
-def sections(findings: Findings) -> tuple[Section, ...]:
-    """Every section that has something to show."""
-    return tuple(section for make in SECTIONS for section in make(findings))
+def sections(findings: Findings, choice: Choice = EVERYTHING) -> tuple[Section, ...]:
+    """Every section that has something to show, with the tables that were chosen.
+
+    Raises:
+        BenchError: When a chosen table is none of the report's.
+    """
+    found = tuple(section for make in SECTIONS for section in make(findings, choice))
+    if not choice.tables:
+        return found
+    _check(found, choice)
+    return tuple(section for one in found if (section := _chosen(one, choice)) is not None)
 
 
-def _average(findings: Findings) -> Iterator[Section]:
+def _check(found: Sequence[Section], choice: Choice) -> None:
+    tables = [table for section in found for table in (*section.lead, *section.tables)]
+    known = {word for table in tables for word in table.kinds}
+    known |= {about.partition(" ")[0] for table in tables for about in table.about if about}
+    labels = {about for table in tables for about in table.about}
+    for word in choice.tables:
+        if word not in known | labels:
+            raise unknown_name("table", word, known)
+
+
+def _chosen(section: Section, choice: Choice) -> Section | None:
+    """A section with those of its tables that are chosen; None where nothing is left of it."""
+    lead, tables = (
+        tuple(c for table in own if (c := chosen(table, choice.tables)) is not None)
+        for own in (section.lead, section.tables)
+    )
+    if not (lead or tables or section.plots):
+        return None
+    return replace(section, lead=lead, tables=tables)
+
+
+def _average(findings: Findings, choice: Choice) -> Iterator[Section]:
     if len(scores.averaged(findings)) > 1:
         yield Section(
             title="Average over datasets",
-            lead=(summaries.average(findings),),
-            plots=(against_parameters(findings, None),),
+            lead=(summaries.average(findings, choice.metrics),),
+            plots=(against_parameters(findings, None, choice),),
         )
 
 
-def _datasets(findings: Findings) -> Iterator[Section]:
+def _datasets(findings: Findings, choice: Choice) -> Iterator[Section]:
     for name in findings.datasets:
-        yield dataset.section(findings, name)
+        yield dataset.section(findings, name, choice)
 
 
-def _artefacts(findings: Findings) -> Iterator[Section]:
+def _artefacts(findings: Findings, _: Choice) -> Iterator[Section]:
     """What artefacts look like: a sheet that `python -m tests.artefacts.gallery` draws."""
     if not any(row.key.kind == "artefact" for row in findings.rows):
         return
@@ -52,29 +86,29 @@ def _artefacts(findings: Findings) -> Iterator[Section]:
     yield Section(title="Artefacts", pictures=(sheet,))
 
 
-def _certificates(findings: Findings) -> Iterator[Section]:
+def _certificates(findings: Findings, _: Choice) -> Iterator[Section]:
     if found := certificates(findings):
         yield Section(title="Certificates", tables=found, for_print=False)
 
 
-def _heat_maps(findings: Findings) -> Iterator[Section]:
+def _heat_maps(findings: Findings, _: Choice) -> Iterator[Section]:
     yield from explanations.sections(findings.directory)
 
 
-def _cost(findings: Findings) -> Iterator[Section]:
+def _cost(findings: Findings, _: Choice) -> Iterator[Section]:
     yield Section(title="Model cost", tables=(results.cost(findings),))
 
 
-def _failed(findings: Findings) -> Iterator[Section]:
+def _failed(findings: Findings, _: Choice) -> Iterator[Section]:
     if findings.failed:
         yield Section(title="Failed cells", tables=(results.failed(findings),))
 
 
-def _provenance(findings: Findings) -> Iterator[Section]:
+def _provenance(findings: Findings, _: Choice) -> Iterator[Section]:
     yield Section(title="Provenance", tables=origins.provenance(findings), for_print=False)
 
 
-SECTIONS: tuple[Callable[[Findings], Iterator[Section]], ...] = (
+SECTIONS: tuple[Callable[[Findings, Choice], Iterator[Section]], ...] = (
     _average,
     _datasets,
     _artefacts,

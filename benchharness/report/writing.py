@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
+from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
-from benchharness.report.formats import frame, latex, markdown, page, terminal
+from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
 from benchharness.report.introduction import TITLE, introduction
 from benchharness.report.sections import sections
 from benchharness.report.tables import corruptions
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.choice import Choice
     from benchharness.report.parts import Section
 
 
@@ -34,24 +36,26 @@ class Report:
     """One row for each cell."""
     latex: Path
     plots: tuple[Path, ...]
-    """PNG and SVG of every figure."""
+    """PNG and SVG of every figure, and PDF where it was asked for."""
     overview: RenderableType
     """What `overview` gives, from the same reading of the store."""
 
 
-def write(store_dir: Path, out: Path | None = None) -> Report:
+def write(store_dir: Path, out: Path | None = None, *, choice: Choice = EVERYTHING) -> Report:
     """Write the report of a store; the same store gives the same files.
 
     Args:
         store_dir: Folder of the records.
         out: Where to write; the folder `report` inside the store when None.
+        choice: Which tables and metrics, and which formats of figures. CSV files hold everything.
 
     Raises:
-        BenchError: When there is nothing to report, or `out` cannot be written.
+        BenchError: When there is nothing to report, a chosen table is none of the report's, or
+            `out` cannot be written.
     """
     findings = collect(store_dir)
     out = store_dir / "report" if out is None else out
-    files = _files(findings)
+    files = _files(findings, choice)
     try:
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,18 +74,18 @@ def write(store_dir: Path, out: Path | None = None) -> Report:
     )
 
 
-def _files(findings: Findings) -> dict[str, bytes]:
+def _files(findings: Findings, choice: Choice) -> dict[str, bytes]:
     """The content of every file, by its path inside the report."""
-    found, said = sections(findings), introduction(findings)
+    found, said = sections(findings, choice), introduction(findings)
     files = {
         "report.html": page.document(TITLE, said, found).encode(),
         "summary.md": markdown.document(TITLE, said, found).encode(),
-        "summary.csv": frame.frame(findings).to_csv(index=False).encode(),
+        "summary.csv": spreadsheet.document(frame.frame(findings)).encode(),
         "summary.tex": latex.document(found).encode(),
     }
     harm = corruptions.frame(findings)
     if len(harm):
-        files["corruption.csv"] = harm.to_csv(index=False).encode()
+        files["corruption.csv"] = spreadsheet.document(harm).encode()
     return files | dict(_figures(found))
 
 
@@ -90,5 +94,7 @@ def _figures(found: Sequence[Section]) -> Iterator[tuple[str, bytes]]:
         for plot in section.plots:
             yield f"plots/{plot.name}.png", plot.png
             yield f"plots/{plot.name}.svg", plot.svg
+            if plot.pdf is not None:
+                yield f"plots/{plot.name}.pdf", plot.pdf
         for picture in section.pictures:
             yield f"pictures/{picture.name}.png", picture.png

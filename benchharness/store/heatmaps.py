@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchharness.disk import write_atomically
+from benchharness.disk import leads_out, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.schema import newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 SCHEMA = 1
 """Version of the layout; raised when a reader of the old one would misread the new."""
@@ -189,10 +189,13 @@ def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
     Raises:
         BenchError: When a result cannot be read or is of a newer schema.
     """
-    return tuple((path, _read(path)) for path in sorted((directory / FOLDER).glob("*.json")))
+    return tuple(
+        (path, _read(path, directory)) for path in sorted((directory / FOLDER).glob("*.json"))
+    )
 
 
-def _read(path: Path) -> HeatMaps:
+def _read(path: Path, directory: Path) -> HeatMaps:
+    _refuse_links(path, directory)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(schema := content["schema"], int) and schema > SCHEMA:
@@ -203,6 +206,44 @@ def _read(path: Path) -> HeatMaps:
         raise BenchError(
             f"cannot read {path}: {reason}. Remove it and run bench explain again."
         ) from error
+
+
+def read_picture(path: Path, picture: Picture) -> bytes:
+    """The PNG of a drawn volume.
+
+    Args:
+        path: The result that names it, as `read` gave it.
+        picture: The picture.
+
+    Raises:
+        BenchError: When it cannot be read, or is not a file in the same folder.
+    """
+    if Path(picture.file).name != picture.file or "\0" in picture.file:
+        raise BenchError(
+            f"{path} names a picture outside its folder: {picture.file}. Remove {path} or run "
+            "bench explain again."
+        )
+    where = path.parent / picture.file
+    _refuse_links(where, path.parent.parent)
+    try:
+        content = where.read_bytes() if where.is_file() else None
+    except OSError as error:
+        raise BenchError(
+            f"cannot read {where}: {error.strerror}. Remove {path} or run bench explain again."
+        ) from error
+    if content is None:
+        raise BenchError(
+            f"cannot read {where}: no such file. Remove {path} or run bench explain again."
+        )
+    return content
+
+
+def _refuse_links(path: Path, directory: Path) -> None:
+    if leads_out(path, directory):
+        raise BenchError(
+            f"{path} leads out of its store {directory}, so it is not read. Put the file itself "
+            "there, or remove it."
+        )
 
 
 def _estimate(content: Mapping[str, Any] | None) -> Estimate | None:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchharness.disk import file_sha256
+from benchharness.disk import file_sha256, leads_out
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
 from benchharness.store.folder import CARD, WEIGHTS, Store
@@ -125,6 +125,9 @@ def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
     sound = 0
     for card in sorted(store.checkpoints.glob(f"*/*/{CARD}")):
         weights = card.with_name(WEIGHTS)
+        if any(leads_out(path, store.directory) for path in (card, weights)):
+            problems.append(f"{card.parent} leads out of the store through a link.")
+            continue
         try:
             expected = json.loads(card.read_text())["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -212,6 +215,9 @@ def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int
     copied = 0
     for card in sorted(source.checkpoints.glob(f"*/*/{CARD}")):
         place = target.checkpoints / card.parent.relative_to(source.checkpoints)
+        if any(leads_out(path, source.directory) for path in (card, *card.parent.iterdir())):
+            differing.append(f"{card.parent} is not copied: a link in it leads out of its store.")
+            continue
         if (place / card.name).exists():
             if (place / card.name).read_bytes() != card.read_bytes():
                 differing.append(f"{place} is kept, {card.parent} is another training of it.")

@@ -103,15 +103,34 @@ def test_stress_tests_and_what_does_not_apply_are_marked(store: Path, committed:
     assert any("not applicable: bias_field" in note.text for note in severity.notes)
 
 
-def test_without_a_committed_reference_ratios_are_null_and_the_rest_is_there(
+def test_without_a_committed_reference_columns_of_ratios_are_left_out_and_one_line_says_why(
     store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(reference, "folder", lambda: tmp_path / "nothing")
-    table = corruptions.summary(collect(store), DATASET)
-    found = columns(table)["medvit3d_n", "all (2)"]
-    assert found["mCE"].text == layout.DASH
+    findings = collect(store)
+    for table in (
+        corruptions.summary(findings, DATASET),
+        corruptions.by_artefact(findings, DATASET),
+    ):
+        assert table.header[2:] == (
+            *("Error", "Balanced error", "AUC drop", "Flip rate", "ECE", "Brier"),
+        )
+        assert table.caption.count("bench reference") == 1
+        assert "no reference of resnet3d_18" in table.caption
+        assert not any("no reference" in note.text for note in table.notes)
+    found = columns(corruptions.summary(findings, DATASET))["medvit3d_n", "all (2)"]
     assert float(found["Error"].text) > 0
-    assert any("no reference of resnet3d_18" in note.text for note in table.notes)
+    written = pd.read_csv(report.write(store, tmp_path / "out").csv.with_name("corruption.csv"))
+    assert written["ce"].isna().all()
+    assert written["undefined"].str.contains("no reference").any()
+
+
+def test_with_a_reference_its_columns_are_there_and_no_line_asks_for_one(
+    store: Path, committed: None
+) -> None:
+    table = corruptions.by_artefact(collect(store), DATASET)
+    assert table.header[2:6] == ("CE", "Relative CE", "Balanced CE", "Relative balanced CE")
+    assert "bench reference" not in table.caption
 
 
 def test_the_report_has_the_table_in_every_form_and_the_sheet(

@@ -9,7 +9,7 @@ import pytest
 
 LAYERS = (
     ("cells",),
-    ("collect", "scoring"),
+    ("collect", "scoring", "choice"),
     ("tables", "introduction"),
     ("parts",),
     ("plots", "explanations"),

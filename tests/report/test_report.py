@@ -130,7 +130,7 @@ def test_overview_in_wide_and_narrow_terminals(make_store):
     store = make_store(SUBSET, SUSPECT, FAILED)
     wide = printed(store)
     assert re.search(r"0\.\d{3}\s", wide)
-    assert re.search(r"\[0\.\d\d, 0\.\d\d\]", wide)
+    assert re.search(r"\[0\.\d{3}, 0\.\d{3}\]", wide)
     assert "Overview of adrenalmnist3d (20 of 60)" in wide
     assert "failed: resnet3d_18, adrenalmnist3d (20 of 60), fgsm 8/255: the logits are NaN" in wide
     narrow = printed(store, width=50)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
+
+from benchharness import escaping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,34 +24,46 @@ def document(title: str, introduction: Sequence[str], sections: Sequence[Section
         introduction: Paragraphs below it.
         sections: In their order.
     """
-    parts = [f"# {title}", *introduction]
+    parts = [f"# {escaping.markdown(title)}", *map(escaping.markdown_block, introduction)]
     for section in sections:
         parts += _section(section)
     return "\n\n".join(parts) + "\n"
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f"## {section.title}"
+    yield f"## {escaping.markdown(section.title)}"
     if section.text:
-        yield section.text
+        yield escaping.markdown_block(section.text)
     yield from map(table, section.lead)
     for plot in section.plots:
-        yield f"![{plot.title}](plots/{plot.name}.png)"
+        yield f"![{_alternative(plot.title)}](plots/{plot.name}.png)"
     yield from map(table, section.tables)
     for picture in section.pictures:
-        yield f"![{picture.title}](pictures/{picture.name}.png)"
-        yield picture.caption
+        yield f"![{_alternative(picture.title)}](pictures/{picture.name}.png)"
+        yield escaping.markdown_block(picture.caption)
 
 
 def table(content: Table) -> str:
     """Write a table under its title, a heading of the third level."""
     body = tabulate(
-        [[entry.plain.replace("|", r"\|") for entry in row] for row in content.rows],
-        headers=[heading.replace("|", r"\|") for heading in content.header],
+        [[escaping.markdown(entry.plain) for entry in row] for row in content.rows],
+        headers=[escaping.markdown(heading) for heading in content.header],
         tablefmt="github",
         disable_numparse=True,
     )
-    notes = "\n".join(f"- {note.sign} {note.text}" for note in content.notes)
+    notes = "\n".join(f"- {note.sign} {escaping.markdown(note.text)}" for note in content.notes)
     return "\n\n".join(
-        part for part in (f"### {content.title}", content.caption, body, notes) if part
+        part
+        for part in (
+            f"### {escaping.markdown(content.title)}",
+            escaping.markdown_block(content.caption),
+            body,
+            notes,
+        )
+        if part
     )
+
+
+def _alternative(text: str) -> str:
+    """The words for a picture, inside square brackets."""
+    return re.sub(r"(?<!\\)[\[\]]", r"\\\g<0>", escaping.markdown(text))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchharness.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +27,29 @@ def document(title: str, introduction: Sequence[str], sections: Sequence[Section
     environment = Environment(
         loader=PackageLoader("benchharness.report"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     # Images by their data, not inline SVG: the ids inside several SVGs would collide.
     environment.filters["data_uri"] = _data_uri
+    environment.filters["order"] = _order
     return environment.get_template("report.html").render(
         title=title, introduction=introduction, sections=sections
     )
+
+
+def _shown(value: object) -> object:
+    """Control characters and lone surrogates of any text are shown; Jinja escapes the rest."""
+    return printable(value) if type(value) is str else value
+
+
+def _order(value: float | None) -> str:
+    """What a cell sorts by, as JavaScript reads it; empty where its value is missing."""
+    if value is None:
+        return ""
+    return f"{'-' if value < 0 else ''}Infinity" if math.isinf(value) else repr(float(value))
 
 
 def _data_uri(content: bytes, kind: str) -> str:

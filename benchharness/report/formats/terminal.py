@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchharness.escaping import one_line
 from benchharness.report.collect import collect
 from benchharness.report.tables.summaries import overview as overview_table
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from benchharness.report.cells.findings import Findings
-    from benchharness.report.tables.layout import Table
+    from benchharness.report.tables.layout import Entry, Table
 
 
 def overview(store_dir: Path) -> RenderableType:
@@ -38,11 +39,11 @@ def laid_out(findings: Findings) -> RenderableType:
     parts: list[RenderableType] = []
     for dataset in findings.datasets:
         table = overview_table(findings, dataset, each_seed=False)
-        notes = (Text(f"{note.sign} {note.text}", style="dim") for note in table.notes)
+        notes = (Text(one_line(f"{note.sign} {note.text}"), style="dim") for note in table.notes)
         parts += [_Grid(table), *notes, Text()]
     for row in findings.failed:
         where = f"{row.model}, {row.dataset}, {row.condition}"
-        parts.append(Text(f"failed: {where}: {row.record.error}", style="red"))
+        parts.append(Text(one_line(f"failed: {where}: {row.record.error}"), style="red"))
     return Group(*parts)
 
 
@@ -53,9 +54,9 @@ class _Grid:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # An interval goes below its number, which halves the width of the table.
-        rows = [[entry.plain.replace(" [", "\n[") for entry in row] for row in self.table.rows]
-        lines = [list(self.table.header), *rows]
+        # Intervals below their numbers halve the width of the table.
+        rows = [[_stacked(entry) for entry in row] for row in self.table.rows]
+        lines = [list(map(one_line, self.table.header)), *rows]
         upright = self._draw(lines)
         # rich measures no more than the width it is given, so it is given plenty.
         needed = Measurement.get(console, options.update(max_width=10_000), upright).maximum
@@ -64,10 +65,19 @@ class _Grid:
 
     def _draw(self, lines: Sequence[Sequence[str]]) -> RichTable:
         grid = RichTable(
-            title=self.table.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+            title=Text(one_line(self.table.title)),
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
         )
         for index, heading in enumerate(lines[0]):
             grid.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
         for line in lines[1:]:
             grid.add_row(*map(Text, line))
         return grid
+
+
+def _stacked(entry: Entry) -> str:
+    """An interval goes below its number; names stay on their line."""
+    text = one_line(entry.plain)
+    return text if entry.order is None else text.replace(" [", "\n[")

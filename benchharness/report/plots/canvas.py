@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchharness.escaping import one_line
 from benchharness.report.parts import Plot
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ _STYLE: Any = {
     "legend.fontsize": 9,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
+    # Names are text, whatever they contain: a dollar sign begins no formula.
+    "text.parse_math": False,
+    # Fonts of type 42, since many publishers refuse type 3.
+    "pdf.fonttype": 42,
     # Without this the element ids of an SVG are hashes with a random salt.
     "svg.hashsalt": "benchharness",
     "xtick.color": "#444444",
@@ -98,8 +104,8 @@ class Sheet(Generic[Panel]):
     """What a panel's vertical axis shows, in [0, 1]."""
 
 
-def render(sheet: Sheet[Panel]) -> Plot:
-    """Draw a sheet, as PNG and as SVG."""
+def render(sheet: Sheet[Panel], *, pdf: bool = False) -> Plot:
+    """Draw a sheet, as PNG and as SVG and, if asked, as PDF."""
     with mpl.rc_context(_STYLE):
         down = -(-len(sheet.panels) // sheet.across)
         size = (max(2.7 * sheet.across, 4.6), 2.5 * down + 1.2)
@@ -114,27 +120,40 @@ def render(sheet: Sheet[Panel]) -> Plot:
             axes.set_ylim(-0.02, 1.02)
             if index % sheet.across == 0:
                 axes.set_ylabel(sheet.label(sheet.panels[index]))
-        figure.suptitle(sheet.title, x=0.01, ha="left")
+        figure.suptitle(one_line(sheet.title), x=0.01, ha="left")
         _legend(figure, sheet.looks)
-        png, svg = _saved(figure)
-    return Plot(name=sheet.name, title=sheet.title, caption=sheet.caption, png=png, svg=svg)
+        png, svg, as_pdf = _saved(figure, pdf=pdf)
+    return Plot(
+        name=sheet.name, title=sheet.title, caption=sheet.caption, png=png, svg=svg, pdf=as_pdf
+    )
+
+
+def heading(axes: Axes, text: str) -> None:
+    """Give a panel its title, text from outside."""
+    axes.set_title(one_line(text))
 
 
 def _legend(figure: Figure, looks: Sequence[Look]) -> None:
-    handles = [
-        Line2D([], [], color=own.colour, marker=own.marker, label=own.model) for own in looks
-    ]
+    handles = [Line2D([], [], color=own.colour, marker=own.marker) for own in looks]
+    # A label that begins with an underscore would be left out of the legend.
+    labels = [one_line(own.model) for own in looks]
+    labels = [f"\u200a{label}" if label.startswith("_") else label for label in labels]
     columns = max(1, min(len(handles), int(figure.get_figwidth() // 2.2)))
-    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False)
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False)
 
 
-def _saved(figure: Figure) -> tuple[bytes, bytes]:
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=_RESOLUTION, metadata={"Software": None})
-    # The layout just found holds for both formats; finding it takes as long as drawing.
-    figure.set_layout_engine("none")
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    return png.getvalue(), svg.getvalue()
+def _saved(figure: Figure, *, pdf: bool) -> tuple[bytes, bytes, bytes | None]:
+    png, svg, as_pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes, and the tables spell it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(png, format="png", dpi=_RESOLUTION, metadata={"Software": None})
+        # The layout just found holds for every format; finding it takes as long as drawing.
+        figure.set_layout_engine("none")
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        if pdf:
+            figure.savefig(as_pdf, format="pdf", metadata={"CreationDate": None})
+    return png.getvalue(), svg.getvalue(), as_pdf.getvalue() if pdf else None
 
 
 def point(axes: Axes, own: Look, place: float, score: Score) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchharness.report.parts import slug
-from benchharness.report.plots.canvas import ACROSS, Sheet, look, render
+from benchharness.report.plots.canvas import ACROSS, Sheet, heading, look, render
 from benchharness.report.scoring.norms import attacks as attacks_of
 from benchharness.report.scoring.norms import needed
 from benchharness.report.scoring.subjects import subjects
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchharness.report.parts import Plot
 
 
-def norms(findings: Findings, dataset: str, family: str) -> Plot:
+def norms(findings: Findings, dataset: str, family: str, *, pdf: bool = False) -> Plot:
     """A curve for each model, a panel for each attack of a family that reports norms."""
     attacks = attacks_of(findings, dataset, family)
     models = [subject.model for subject in subjects(findings, dataset, each=False)]
@@ -35,7 +35,8 @@ def norms(findings: Findings, dataset: str, family: str) -> Plot:
             across=min(ACROSS, len(attacks)),
             draw=partial(_draw, findings, dataset),
             label=lambda _: "Accuracy",
-        )
+        ),
+        pdf=pdf,
     )
 
 
@@ -48,6 +49,6 @@ def _draw(findings: Findings, dataset: str, axes: Axes, attack: str) -> None:
             limits = np.unique(np.concatenate([[0.0], reached]))
             largest = max(largest, float(np.quantile(limits, 0.95)))
             axes.step(limits * 255, found.robust_accuracy(limits), where="post", color=colour)
-    axes.set_title(attack)
+    heading(axes, attack)
     axes.set_xlim(0, 1.02 * largest * 255 or 1)
     axes.set_xlabel("ε × 255")

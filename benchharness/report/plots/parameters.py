@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchharness.report.cells.score import METRICS, NO_INTERVALS
+from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import slug
 from benchharness.report.plots.canvas import Sheet, filled, look, point, render
 from benchharness.report.scoring import scores
@@ -15,12 +16,13 @@ from benchharness.report.scoring.subjects import each_seed, together
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from matplotlib.axes import Axes
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.score import Metric
+    from benchharness.report.choice import Choice
     from benchharness.report.parts import Plot
 
 _METRICS: tuple[Metric, ...] = ("accuracy", "auc")
@@ -31,12 +33,15 @@ _SPREAD = (
 )
 
 
-def against_parameters(findings: Findings, dataset: str | None) -> Plot:
+def against_parameters(
+    findings: Findings, dataset: str | None, choice: Choice = EVERYTHING
+) -> Plot:
     """Accuracy and AUC over the number of parameters, clean and under each family.
 
     Args:
         findings: The store.
         dataset: Which one; None averages over datasets.
+        choice: Which metrics, and whether as PDF too.
     """
     datasets = scores.averaged(findings) if dataset is None else (dataset,)
     families = (
@@ -48,18 +53,26 @@ def against_parameters(findings: Findings, dataset: str | None) -> Plot:
     sizes = {model: cost.parameters / 1e6 for model, cost in costs.items() if cost is not None}
     where = f"average over {len(datasets)} datasets" if dataset is None else dataset
     spread = NO_INTERVALS if dataset is None else _SPREAD
+    metrics = choice.shown(_METRICS)
     return render(
         Sheet(
             name=f"parameters_{slug('average' if dataset is None else dataset)}",
-            title=f"Accuracy and AUC against parameters, {where}",
+            title=f"{_listed(metrics)} against parameters, {where}",
             caption=f"Means over all perturbations and severities of a family. {spread}",
             looks=tuple(look(findings, model) for model in models),
-            panels=tuple((metric, family) for metric in _METRICS for family in families),
+            panels=tuple((metric, family) for metric in metrics for family in families),
             across=len(families),
             draw=partial(_draw, findings, dataset, sizes),
             label=lambda panel: METRICS[panel[0]],
-        )
+        ),
+        pdf=choice.pdf,
     )
+
+
+def _listed(metrics: Sequence[Metric]) -> str:
+    first, *others = (METRICS[metric] for metric in metrics)
+    names = [first, *(name if name == "AUC" else name.lower() for name in others)]
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _draw(

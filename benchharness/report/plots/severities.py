@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchharness.report.cells.score import METRICS
 from benchharness.report.parts import slug
-from benchharness.report.plots.canvas import ACROSS, Sheet, line, look, render
+from benchharness.report.plots.canvas import ACROSS, Sheet, heading, line, look, render
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import by_perturbation, conditions, marked
 from benchharness.report.scoring.subjects import each_seed, subjects
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     """Its title, its conditions, and whether it shows their worst case."""
 
 
-def curves(findings: Findings, dataset: str, family: str, metric: Metric) -> Plot:
+def curves(
+    findings: Findings, dataset: str, family: str, metric: Metric, *, pdf: bool = False
+) -> Plot:
     """A metric over the severity of each perturbation of a family, starting with clean volumes."""
     wanted = conditions(findings, dataset, family)
     panels: list[Panel] = [
@@ -55,7 +57,8 @@ def curves(findings: Findings, dataset: str, family: str, metric: Metric) -> Plo
             across=min(ACROSS, len(panels)),
             draw=partial(_draw, findings, dataset, metric),
             label=lambda _: METRICS[metric],
-        )
+        ),
+        pdf=pdf,
     )
 
 
@@ -65,7 +68,7 @@ def _draw(findings: Findings, dataset: str, metric: Metric, axes: Axes, panel: P
         for part in (*each_seed(subject), subject):
             points = _points(findings, part, own, metric, worst=worst)
             line(axes, look(findings, subject.model), points, faint=part is not subject)
-    axes.set_title(title)
+    heading(axes, title)
     _axis(axes, own)
 
 

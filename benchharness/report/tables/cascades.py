@@ -36,6 +36,8 @@ def tables(findings: Findings, dataset: str, family: str) -> Iterator[Table]:
             "did not break. Only the protocols called standard and rand are AutoAttack's; "
             "(altered) means that a number of iterations or queries is not the protocol's own.",
             wordy=False,
+            kinds=("cascades", family),
+            about=tuple(row.perturbation for row in own),
         )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
-from benchharness.report.tables.layout import Line, Table, score_table, text_table
+from benchharness.report.tables.layout import Entry, Line, Table, score_table, text_table
 from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def _matrix(findings: Findings) -> Table:
     for found in findings.checks:
         row, check = rows[found.of], found.check
         where = (row.model, row.dataset, row.seed)
-        numbers = (
-            None if number is None else f"{number:g}" for number in (check.value, check.bound)
-        )
+        numbers = map(_number, (check.value, check.bound))
         lines.append((*where, check.name, check.verdict, *numbers, check.reason or None))
     return text_table(
         "Matrix checks",
@@ -61,6 +59,7 @@ def _matrix(findings: Findings) -> Table:
         caption="Each check compares cells of one checkpoint. Its value is the number of volumes "
         "by which the worst comparison came out the wrong way, negative where none did; at ε = 1 "
         "it is the accuracy. A failed check makes the cells that it concerns suspect.",
+        kinds=("checks",),
     )
 
 
@@ -77,4 +76,9 @@ def _records(attacked: list[Row]) -> Table:
             for name in names
         ],
         caption="Each check concerns one cell and is stored with it.",
+        kinds=("checks",),
     )
+
+
+def _number(value: float | None) -> Entry | None:
+    return None if value is None else Entry(text=f"{value:g}", order=value)

@@ -22,7 +22,9 @@ def calibration(findings: Findings, dataset: str) -> Table:
     """Brier score, ECE, confident mistakes and flips, each perturbation at its largest severity."""
     lines = [
         Line(
-            names=(label, row.condition), fields=tuple(clinical.calibration(findings, row).values())
+            names=(label, row.condition),
+            fields=tuple(clinical.calibration(findings, row).values()),
+            about=_about(row),
         )
         for label, row in _at_largest_severity(findings, dataset)
     ]
@@ -34,6 +36,7 @@ def calibration(findings: Findings, dataset: str) -> Table:
         "and wrong: share of volumes misclassified with a probability of at least 0.9. Flip rate: "
         "share of volumes whose predicted class differs from that of the clean volume. "
         f"{INTERVALS} Those of the ECE cover less.",
+        kinds=("calibration",),
     )
 
 
@@ -41,8 +44,9 @@ def sensitivity(findings: Findings, dataset: str) -> Table:
     """Sensitivity and specificity of every class at the threshold frozen on clean val volumes."""
     lines = [
         Line(
-            names=(label, row.condition, str(found.label)),
+            names=(label, row.condition, found.label),
             fields=(found.threshold, found.sensitivity, found.specificity),
+            about=_about(row),
         )
         for label, row in _at_largest_severity(findings, dataset)
         for found in clinical.by_class(findings, row)
@@ -55,7 +59,12 @@ def sensitivity(findings: Findings, dataset: str) -> Table:
         "probability exceeds its threshold, which is frozen, as in a deployed device, at the "
         "largest Youden index on clean validation volumes. Of two classes only the second is "
         f"shown. {INTERVALS} They take the threshold as given.",
+        kinds=("sensitivity",),
     )
+
+
+def _about(row: Row) -> str:
+    return "" if row.key.kind == "none" else row.perturbation
 
 
 def _at_largest_severity(findings: Findings, dataset: str) -> Iterator[tuple[str, Row]]:

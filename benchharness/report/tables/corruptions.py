@@ -14,7 +14,7 @@ from benchharness.statistics.corruption import HEADINGS
 from benchharness.store import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.scoring.harm import Harm
@@ -31,38 +31,48 @@ _MEANS = {
 
 def summary(findings: Findings, dataset: str) -> Table:
     """Means over artefacts: over those that the modality can produce, and over all."""
-    lines = []
-    for harm in harms(findings, dataset):
-        for over in (PLAUSIBLE, ALL):
-            fields = tuple(_score(value) for value in harm.means(over).values())
-            names = (harm.label, f"{over} ({harm.count(over)})")
-            lines.append(Line(names=names, fields=fields))
+    groups = [(harm, over) for harm in harms(findings, dataset) for over in (PLAUSIBLE, ALL)]
+    means = [harm.means(over) for harm, over in groups]
+    headings = _headings(means)
+    lines = [
+        Line(
+            names=(harm.label, f"{over} ({harm.count(over)})"),
+            fields=tuple(_score(own[name]) for name in headings),
+        )
+        for (harm, over), own in zip(groups, means, strict=True)
+    ]
     return score_table(
         f"Corruption measures of {dataset}",
-        ("Model", "Artefacts", *(_MEANS.get(name, text) for name, text in HEADINGS.items())),
+        ("Model", "Artefacts", *(_MEANS.get(name, text) for name, text in headings.items())),
         lines,
-        caption=f"Means over artefacts, each averaged over its levels. Plausible artefacts are "
+        caption="Means over artefacts, each averaged over its levels. Plausible artefacts are "
         "those that acquisition in this modality can produce; the others are stress tests. "
-        f"Artefacts that change no voxel here enter no mean. {_explanation(findings, dataset)}",
+        "Artefacts that change no voxel here enter no mean. "
+        + _explanation(findings, dataset, means, headings),
+        kinds=("corruption",),
     )
 
 
 def by_artefact(findings: Findings, dataset: str) -> Table:
     """The same measures for each artefact."""
+    found = harms(findings, dataset)
+    measured = [own for harm in found for own in harm.artefacts.values()]
+    headings = _headings(measured)
     lines = []
-    for harm in harms(findings, dataset):
+    for harm in found:
         for name, own in harm.artefacts.items():
             shown = marked(name, plausible=harm.plausible[name])
-            fields = tuple(_score(value) for value in own.values())
-            lines.append(Line(names=(harm.label, shown), fields=fields))
+            fields = tuple(_score(own[heading]) for heading in headings)
+            lines.append(Line(names=(harm.label, shown), fields=fields, about=name))
         for name in harm.inapplicable:
-            gap = inapplicable([name])
-            lines.append(Line(names=(harm.label, name), fields=(gap,) * len(HEADINGS)))
+            gaps = (inapplicable([name]),) * len(headings)
+            lines.append(Line(names=(harm.label, name), fields=gaps, about=name))
     return score_table(
         f"Corruption measures of {dataset} by artefact",
-        ("Model", "Artefact", *HEADINGS.values()),
+        ("Model", "Artefact", *headings.values()),
         lines,
-        caption=_explanation(findings, dataset),
+        caption=_explanation(findings, dataset, measured, headings),
+        kinds=("artefacts",),
     )
 
 
@@ -94,22 +104,40 @@ def _lines(harm: Harm) -> Iterator[dict[str, object]]:
         }
 
 
-def _explanation(findings: Findings, dataset: str) -> str:
-    key = findings.of(dataset)[0].record.cell.dataset
-    known = reference.find(key)
-    if known is None:
-        found = f"{reference.MODEL}, has no committed predictions on this dataset."
-    else:
-        weights: Mapping[str, object] = known.card["checkpoint"]
-        found = (
-            f"{reference.MODEL} (weights {str(weights['sha256'])[:8]}, predictions "
-            f"{str(known.card['sha256'])[:8]}), scores 1."
-        )
-    return (
+def _headings(found: Iterable[Mapping[str, Value]]) -> dict[str, str]:
+    """The measures that have columns: a ratio without any value has none."""
+    known = {name for own in found for name, (value, _) in own.items() if value is not None}
+    return {name: text for name, text in HEADINGS.items() if name in known or name not in _MEANS}
+
+
+def _explanation(
+    findings: Findings, dataset: str, found: Sequence[Mapping[str, Value]], headings: Iterable[str]
+) -> str:
+    absent = [name for name in _MEANS if name not in headings]
+    absolute = "absolute: mean error, drop in AUC, share of changed predictions, and calibration."
+    if len(absent) == len(_MEANS):
+        return f"The columns are {absolute} {_missing(found, absent)}"
+    known = reference.find(findings.of(dataset)[0].record.cell.dataset)
+    assert known is not None
+    weights: Mapping[str, object] = known.card["checkpoint"]
+    text = (
         "CE (corruption error) is the ratio of the summed errors to the reference's; relative CE "
         "is the same for the errors added to the clean error. Balanced versions take 1 − balanced "
-        f"accuracy as the error. The reference, {found} The other columns are absolute: mean "
-        "error, drop in AUC, share of changed predictions, and calibration."
+        f"accuracy as the error. The reference, {reference.MODEL} (weights "
+        f"{str(weights['sha256'])[:8]}, predictions {str(known.card['sha256'])[:8]}), scores 1. "
+        f"The other columns are {absolute}"
+    )
+    return f"{text} {_missing(found, absent)}" if absent else text
+
+
+def _missing(found: Iterable[Mapping[str, Value]], absent: Sequence[str]) -> str:
+    """Which ratios are left out and why, and what makes a reference for them."""
+    reasons = dict.fromkeys(own[name][1] for own in found for name in absent)
+    said = "; ".join([reason for reason in reasons if reason][:3])
+    names = ", ".join(HEADINGS[name] for name in absent)
+    return (
+        f"Left out, as there is no value: {names} ({said or 'no artefact applies'}). "
+        f"'bench reference' makes the reference from a run of {reference.MODEL}."
     )
 
 

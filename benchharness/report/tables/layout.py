@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import Score
+from benchharness.report.tables.numbers import decimals, fixed, quantity
 from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 DASH = "–"
+INAPPLICABLE = "n/a"
 SUSPECT = "†"
 
 
@@ -30,6 +34,11 @@ class Entry:
     def plain(self) -> str:
         """The text followed by its signs, for formats without superscripts."""
         return f"{self.text} {self.marks}".strip()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it stands for a missing value, which sorts last in both directions."""
+        return self.order is None and self.text in (DASH, INAPPLICABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,29 +60,63 @@ class Table:
     notes: tuple[Note, ...] = ()
     wordy: bool = False
     """Whether its texts may be broken over several lines."""
+    names: int = 1
+    """How many columns say what a row is about; where a table is split they are repeated."""
+    kinds: tuple[str, ...] = ()
+    """The words that choose it: what it shows, and of which family."""
+    about: tuple[str, ...] = ()
+    """The perturbation of each row, empty where a row has none; () where no row has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A row before it is laid out."""
 
-    names: tuple[str, ...]
+    names: tuple[str | int, ...]
     """What the row is about, such as a model and a perturbation."""
     fields: tuple[Score | float | None, ...]
     """Scores, or plain quantities such as millions of parameters."""
+    about: str = ""
+    """The perturbation, for those who choose rows by it."""
 
 
 def number(score: Score) -> str:
-    """Write a score: `0.842 [0.77, 0.90]`, `0.842` without an interval, a dash without a value."""
-    if score.value is None:
-        return "n/a" if score.gap.startswith(NOT_APPLICABLE) else DASH
+    """Write a score: `0.842 [0.765, 0.901]`, `0.842` without an interval, a dash without a value.
+
+    An interval has as many decimals as its number.
+    """
+    if score.value is None or math.isnan(score.value):
+        return INAPPLICABLE if score.gap.startswith(NOT_APPLICABLE) else DASH
+    places = decimals(score.value)
     if score.low is None or score.high is None:
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} [{score.low:.2f}, {score.high:.2f}]"
+        return fixed(score.value, places)
+    low, high = fixed(score.low, places), fixed(score.high, places)
+    return f"{fixed(score.value, places)} [{low}, {high}]"
+
+
+def cell(field: object) -> Entry:
+    """A field of a table of texts: None is a dash, and a number carries what it sorts by."""
+    if isinstance(field, Entry):
+        return field
+    if isinstance(field, bool):
+        return Entry(text=str(field))
+    if isinstance(field, Real):
+        value = float(field)
+        if math.isnan(value):
+            return Entry(text=DASH)
+        return Entry(
+            text=str(field) if isinstance(field, Integral) else quantity(value), order=value
+        )
+    return Entry(text=DASH if field is None else str(field))
 
 
 def score_table(
-    title: str, header: Iterable[str], lines: Sequence[Line], *, caption: str = ""
+    title: str,
+    header: Iterable[str],
+    lines: Sequence[Line],
+    *,
+    caption: str = "",
+    kinds: tuple[str, ...] = (),
 ) -> Table:
     """Lay out scores; every gap and suspicion becomes a note below the table."""
     signs: dict[str, str] = {}
@@ -81,23 +124,32 @@ def score_table(
 
     def entry(line: Line, found: Score | float | None) -> Entry:
         if not isinstance(found, Score):
-            return Entry(text=DASH if found is None else f"{found:,.2f}", order=found)
+            return cell(None if found is None else float(found))
         said = found.gap or found.remark
         marks = signs.setdefault(said, _letter(len(signs))) if said else ""
         if found.suspect:
             marks += SUSPECT
-            suspicions[f"Suspect, not ranked: {', '.join(line.names)}: {found.suspect}."] = None
-        return Entry(text=number(found), order=found.value, marks=marks)
+            names = ", ".join(map(str, line.names))
+            suspicions[f"Suspect, not ranked: {names}: {found.suspect}."] = None
+        return Entry(text=number(found), order=_order(found.value), marks=marks)
 
     rows = tuple(
-        (*(Entry(text=name) for name in line.names), *(entry(line, f) for f in line.fields))
-        for line in lines
+        (*map(cell, line.names), *(entry(line, field) for field in line.fields)) for line in lines
     )
     notes = (
         *(Note(sign=SUSPECT, text=text) for text in suspicions),
         *(Note(sign=sign, text=f"{reason.rstrip('.')}.") for reason, sign in signs.items()),
     )
-    return Table(title=title, header=tuple(header), rows=rows, caption=caption, notes=notes)
+    return Table(
+        title=title,
+        header=tuple(header),
+        rows=rows,
+        caption=caption,
+        notes=notes,
+        names=len(lines[0].names) if lines else 1,
+        kinds=kinds,
+        about=tuple(line.about for line in lines),
+    )
 
 
 def text_table(
@@ -107,15 +159,46 @@ def text_table(
     *,
     caption: str = "",
     wordy: bool = True,
+    kinds: tuple[str, ...] = (),
+    about: tuple[str, ...] = (),
 ) -> Table:
-    """Lay out plain texts, None as a dash; see `Table.wordy`."""
+    """Lay out texts and plain numbers; see `cell` and `Table.wordy`."""
     return Table(
         title=title,
         header=tuple(header),
-        rows=tuple(tuple(Entry(text=DASH if f is None else str(f)) for f in row) for row in rows),
+        rows=tuple(tuple(map(cell, row)) for row in rows),
         caption=caption,
         wordy=wordy,
+        kinds=kinds,
+        about=about,
     )
+
+
+def chosen(table: Table, words: Sequence[str]) -> Table | None:
+    """A table if words choose it: whole by its kinds, or else its rows about a perturbation.
+
+    Args:
+        table: The table.
+        words: Kinds, or perturbations; `pgd` stands for `pgd (steps=20)` too.
+
+    Returns:
+        The table with the rows and notes that are left; None where none are.
+    """
+    if set(table.kinds) & set(words):
+        return table
+    rows = tuple(
+        row
+        for row, about in zip(table.rows, table.about, strict=bool(table.about))
+        if about and any(about == word or about.startswith(f"{word} ") for word in words)
+    )
+    if not rows:
+        return None
+    marks = "".join(entry.marks for row in rows for entry in row)
+    return replace(table, rows=rows, notes=tuple(n for n in table.notes if n.sign in marks))
+
+
+def _order(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _letter(index: int) -> str:

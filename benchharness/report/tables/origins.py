@@ -41,6 +41,7 @@ def _machines(findings: Findings) -> Table:
         "Machines and versions",
         ("Device", "Platform", "Versions", "Cells"),
         [(*machine, cells) for machine, cells in counts.items()],
+        kinds=("provenance",),
     )
 
 
@@ -61,6 +62,7 @@ def _datasets(findings: Findings) -> Table:
         "Datasets",
         ("Dataset", "Modality", "Split", "Volumes", "Digest of the data", "Digest of the ids"),
         rows.values(),
+        kinds=("provenance",),
     )
 
 
@@ -92,6 +94,7 @@ def _checkpoints(findings: Findings) -> Table:
             "Preprocessing",
         ),
         rows,
+        kinds=("provenance",),
     )
 
 
@@ -103,6 +106,7 @@ def _recipes(findings: Findings) -> Table:
         "Recipes",
         ("Recipe", "Settings"),
         [(dict(recipe)["name"], _join(dict(recipe))) for recipe in recipes],
+        kinds=("provenance",),
     )
 
 
@@ -124,6 +128,7 @@ def _perturbations(findings: Findings) -> Table:
         "Perturbations",
         ("Perturbation", "Family", "Version", "Seed", "Parameters", "Severities"),
         [(*settings, ", ".join(found)) for settings, found in severities.items()],
+        kinds=("provenance",),
     )
 
 

@@ -41,6 +41,7 @@ def ranking(findings: Findings, dataset: str) -> Table:
         f"paired bootstrap on means, adjusted by Holm over all pairs, α = {_ALPHA}. A dash marks "
         "a missing, failed or suspect cell. Training seeds are ranked one by one."
         + _on_patients(findings, dataset),
+        kinds=("ranks",),
     )
 
 

@@ -8,7 +8,8 @@ from benchharness.report.cells.score import INTERVALS, METRICS
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import by_perturbation, conditions, grid, marked
 from benchharness.report.scoring.subjects import subjects
-from benchharness.report.tables.layout import Line, Table, score_table, text_table
+from benchharness.report.tables.layout import Entry, Line, Table, score_table, text_table
+from benchharness.report.tables.numbers import quantity
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
@@ -18,21 +19,26 @@ if TYPE_CHECKING:
     from benchharness.report.cells.score import Metric, Score
     from benchharness.report.scoring.conditions import Condition
     from benchharness.report.scoring.subjects import Subject
+    from benchharness.store.records import ModelCost
 
 
-def clean(findings: Findings, dataset: str) -> Table:
-    """Every metric on clean volumes."""
+def clean(findings: Findings, dataset: str, metrics: Sequence[Metric] = tuple(METRICS)) -> Table:
+    """Metrics on clean volumes."""
     lines = [
         Line(
             names=(subject.label,),
             fields=tuple(
-                scores.single(findings, subject, CLEAN_FAMILY, metric) for metric in METRICS
+                scores.single(findings, subject, CLEAN_FAMILY, metric) for metric in metrics
             ),
         )
         for subject in subjects(findings, dataset)
     ]
     return score_table(
-        f"Clean volumes of {dataset}", ("Model", *METRICS.values()), lines, caption=INTERVALS
+        f"Clean volumes of {dataset}",
+        ("Model", *(METRICS[metric] for metric in metrics)),
+        lines,
+        caption=INTERVALS,
+        kinds=("clean",),
     )
 
 
@@ -43,7 +49,11 @@ def attacks(findings: Findings, dataset: str, family: str) -> Table:
     groups = by_perturbation(wanted)
     series = [*groups.items(), *([("worst case", wanted)] if len(groups) > 1 else [])]
     lines = [
-        Line(names=(subject.label, name), fields=_worst(findings, subject, own, severities))
+        Line(
+            names=(subject.label, name),
+            fields=_worst(findings, subject, own, severities),
+            about="" if own is wanted else name,
+        )
         for subject in subjects(findings, dataset)
         for name, own in series
     ]
@@ -54,6 +64,7 @@ def attacks(findings: Findings, dataset: str, family: str) -> Table:
         caption="The monotone envelope: a volume counts as broken if it was misclassified when "
         "clean, or broken at this or any smaller severity. Worst case: a volume counts as correct "
         f"only if none of these attacks broke it. {INTERVALS}",
+        kinds=("attacks", family),
     )
 
 
@@ -87,6 +98,7 @@ def by_severity(findings: Findings, dataset: str, family: str, metric: Metric) -
         lines,
         caption="Each severity as measured, without the envelope. Means are over the severities "
         "shown; for their intervals volumes are resampled jointly across cells. " + INTERVALS,
+        kinds=("severities", family),
     )
 
 
@@ -103,7 +115,7 @@ def _of_perturbations(
         )
         mean = scores.mean(findings, subject, own, metric)
         shown = marked(name, plausible=own[0].plausible)
-        yield Line(names=(subject.label, shown), fields=(*cells, mean))
+        yield Line(names=(subject.label, shown), fields=(*cells, mean), about=name)
 
 
 def _of_family(
@@ -126,10 +138,10 @@ def cost(findings: Findings) -> Table:
         (
             row.model,
             row.dataset,
-            f"{cost.parameters / 1e6:,.2f}",
-            f"{cost.flops / 1e9:,.2f}",
-            f"{cost.latency_ms:,.2f} (batch {cost.latency_batch})",
-            None if cost.peak_memory_mib is None else f"{cost.peak_memory_mib:,.0f}",
+            cost.parameters / 1e6,
+            cost.flops / 1e9,
+            _latency(cost),
+            _mebibytes(cost.peak_memory_mib),
             row.record.provenance.get("device_name"),
         )
         for row in findings.rows
@@ -149,7 +161,19 @@ def cost(findings: Findings) -> Table:
         dict.fromkeys(rows),
         caption="One forward pass of one volume; a multiply-add counts as two operations. Latency "
         "and memory hold for the device named only.",
+        kinds=("cost",),
     )
+
+
+def _latency(cost: ModelCost) -> Entry:
+    text = f"{quantity(cost.latency_ms)} (batch {cost.latency_batch})"
+    return Entry(text=text, order=cost.latency_ms)
+
+
+def _mebibytes(size: float | None) -> Entry | None:
+    if size is None:
+        return None
+    return Entry(text=f"{size:,.0f}" if size >= 10 else quantity(size), order=size)
 
 
 def failed(findings: Findings) -> Table:
@@ -162,4 +186,5 @@ def failed(findings: Findings) -> Table:
             for row in findings.failed
         ],
         caption="These cells have no numbers. Repeat the same 'bench run' to try them again.",
+        kinds=("failed",),
     )

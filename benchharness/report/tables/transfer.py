@@ -38,4 +38,5 @@ def matrices(findings: Findings, dataset: str) -> Iterator[Table]:
             lines,
             caption="Accuracy of the row's model on volumes made on the column's. On the diagonal "
             f"the attacker has the model itself. {INTERVALS}",
+            kinds=("transfer",),
         )
