@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchharness import artefacts, attacks, datasets, registry
+from benchharness import artefacts, attacks, caches, datasets, registry
 from benchharness.artefacts.corruption import implementation
 from benchharness.attacks import full_range
 from benchharness.attacks.core.norms import norm_named
@@ -101,6 +101,7 @@ def plan(config: RunConfig) -> Plan:
         BenchError: For an unknown name, unusable data, a checkpoint that is absent or does not
             fit, a device that is not there, or a perturbation that a dataset does not allow.
     """
+    caches.limit()  # A wrong BENCH_CACHE_GIB is refused here, not after the training.
     models = _models(config)
     chosen_attacks = _attacks(config)
     chosen_artefacts = {
