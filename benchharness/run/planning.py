@@ -113,7 +113,7 @@ def plan(config: RunConfig) -> Plan:
     for dataset_name in _dataset_names(config):
         dataset = datasets.load(dataset_name, config.data_root, config.preparation)
         usable, skipped = _applicable(config, chosen_attacks, dataset, len(models))
-        notes += skipped
+        notes += [*dataset.notes, *skipped]
         perturbations = (
             CLEAN,
             *_attack_keys(config, usable, dataset),
