@@ -1,4 +1,4 @@
-"""Run, compare and report in one step, within a budget whose price is stated."""
+"""Run, compare and report in one step; report what a limited budget cannot detect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from benchharness import comparison, report
-from benchharness.comparison import render
+from benchharness.comparison import outside, render
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.run import runner
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one step of CI found."""
+    """What the step found."""
 
     summary: Summary
     comparison: StoreComparison
     price: tuple[str, ...]
-    """What the budget cost, an endpoint a line; empty when everything was measured."""
+    """What the budget cost, a line for each endpoint; empty when everything was measured."""
     files: Path
-    """Folder of `comparison.md`, `comparison.json` and `junit.xml`."""
+    """The folder with `comparison.md`, `comparison.json` and `junit.xml`."""
     report: Path | None
-    """The page of the report; None where every cell failed."""
+    """The report's page; None when every cell failed."""
 
     @property
     def exit_code(self) -> int:
-        """That of the comparison; a cell that failed fails the step, too."""
+        """The comparison's; a failed cell fails the step as well."""
         return self.comparison.exit_code or int(bool(self.summary.failures))
 
 
@@ -51,19 +51,19 @@ def run(
     max_minutes: float | None = None,
     resume: bool = False,
 ) -> Outcome:
-    """Run a config, hold the records against a baseline and write both reports.
+    """Run a config, compare its records with a baseline, and write comparison and report.
 
     Args:
         config: What to run; `limit` is the budget of volumes.
         reference: A baseline's file or a store's folder.
         settings: How to compare.
         display: Where progress is shown.
-        max_minutes: After so many no training and no cell is started; None sets no limit.
-        resume: Whether records that `config.out` holds already may take part.
+        max_minutes: No training and no cell starts after this many; None sets no limit.
+        resume: Whether records already in `config.out` may be compared.
 
     Raises:
         BenchError: For anything that `runner.run`, `comparison.compare` or `report.write` refuse,
-            and when `config.out` holds records that this code did not make.
+            and when `config.out` already holds records that may not be compared.
     """
     if max_minutes is not None and not max_minutes > 0:
         raise BenchError(f"--max-minutes must be more than 0, got {max_minutes:g}. Try 20.")
@@ -75,6 +75,7 @@ def run(
             "this code. Remove records.jsonl and predictions/ there, pass another --out, or add "
             "--resume to go on with an interrupted run of the same code."
         )
+    settings.check()
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     summary = runner.run(
         config, display, stop=lambda: deadline is not None and monotonic() >= deadline
@@ -95,7 +96,15 @@ def run(
 
 
 def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, ...]:
-    """What a part of the volumes or cells could detect, and what the whole would have."""
+    """Which difference the measured part could detect, and which the whole would.
+
+    Args:
+        result: A comparison of what was measured.
+        skipped: Cells that were not started in time.
+
+    Returns:
+        A line for each endpoint that was measured in part.
+    """
     lines = [f"{skipped} cells were not started within the time given."] if skipped else []
     for endpoint in result.endpoints:
         if endpoint.judgement is None or (
@@ -103,7 +112,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
         ):
             continue
         whole = (
-            "what all of them would detect, one cell alone cannot tell"
+            "one cell alone does not show what all of them would detect"
             if endpoint.complete is None
             else f"all of them would detect {endpoint.complete:.3f}"
         )
@@ -116,7 +125,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
 
 
 def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> None:
-    budget = "".join(f"- {line}\n" for line in price)
+    budget = "".join(f"- {outside.markdown(line)}\n" for line in price)
     markdown = render.markdown(result) + (f"\n**Budget**\n\n{budget}" if price else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)

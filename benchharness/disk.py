@@ -50,7 +50,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 """What a file system without locks answers; a lock here saves work and protects nothing else."""
 
 UNPACKED_LIMIT = 1 << 28
-"""The most bytes that an archive may unpack to, so that a zip bomb cannot fill the memory.
+"""The most bytes that an archive may unpack to, which keeps a zip bomb from filling the memory.
 
 The logits of a million volumes with sixty classes fit.
 """

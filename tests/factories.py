@@ -117,6 +117,9 @@ FAMILIES = {
     "fgsm": "linf",
     "pgd": "linf",
     "pgd_l2": "l2",
+    "noise_sign": "linf",
+    "own_noise": "linf",
+    "full_range": "control",
     "motion": "mr",
     "ghosting": "mr",
     "bias_field": "mr",
@@ -157,6 +160,15 @@ class Made:
     failed_check: str | None = None
     """Why the gradient is suspect; None where it is not."""
     error: str | None = None
+    patients: int | None = None
+    """Volumes of one patient, whose volumes follow each other; None leaves patients unknown."""
+    thresholds: Sequence[float | None] | None = None
+    """What a clean cell froze for each class; None keeps none."""
+    logits: Any = None
+    """The logits (N, K) themselves; None makes them as `correct` says."""
+    versions: dict[str, str] = field(default_factory=lambda: {"torch": "2.13.0"})
+    access: str | None = None
+    """What the attack's facts say of its access to the network; None says nothing."""
 
     def cell(self) -> Cell:
         recipe = None if self.recipe is None else pairs({"name": self.recipe, "epochs": 12})
@@ -204,8 +216,18 @@ class Made:
         logits = np.zeros((self.n, self.classes), dtype=np.float32)
         answers = np.where(right, labels, (labels + 1) % self.classes)
         logits[np.arange(self.n), answers] = 0.5 + own
+        if self.logits is not None:
+            logits = np.asarray(self.logits, np.float32)
         ids = np.asarray([f"{self.dataset}/test/{index}" for index in chosen])
-        return Predictions(ids=ids, labels=labels, logits=logits)
+        known = None if self.patients is None else chosen // self.patients
+        patients = None if known is None else np.asarray([f"p{number}" for number in known])
+        return Predictions(ids=ids, labels=labels, logits=logits, patients=patients)
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {} if self.access is None else {"access": self.access}
+        if self.thresholds is not None:
+            facts["thresholds"] = {"split": "val", "by_class": list(self.thresholds)}
+        return facts
 
     def save(self, store: Store) -> Record:
         cell = self.cell()
@@ -231,14 +253,14 @@ class Made:
             metrics=values,
             undefined=undefined,
             certificate=(doubt,) if self.failed_check else (),
-            facts={},
+            facts=self._facts(),
             cost=cost if self.perturbation is None and not self.error else None,
             predictions=store.save_predictions(cell, found) if found else None,
             provenance={
                 "device": "cpu",
                 "device_name": "Test Processor",
                 "platform": "Linux",
-                "versions": {"torch": "2.13.0"},
+                "versions": self.versions,
             },
             error=self.error,
         )

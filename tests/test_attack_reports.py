@@ -85,7 +85,7 @@ def test_the_norm_needed_has_its_median_and_its_curve(findings: Findings, datase
     assert line[:2] == ["honest", "deepfool"]
     assert line[2].split(" [")[0] == f"{np.median(norms) * 255:.2f}"
     (found,) = needed(findings, subjects.together(findings, dataset, "honest"), "deepfool")
-    curve = found.standing(np.asarray([0.0, WEAK, STRONG]))
+    curve = found.robust_accuracy(np.asarray([0.0, WEAK, STRONG]))
     # The curve is the accuracy that a cell at this budget has.
     for place, severity in ((1, WEAK), (2, STRONG)):
         accuracy = right(rows_of(findings, "deepfool", severity)["honest"]).mean()

@@ -1,6 +1,9 @@
 """Artefacts: acquisition faults at five calibrated levels, the same for every model.
 
-Build one by name, `build("motion")`; subclass `Artefact` and `Level` to add one.
+Build one by name, `build("motion")`; subclass `Artefact` and `Level` to add one. `base` has the
+contract, `mr`, `ct`, `general` and `geometric` the artefacts. `corruption` applies one to a split,
+`batched` does so faster on a device, and `cache` keeps the result. `draws`, `extents`, `transforms`
+and `tomography` are what artefacts share.
 """
 
 from __future__ import annotations

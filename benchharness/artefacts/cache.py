@@ -76,7 +76,7 @@ class Cache:
     def get(self, key: dict[str, Any], make: Callable[[], CorruptedSet]) -> CorruptedSet:
         """Return the set of a key; make and keep it if there is none.
 
-        A folder that cannot be used costs only time: the set is made and a warning says so.
+        Where the folder cannot be used, the set is made all the same, with a warning.
 
         Args:
             key: JSON values that determine the set's bits.

@@ -1,8 +1,8 @@
 """Auto-PGD: ascent that halves its own step and keeps the best point (Croce & Hein, ICML 2020).
 
-torchattacks' version reshapes to (B, 1, 1, 1), which raises on volumes, and draws for the volumes
-that are still correct, which makes a volume's start depend on its batch; hence this one. The tests
-hold it to torchattacks' on folded volumes, from the same start.
+torchattacks' version reshapes to (B, 1, 1, 1), which raises on volumes, and draws only for the
+volumes that are still correct, so that a volume's start depends on its batch; hence this
+implementation. The tests compare it with torchattacks' on folded volumes, from the same start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
-from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.norms import BUDGETS, LINF
 from benchharness.attacks.core.objectives import (
     NOT_CROSS_ENTROPY,
     Evaluation,
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """What one run of Auto-PGD brought."""
+    """The result of one run of Auto-PGD."""
 
     best: Tensor
     """(B, C, D, H, W): the point with the highest objective."""
     worst: Worst
-    """The worst point: the best among those that break the volume, if any does."""
+    """The worst point seen: the highest objective among those that break the volume, if any."""
     values: list[Tensor] = field(repr=False)
     """The objective (B,) at the start and after every step."""
     first: Evaluation
@@ -68,22 +68,22 @@ def run(
 ) -> Run:
     """Auto-PGD from a given start, Algorithm 1 of the paper.
 
-    The step begins at 2ε. At checkpoints that lie 0.22, then ever fewer of the steps apart, it is
-    halved for a volume whose objective rose in less than the share `rho` of the steps since the
-    last one, or whose step and best value have not changed since; the volume then goes back to its
-    best point.
+    The step begins at 2ε and is reviewed at checkpoints, the first after 22 % of the steps and
+    later ones ever closer. It is halved for a volume whose objective rose in less than the share
+    `rho` of the steps since the last checkpoint, or whose step and best value have not changed
+    since; that volume then goes back to its best point.
 
     Args:
         classifier: Maps volumes to logits.
         clean: (B, C, D, H, W).
         labels: (B,).
         start: (B, C, D, H, W), inside the ball.
-        objective: What is maximised.
-        norm: Projects and gives the direction.
-        severity: ε in the norm's unit, or the like.
-        steps: Gradient steps; one more evaluation looks at the start.
-        rho: Share of rises below which a step is halved.
-        samples: Passes that a gradient is averaged over.
+        objective: What to maximise.
+        norm: Gives the projection and the direction.
+        severity: ε in the norm's unit.
+        steps: Gradient steps; the start takes one more evaluation.
+        rho: Share of rising steps below which the step is halved.
+        samples: Passes per gradient.
     """
     first = found = evaluate(classifier, start, labels, objective, samples=samples)
     point = previous = best = start.clone()
@@ -124,7 +124,7 @@ def run(
 
 
 def _checkpoints(steps: int) -> frozenset[int]:
-    """After which steps the step size is reviewed; the intervals are those of AutoAttack's code."""
+    """The steps after which the step size is reviewed, as in AutoAttack's code."""
     interval = max(int(0.22 * steps), 1)
     least, shrink = max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
     found, at = [], interval
@@ -136,26 +136,52 @@ def _checkpoints(steps: int) -> frozenset[int]:
 
 
 def random_start(clean: Tensor, draws: Draws, norm: Budget, severity: float) -> Tensor:
-    """A random point on the sphere, clipped to the range."""
+    """A random point on the sphere, clipped to [0, 1]."""
     noise = draws.uniform(clean, -1, 1) if norm is LINF else draws.normal(clean)
     return (clean + severity * norm.spread(noise)).clamp(0, 1)
 
 
+_SOURCE = "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation"
+_MARGIN_SOURCE = f"{_SOURCE}; margin of Carlini & Wagner, S&P 2017"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoPGD(Attack):
-    """What the untargeted versions share; they differ in objective and norm."""
-
-    objective: ClassVar[Objective]
-    budget: ClassVar[Budget]
+    """What all versions share: the parameters of a run, and the run from a random start."""
 
     steps: int = parameter(100, low=1)
-    """Gradient steps of one restart."""
-    restarts: int = parameter(1, low=1)
-    """Independent starts; a volume keeps the one that breaks it, or else the highest objective."""
+    """Gradient steps of one run."""
     rho: float = parameter(0.75, low=0.0, high=1.0)
     """Share of rising steps below which the step is halved."""
     samples: int = parameter(1, low=1)
-    """Passes that a gradient is averaged over; more than 1 for stochastic networks."""
+    """Passes per gradient; more than 1 for stochastic networks."""
+
+    def ascend(self, batch: Batch, objective: Objective) -> Run:
+        """Run Auto-PGD once, from a random start."""
+        norm = BUDGETS[self.norm]
+        return run(
+            batch.classifier,
+            batch.volumes,
+            batch.labels,
+            random_start(batch.volumes, batch.draws, norm, batch.severity),
+            objective,
+            norm,
+            severity=batch.severity,
+            steps=self.steps,
+            rho=self.rho,
+            samples=self.samples,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntargetedAutoPGD(AutoPGD):
+    """What the untargeted versions share; they differ in objective and norm."""
+
+    objective: ClassVar[Objective]
+    """What to maximise."""
+
+    restarts: int = parameter(1, low=1)
+    """Independent starts; a volume keeps the one that breaks it, or else the highest objective."""
 
     def cost(self, num_classes: int) -> Cost:
         """A pass each way for every step and for the start."""
@@ -170,29 +196,15 @@ class AutoPGD(Attack):
         worst = Worst(batch.volumes)
         for number in range(self.restarts):
             batch.draws.restart(number)
-            found = run(
-                batch.classifier,
-                batch.volumes,
-                batch.labels,
-                random_start(batch.volumes, batch.draws, self.budget, batch.severity),
-                type(self).objective,
-                self.budget,
-                severity=batch.severity,
-                steps=self.steps,
-                rho=self.rho,
-                samples=self.samples,
-            )
+            found = self.ascend(batch, type(self).objective)
             worst.offer(found.worst.volumes, found.worst.values, found.worst.broken)
             if number == 0:
                 batch.findings.update(progress(found.values))
         return worst.volumes
 
 
-_SOURCE = "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDCE(AutoPGD):
+class APGDCE(UntargetedAutoPGD):
     """Auto-PGD on the cross-entropy, L∞."""
 
     name: ClassVar[str] = "apgd_ce"
@@ -201,11 +213,10 @@ class APGDCE(AutoPGD):
     source: ClassVar[str] = _SOURCE
     summary: ClassVar[str] = "Auto-PGD on the cross-entropy: no step size to choose."
     objective: ClassVar[Objective] = staticmethod(cross_entropy)
-    budget: ClassVar[Budget] = LINF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDDLR(AutoPGD):
+class APGDDLR(UntargetedAutoPGD):
     """Auto-PGD on the difference of logits ratio, L∞."""
 
     name: ClassVar[str] = "apgd_dlr"
@@ -218,29 +229,27 @@ class APGDDLR(AutoPGD):
     ascends: ClassVar[bool] = False
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(dlr)
-    budget: ClassVar[Budget] = LINF
 
     def check(self, num_classes: int) -> None:
-        """The ratio's denominator needs a third class."""
+        """Refuse two classes: the ratio's denominator needs a third."""
         require_classes(self.name, num_classes, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDMargin(AutoPGD):
+class APGDMargin(UntargetedAutoPGD):
     """Auto-PGD on the margin of the logits, L∞."""
 
     name: ClassVar[str] = "apgd_margin"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
-    source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
+    source: ClassVar[str] = _MARGIN_SOURCE
     summary: ClassVar[str] = "Auto-PGD on the margin of the logits, for any number of classes."
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(margin)
-    budget: ClassVar[Budget] = LINF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDCEL2(AutoPGD):
+class APGDCEL2(UntargetedAutoPGD):
     """Auto-PGD on the cross-entropy, L2."""
 
     name: ClassVar[str] = "apgd_ce_l2"
@@ -249,25 +258,23 @@ class APGDCEL2(AutoPGD):
     source: ClassVar[str] = _SOURCE
     summary: ClassVar[str] = "Auto-PGD on the cross-entropy in the L2 ball."
     objective: ClassVar[Objective] = staticmethod(cross_entropy)
-    budget: ClassVar[Budget] = L2_RMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDMarginL2(AutoPGD):
+class APGDMarginL2(UntargetedAutoPGD):
     """Auto-PGD on the margin of the logits, L2."""
 
     name: ClassVar[str] = "apgd_margin_l2"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "l2"
-    source: ClassVar[str] = _SOURCE + "; margin of Carlini & Wagner, S&P 2017"
+    source: ClassVar[str] = _MARGIN_SOURCE
     summary: ClassVar[str] = "Auto-PGD on the margin of the logits in the L2 ball."
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     objective: ClassVar[Objective] = staticmethod(margin)
-    budget: ClassVar[Budget] = L2_RMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGDT(Attack):
+class APGDT(AutoPGD):
     """Auto-PGD on the targeted difference of logits ratio, one likely class after another, L∞."""
 
     name: ClassVar[str] = "apgd_t"
@@ -282,30 +289,24 @@ class APGDT(Attack):
     traced: ClassVar[bool] = False
 
     targets: int = parameter(9, low=1)
-    """Wrong classes to aim at, at most; in the order of their clean logits."""
-    steps: int = parameter(100, low=1)
-    """Gradient steps for one target."""
-    rho: float = parameter(0.75, low=0.0, high=1.0)
-    """Share of rising steps below which the step is halved."""
-    samples: int = parameter(1, low=1)
-    """Passes that a gradient is averaged over; more than 1 for stochastic networks."""
+    """Wrong classes to aim at, at most, in the order of their clean logits."""
 
     def check(self, num_classes: int) -> None:
-        """The ratio's denominator needs a fourth class."""
+        """Refuse two or three classes: the ratio's denominator needs a fourth."""
         require_classes(self.name, num_classes, 4)
 
     def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
-        """The parameters, and how many targets there are."""
+        """The parameters, and the number of targets that this many classes leave."""
         aimed = min(self.targets, num_classes - 1)
         return pairs({**self.parameters(), "effective_targets": aimed})
 
     def cost(self, num_classes: int) -> Cost:
-        """A pass each way for every step and start of every target, and one to rank them."""
+        """For every target a pass each way for its start and every step; a pass to rank them."""
         runs = min(self.targets, num_classes - 1) * self.samples
         return Cost(forward=1, backward=0) + Cost(forward=1, backward=1) * (runs * (self.steps + 1))
 
     def perturb(self, batch: Batch) -> Tensor:
-        """Aim at one class after another, with the volumes that no earlier one has broken."""
+        """Aim at one class after another, each time with the volumes that still hold."""
         with torch.no_grad():
             logits = batch.classifier(batch.volumes)
         ranking = ranked_targets(logits, batch.labels)[:, : self.targets]
@@ -317,20 +318,7 @@ class APGDT(Attack):
             if len(rows) == 0:
                 break
             batch.draws.restart(rank)
-            found = run(
-                batch.classifier,
-                batch.volumes[rows],
-                batch.labels[rows],
-                random_start(
-                    batch.volumes[rows], batch.draws.select(rows.tolist()), LINF, batch.severity
-                ),
-                targeted_dlr(targets[rows]),
-                LINF,
-                severity=batch.severity,
-                steps=self.steps,
-                rho=self.rho,
-                samples=self.samples,
-            )
+            found = self.ascend(batch.select(rows), targeted_dlr(targets[rows]))
             worst.offer(found.worst.volumes, found.worst.values, found.worst.broken, rows)
             iterations[rows] += (self.steps + 1) * self.samples
             if rank == 0:

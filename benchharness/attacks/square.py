@@ -1,7 +1,7 @@
 """Square attack for volumes: random search with cubes, from the logits alone.
 
-torchattacks' Square moves squares of (B, C, H, W), the same for the whole batch. On folded volumes
-its squares would span rows of several slices; here they are cubes, drawn for each volume.
+torchattacks' Square places the same squares of (B, C, H, W) in the whole batch. On folded volumes
+they would span rows of several slices; here they are cubes, drawn for each volume.
 """
 
 from __future__ import annotations
@@ -15,37 +15,36 @@ import torch
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
-from benchharness.attacks.core.norms import L2_RMS, LINF
+from benchharness.attacks.core.boxes import box_mask
+from benchharness.attacks.core.norms import BUDGETS, L2_RMS
 from benchharness.attacks.core.objectives import margin
-from benchharness.attacks.sparse import box_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from benchharness.attacks.core.base import Access
     from benchharness.attacks.core.draws import Draws
-    from benchharness.attacks.core.norms import Budget
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries of 10,000 after which the fraction of voxels is halved: Square's schedule."""
+"""Square's schedule: the queries, of 10,000, after which the share of voxels is halved."""
 
 
 def fraction(query: int, queries: int, initial: float) -> float:
-    """Share of the voxels that a proposal changes, on the schedule rescaled to `queries`."""
+    """Share of the voxels that a proposal changes, with the schedule rescaled to `queries`."""
     scaled = int(query / queries * 10_000)
     return float(initial / 2 ** sum(scaled > limit for limit in _HALVINGS))
 
 
 def window_of(share: float, grid: tuple[int, int, int], least: int) -> tuple[int, int, int]:
-    """Size of a cube with a share of a grid's voxels, cut where the grid is smaller.
+    """Size (d, h, w) of a cube with a share of a grid's voxels, cut where the grid is smaller.
 
     Args:
-        share: Of the voxels.
+        share: Share of the voxels, 0 to 1.
         grid: (D, H, W).
         least: Smallest side.
     """
     voxels = grid[0] * grid[1] * grid[2]
-    # A flat grid has no third axis to share the voxels with.
+    # A flat grid spreads the voxels over two axes only.
     axes = max(1, sum(size > 1 for size in grid))
     side = max(round((share * voxels) ** (1 / axes)), least)
     depth, height, width = (min(side, size) for size in grid)
@@ -54,18 +53,18 @@ def window_of(share: float, grid: tuple[int, int, int], least: int) -> tuple[int
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """Where the search stands, for the volumes that are still correct."""
+    """The state of the search, for the volumes that are still correct."""
 
     clean: Tensor
     """(n, C, D, H, W)."""
     point: Tensor
     """(n, C, D, H, W), the best so far."""
     draws: Draws
-    """Of these volumes."""
+    """The draws of these volumes."""
     severity: float
 
     def select(self, kept: Tensor) -> State:
-        """Those of the volumes that a mask (n,) keeps."""
+        """The state of the volumes that a mask (n,) keeps."""
         return State(
             clean=self.clean[kept],
             point=self.point[kept],
@@ -78,7 +77,9 @@ class State:
 class Square(Attack):
     """What both norms share: a proposal is kept if it raises the margin."""
 
-    budget: ClassVar[Budget]
+    source: ClassVar[str] = (
+        "Andriushchenko, Croce, Flammarion & Hein, ECCV 2020, arXiv 1912.00049; own implementation"
+    )
     access: ClassVar[Access] = "black box"
     auc_undefined: ClassVar[str] = (
         "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
@@ -86,12 +87,12 @@ class Square(Attack):
     traced: ClassVar[bool] = False
 
     queries: int = parameter(5000, low=1)
-    """Forward passes for one volume, the first proposal included; fewer once it is broken."""
+    """Most forward passes for one volume, the first proposal included; it stops once broken."""
     initial_share: float = parameter(0.8, low=0.0, high=1.0)
     """Share of the voxels that the first proposals change."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """One forward pass to see which volumes are correct, and the queries."""
+        """The queries, and a forward pass to see which volumes are correct."""
         return Cost(forward=1 + self.queries, backward=0)
 
     @abstractmethod
@@ -104,7 +105,7 @@ class Square(Attack):
 
     @torch.no_grad()
     def perturb(self, batch: Batch) -> Tensor:
-        """Search until a volume is broken or the queries are spent."""
+        """Search until the volume breaks or the queries are spent."""
         best = batch.volumes.clone()
         untouched, broken = self._look(batch, best, torch.arange(len(best), device=best.device))
         spent = torch.zeros_like(batch.labels)
@@ -116,7 +117,7 @@ class Square(Attack):
             draws=batch.draws.select(rows.tolist()),
             severity=batch.severity,
         )
-        project = self.budget.projection(state.clean, batch.severity)
+        project = BUDGETS[self.norm].projection(state.clean, batch.severity)
         for query in range(self.queries):
             if len(rows) == 0:
                 break
@@ -128,9 +129,9 @@ class Square(Attack):
             if fooled.any():
                 best[rows[fooled]] = proposal[fooled]
                 rows, value, state = rows[~fooled], value[~fooled], state.select(~fooled)
-                project = self.budget.projection(state.clean, batch.severity)
+                project = BUDGETS[self.norm].projection(state.clean, batch.severity)
         batch.findings.update(queries=spent)
-        # The search begins at a random proposal, and may end below where the clean volume is.
+        # The search begins at a random proposal and may end at a lower margin than the clean one.
         gained = value >= untouched[rows]
         best[rows[gained]] = state.point[gained]
         return best
@@ -143,13 +144,10 @@ class Square(Attack):
 
     @staticmethod
     def _look(batch: Batch, volumes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Margin of these volumes of the batch, and whether the prediction is wrong."""
+        """Margins (n,) of some of the batch's volumes, and whether each is misclassified."""
         labels = batch.labels[rows]
         logits = batch.classifier(volumes).float()
         return margin(logits, labels), logits.argmax(1) != labels
-
-
-_SOURCE = "Andriushchenko, Croce, Flammarion & Hein, ECCV 2020, arXiv 1912.00049; "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +157,12 @@ class Square3D(Square):
     name: ClassVar[str] = "square3d"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
-    source: ClassVar[str] = _SOURCE + "own implementation"
     summary: ClassVar[str] = (
         "Random search: cubes of ±ε, ever smaller, kept where the margin rises."
     )
-    budget: ClassVar[Budget] = LINF
 
     def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
-        """Stripes of ±ε along depth and height, as the original's run along the height."""
+        """Stripes of ±ε along depth and height; the original's run along the height."""
         count, channels, *_, width = clean.shape
         signs = draws.signs(clean.new_empty(count, channels, 1, 1, width))
         return (clean + severity * signs).clamp(0, 1)
@@ -188,11 +184,9 @@ class Square3DL2(Square):
     name: ClassVar[str] = "square3d_l2"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "l2"
-    source: ClassVar[str] = _SOURCE + "own implementation"
     summary: ClassVar[str] = (
         "Random search: moves the budget of one cube into another, kept where the margin rises."
     )
-    budget: ClassVar[Budget] = L2_RMS
 
     def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
         """A lattice of bumps, a fifth of the grid wide, each with its own sign."""
@@ -207,9 +201,9 @@ class Square3DL2(Square):
         return (clean + severity * L2_RMS.spread(delta)).clamp(0, 1)
 
     def propose(self, state: State, share: float) -> Tensor:
-        """Erase one cube, and put its budget and what was unused into a bump in another.
+        """Erase one cube, and move its budget, with any left over, to a bump in another cube.
 
-        A bump is positive in one half and negative in the other, across a drawn axis; it is added
+        A bump is positive in one half and negative in the other, across a random axis. It is added
         to what the cube held, as in the original.
         """
         count, channels, depth, height, width = state.clean.shape
@@ -235,7 +229,7 @@ class Square3DL2(Square):
 def corners(
     draws: Draws, count: int, window: tuple[int, int, int], grid: tuple[int, int, int]
 ) -> Tensor:
-    """Where a window lies in each volume, uniformly among all that fit, (count, 3)."""
+    """Draw a corner (count, 3) for each volume's window, uniformly among all that fit."""
     places = [
         draws.integers((count, 1), size - side + 1) for size, side in zip(grid, window, strict=True)
     ]
@@ -244,13 +238,13 @@ def corners(
 
 @cache
 def bump(window: tuple[int, ...], axis: int | None = None) -> Tensor:
-    """A box that is highest in its middle, of L2 norm 1, float32 (d, h, w) on the CPU.
+    """A box that is highest in the middle, of L2 norm 1, float32 (d, h, w) on the CPU.
 
-    Nested boxes with heights 1, 1/2², 1/3² … are added up, as the original does with rectangles.
+    It is the sum of nested boxes with heights 1, 1/2², 1/3² …; the original's are rectangles.
 
     Args:
         window: (d, h, w).
-        axis: Where given, the two halves across it are bumps of opposite sign.
+        axis: Where given, the two halves across this axis are bumps of opposite sign.
     """
     if axis is not None and window[axis] > 1:
         near, far = list(window), list(window)
@@ -267,7 +261,7 @@ def _normed(shape: Tensor) -> Tensor:
 
 
 def _placed(shapes: Tensor, mask: Tensor) -> Tensor:
-    """Put boxes (n, C, d, h, w) where a mask (n, 1, D, H, W) has boxes of the same size."""
+    """Put boxes (n, C, d, h, w) where a mask (n, 1, D, H, W) marks boxes of the same size."""
     channels = shapes.shape[1]
     mask = mask.expand(-1, channels, -1, -1, -1)
     placed = torch.zeros(mask.shape, dtype=shapes.dtype, device=shapes.device)
@@ -282,6 +276,6 @@ def _energy(delta: Tensor) -> Tensor:
 
 
 def _unit(delta: Tensor) -> Tensor:
-    """Each channel at L2 norm 1; zero where it is zero."""
+    """Each channel scaled to L2 norm 1; zero where it is zero."""
     size = _energy(delta).sqrt()[:, :, None, None, None]
     return delta / torch.where(size > 0, size, 1.0)

@@ -1,13 +1,13 @@
-"""Transfer: volumes made on one network, judged by another."""
+"""Transfer: volumes made on one network and judged by another."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.attacks.ascent import MIFGSM
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.mifgsm import MIFGSM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(Attack):
-    """MI-FGSM on a source network; the network that is judged is never asked.
+    """MI-FGSM on a source network, without a single pass through the network it is judged by.
 
-    An attacker without access to a model trains one of their own. Momentum makes what it finds
-    there more likely to hold elsewhere (Dong et al., section 4.3).
+    An attacker without access to a model can train another one. Momentum makes the volumes found
+    there more likely to fool another network (Dong et al., section 4.3).
     """
 
     name: ClassVar[str] = "transfer"
@@ -45,14 +45,14 @@ class Transfer(Attack):
         return MIFGSM(steps=self.steps, decay=self.decay)
 
     def resolved(self, num_classes: int, severity: float) -> Pairs:
-        """Those of the attack on the source, the length of a step among them."""
+        """Those of MI-FGSM on the source, with the length of a step."""
         return self._inner.resolved(num_classes, severity)
 
     def cost(self, num_classes: int) -> Cost:
-        """Passes through the source, which need not cost what the judged network's do."""
+        """Passes through the source, whose price may differ from the judged network's."""
         return self._inner.cost(num_classes)
 
     def perturb(self, batch: Batch) -> Tensor:
-        """Attack the source; whoever calls without one gets the white-box attack."""
+        """Attack the source; without one, attack the judged network itself."""
         source = batch.classifier if batch.source is None else batch.source
         return self._inner.perturb(replace(batch, classifier=source))

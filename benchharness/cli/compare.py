@@ -28,7 +28,7 @@ Reference = Annotated[Path, typer.Argument(help="The reference: a run's folder o
 Tolerance = Annotated[
     float,
     typer.Option(
-        metavar="NUMBER", help="Difference in mean accuracy that does not matter, in [0, 1)."
+        metavar="NUMBER", help="Difference in an endpoint's mean that does not matter, in [0, 1)."
     ),
 ]
 Alpha = Annotated[
@@ -39,6 +39,25 @@ Alpha = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Also fail on missing and on suspect cells.")
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing", help="Pass although the reference has whole families that NEW lacks."
+    ),
+]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAMES",
+        help="Judge by these, separated by commas. accuracy: argmax, blind to the ranking. auc: "
+        "sees a lost ranking, needs volumes of every class. balanced_accuracy: weights classes "
+        "alike, the rarest sets the noise. sensitivity: at the threshold frozen on val, of the "
+        "positives alone, so the least sure. Each costs no measuring, but Holm shares alpha over "
+        "all: with 2 metrics a difference must be up to 1.1 times as large to be found, with 4 up "
+        "to 1.2 times.",
+    ),
 ]
 Style = Annotated[
     Format,
@@ -51,7 +70,9 @@ def compare(
     new: Annotated[Path, typer.Argument(help="What to compare with it: a folder or a baseline.")],
     tolerance: Tolerance = 0.02,
     alpha: Alpha = 0.05,
+    metric: Metrics = "accuracy",
     strict: Strict = False,
+    allow_missing: AllowMissing = False,
     style: Style = Format.TABLE,
     base_model: Annotated[
         str | None,
@@ -73,14 +94,19 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable."""
+    """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable.
+
+    NEW fails, too, if it lacks a whole family that BASE has.
+    """
     from benchharness import comparison
     from benchharness.store.opening import open_source
 
     settings = comparison.Settings(
         tolerance=tolerance,
         alpha=alpha,
+        metrics=_names(metric),
         strict=strict,
+        allow_missing=allow_missing,
         base_model=base_model,
         new_model=new_model,
         base_seed=base_seed,
@@ -104,7 +130,9 @@ def ci(
     ],
     tolerance: Tolerance = 0.02,
     alpha: Alpha = 0.05,
+    metric: Metrics = "accuracy",
     strict: Strict = False,
+    allow_missing: AllowMissing = False,
     max_minutes: Annotated[
         float | None,
         typer.Option(metavar="N", help="Start no training and no cell after N minutes."),
@@ -121,7 +149,8 @@ def ci(
 ) -> None:
     """Run, compare with a baseline and report.
 
-    Exit code 0: no regression; 1: a regression or a failed cell; 2: a mistake, or not comparable.
+    Exit code 0: no regression; 1: a regression, a family of the baseline that was not measured, or
+    a failed cell; 2: a mistake, or not comparable.
     """
     from benchharness import ci, comparison
     from benchharness.run.config import load
@@ -130,7 +159,13 @@ def ci(
     found = ci.run(
         load(config, given),
         baseline,
-        comparison.Settings(tolerance=tolerance, alpha=alpha, strict=strict),
+        comparison.Settings(
+            tolerance=tolerance,
+            alpha=alpha,
+            metrics=_names(metric),
+            strict=strict,
+            allow_missing=allow_missing,
+        ),
         # Standard output is for the comparison alone.
         Display(err),
         max_minutes=max_minutes,
@@ -143,6 +178,11 @@ def ci(
         say(f"budget: {line}", to=err)
     say(f"Gate: {found.files}. Report: {found.report or 'none, every cell failed'}.", to=err)
     raise typer.Exit(found.exit_code)
+
+
+def _names(metric: str) -> tuple[str, ...]:
+    """The names in a list such as `accuracy,auc`."""
+    return tuple(name for part in metric.split(",") if (name := part.strip()))
 
 
 def _show(result: StoreComparison, style: Format) -> None:

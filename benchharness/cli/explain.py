@@ -25,10 +25,12 @@ WITHOUT_CONFIG = {"eps": "8/255", "severities": "3"}
     "perturbation_seed",
     "artefacts",
     "severities",
+    "fast_artefacts",
     *TRAINING,
     "out",
     "device",
     "batch_size",
+    "compile",
     without_config=WITHOUT_CONFIG,
 )
 def explain(
@@ -63,11 +65,10 @@ def explain(
 
     settings = load(config, given if config else WITHOUT_CONFIG | dict(given))
     from benchharness import explanation
+    from benchharness.run.subjects import subjects
 
-    request = explanation.Request.checked(
-        settings, ids=ids, worst=worst, target=target, layers=layer or ()
-    )
-    for explained in explanation.explain(request, say):
+    request = explanation.Request.checked(ids=ids, worst=worst, target=target, layers=layer or ())
+    for explained in explanation.explain(request, subjects(settings, say), settings.out, say):
         say(
             f"heat maps: {explained.path} and {len(explained.found.pictures)} pictures beside it. "
             f"bench report {settings.out} shows them."

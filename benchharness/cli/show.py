@@ -113,7 +113,7 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
     table = Table(*found.columns)
     for row in found.rows:
         table.add_row(*map(Text, row))
-    # rich measures no more than it has room for, so it is given plenty.
+    # rich cuts a table to the console's width; measured on a wide one, it keeps its own.
     plenty = out.options.update(max_width=10_000)
     if Measurement.get(out, plenty, table).maximum <= out.width:
         out.print(table)

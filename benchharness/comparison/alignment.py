@@ -9,9 +9,10 @@ import numpy as np
 
 from benchharness.comparison.places import Gap, Place
 from benchharness.statistics import metrics
+from benchharness.statistics import patients as by_patient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from benchharness.store.predictions import Predictions
 
     Floats = NDArray[np.float64]
+    Frozen = tuple[list[float | None] | None, ...]
+    """The thresholds of each class, for each training seed; None where none were kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,9 +36,13 @@ class PairedCell:
     labels: Labels
     """Shape (N,)."""
     patients: NDArray[np.str_] | None
-    """Shape (N,), the patient of each volume; None where they are not known."""
-    has_auc: bool
-    """Whether the AUC is meaningful in this cell."""
+    """Shape (N,), the patient of each volume; None where volumes count as independent."""
+    every_class: bool
+    """Whether BASE's own volumes, of which the common ones may be a part, show every class."""
+    undefined: Mapping[str, str]
+    """Metrics that would mislead in this cell whatever the predictions are, and why."""
+    thresholds: tuple[Frozen, Frozen]
+    """What the clean cells of BASE and of NEW froze, for each training seed."""
     base: tuple[Logits, ...]
     """Logits (N, K) of every training seed of BASE."""
     new: tuple[Logits, ...]
@@ -58,7 +65,8 @@ def aligned(
     base: Sequence[Predictions],
     new: Sequence[Predictions],
     *,
-    has_auc: bool,
+    undefined: Mapping[str, str],
+    thresholds: tuple[Frozen, Frozen],
 ) -> PairedCell | Gap:
     """Bring all predictions to the common volumes in BASE's order.
 
@@ -67,7 +75,8 @@ def aligned(
         total: How many volumes the split holds.
         base: Predictions of every training seed of BASE.
         new: Predictions of every training seed of NEW.
-        has_auc: Whether the AUC is meaningful in this cell.
+        undefined: Metrics that would mislead in this cell, and why.
+        thresholds: What the clean cells of BASE and of NEW froze, for each training seed.
 
     Returns:
         A gap that says why where the two are not the same volumes, or a subset of one of them.
@@ -90,14 +99,23 @@ def aligned(
     labels = [found.labels[own] for found, own in zip(everyone, rows, strict=True)]
     if any(not np.array_equal(labels[0], other) for other in labels[1:]):
         return Gap(place=place, kind="refused", reason="labels of the same volumes differ")
+    patients = [
+        found.patients[own]
+        for found, own in zip(everyone, rows, strict=True)
+        if found.patients is not None
+    ]
+    if any(not np.array_equal(patients[0], other) for other in patients[1:]):
+        return Gap(place=place, kind="refused", reason="patients of the same volumes differ")
     logits = tuple(found.logits[own] for found, own in zip(everyone, rows, strict=True))
     return PairedCell(
         place=place,
         total=total,
         ids=ids,
         labels=labels[0],
-        patients=None if base[0].patients is None else base[0].patients[rows[0]],
-        has_auc=has_auc,
+        patients=by_patient.with_several_volumes(patients[0] if patients else None),
+        every_class=not metrics.absent_classes(base[0].labels, base[0].logits.shape[1]),
+        undefined=undefined,
+        thresholds=thresholds,
         base=logits[: len(base)],
         new=logits[len(base) :],
     )

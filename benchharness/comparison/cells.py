@@ -1,4 +1,4 @@
-"""The paired cells one by one: what lies behind the endpoints. They explain and decide nothing."""
+"""The paired cells one by one. They explain a verdict; the endpoints decide it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _compared(
 
 
 def _single(cell: PairedCell) -> bool:
-    """Whether one checkpoint meets one on independent volumes, so that exact tests apply."""
+    """Whether one checkpoint is compared with one on independent volumes: exact tests apply."""
     return cell.patients is None and len(cell.base) == len(cell.new) == 1
 
 
@@ -99,7 +99,7 @@ def _accuracy(cell: PairedCell, level: float) -> statistics.Comparison:
 
 def _areas(cell: PairedCell, level: float) -> Areas:
     classes = cell.base[0].shape[1]
-    if not cell.has_auc or metrics.absent_classes(cell.labels, classes):
+    if "auc" in cell.undefined or metrics.absent_classes(cell.labels, classes):
         return None, None, None
     base, new = (
         float(np.mean([metrics.auc(cell.labels, own) for own in logits]))

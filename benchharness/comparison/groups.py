@@ -31,6 +31,11 @@ class Group:
         """Whether a cell was refused; the endpoint then cannot be judged."""
         return any(gap.kind == "refused" for gap in self.gaps)
 
+    @property
+    def lost(self) -> bool:
+        """Whether BASE has cells of the endpoint and NEW has none."""
+        return not self.cells and not self.refused and any(gap.lost for gap in self.gaps)
+
 
 def grouped(cells: Sequence[PairedCell], gaps: Sequence[Gap]) -> list[Group]:
     """Group by model, dataset, family and set of volumes, in the order of the matrix."""

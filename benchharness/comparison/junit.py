@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from benchharness.comparison import words
+from benchharness.comparison.outside import printable
 
 if TYPE_CHECKING:
     from benchharness.comparison.endpoints import Endpoint
@@ -17,13 +17,13 @@ def junit(result: StoreComparison) -> str:
     """Write each endpoint as a test: one that is worse failed, one not comparable is an error.
 
     An endpoint that is not comparable counts as skipped where another one decides the exit code.
-    Under `strict` every missing or suspect cell is a failed test, too.
+    An endpoint that NEW lacks failed, and under `strict` so did every missing or suspect cell.
     """
-    suite = ET.Element("testsuite", name=_printable(f"{result.new} against {result.base}"))
+    suite = ET.Element("testsuite", name=printable(f"{result.new} against {result.base}"))
     for endpoint in result.endpoints:
-        case = _case(suite, f"{endpoint.model}.{endpoint.dataset}", endpoint.family)
+        case = _case(suite, f"{endpoint.model}.{endpoint.dataset}", endpoint.title)
         _judge(case, endpoint, result)
-    for gap in result.of_kind("missing", "suspect") if result.settings.strict else ():
+    for gap in result.doubts:
         case = _case(suite, f"{gap.place.model}.{gap.place.dataset}", gap.place.condition)
         _part(case, "failure", f"{gap.kind}: {gap.reason}")
     suite.attrib["tests"] = str(len(suite))
@@ -37,31 +37,19 @@ def junit(result: StoreComparison) -> str:
 
 def _judge(case: ET.Element, endpoint: Endpoint, result: StoreComparison) -> None:
     text = words.explain(endpoint, result.settings.tolerance)
-    if endpoint.verdict == "worse":
+    if endpoint.verdict == "worse" or endpoint in result.lost:
         _part(case, "failure", text)
     elif endpoint.verdict == "not comparable":
         _part(case, "error" if result.exit_code == 2 else "skipped", text)
     else:
-        ET.SubElement(case, "system-out").text = _printable(text)
+        ET.SubElement(case, "system-out").text = printable(text)
 
 
 def _case(suite: ET.Element, classname: str, name: str) -> ET.Element:
     return ET.SubElement(
-        suite, "testcase", classname=_printable(classname), name=_printable(name), time="0"
+        suite, "testcase", classname=printable(classname), name=printable(name), time="0"
     )
 
 
 def _part(case: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(case, tag, message=_printable(text)).text = _printable(text)
-
-
-def _printable(text: str) -> str:
-    """The text without the characters that XML 1.0 forbids."""
-    return "".join(
-        sign
-        for sign in text
-        if sign in string.whitespace[:4]
-        or "\x20" <= sign <= "\ud7ff"
-        or "\ue000" <= sign <= "\ufffd"
-        or sign >= "\U00010000"
-    )
+    ET.SubElement(case, tag, message=printable(text)).text = printable(text)

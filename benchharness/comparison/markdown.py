@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchharness.comparison import words
+from benchharness.comparison import outside, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,23 +17,27 @@ if TYPE_CHECKING:
 def markdown(result: StoreComparison) -> str:
     """The comparison as a pull-request comment: endpoints in sight, cells folded away."""
     parts = [
-        f"### Robustness: {result.verdict}",
-        _escaped(words.headline(result)),
+        f"### Robustness: {words.outcome(result)}",
+        outside.markdown(words.headline(result)),
         _pipes(words.ENDPOINT_HEADER, map(words.endpoint_row, result.endpoints)),
     ]
     for title, gaps in words.by_kind(result):
-        lines = "\n".join(f"- {_escaped(line)}" for line in words.gap_lines(gaps))
-        parts.append(f"**{title}**\n\n{lines}")
-    parts += [_escaped(note) for note in (*result.notes, words.LEGEND)]
+        parts.append(f"**{title}**\n\n{_listed(words.gap_lines(gaps))}")
+    parts += [outside.markdown(note) for note in (*result.notes, words.legend(result))]
     cells = _pipes(words.CELL_HEADER, map(words.cell_row, result.cells))
-    parts.append(f"<details><summary>{len(result.cells)} cells</summary>\n\n{cells}\n\n</details>")
+    parts.append(_folded(f"{len(result.cells)} cells", cells))
+    parts.append(_folded("Weights and versions", _listed(words.origin_lines(result))))
     return "\n\n".join(parts) + "\n"
 
 
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {outside.markdown(line)}" for line in lines)
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
 def _pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [[_escaped(entry) for entry in row] for row in rows]
+    lines = [[outside.markdown(entry) for entry in row] for row in rows]
     return tabulate(lines, header, tablefmt="pipe", disable_numparse=True)
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{sign}" if sign in "|*_<>`\\" else sign for sign in text)

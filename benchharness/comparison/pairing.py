@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from benchharness.comparison import notes, sides
+from benchharness.comparison import notes, origins, sides
 from benchharness.comparison.alignment import PairedCell, aligned
 from benchharness.comparison.places import Gap
 from benchharness.errors import BenchError
@@ -16,6 +16,7 @@ from benchharness.store.measurement import differences
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from benchharness.comparison.origins import Origin
     from benchharness.comparison.places import Place
     from benchharness.comparison.sides import Choice, Seeds, Side
     from benchharness.store.measurement import Parts
@@ -31,6 +32,8 @@ class Pairing:
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...]
     """What is compared: seeds, and in what the two trainings differ."""
+    origins: tuple[Origin, Origin]
+    """Weights and versions behind BASE and behind NEW."""
 
 
 def pair(
@@ -67,7 +70,12 @@ def pair(
         own_cells, own_gaps = _at(place, of_base, of_new, suspicions)
         cells += own_cells
         gaps += own_gaps
-    return Pairing(cells=tuple(cells), gaps=tuple(gaps), notes=notes.notes(of_base, of_new))
+    return Pairing(
+        cells=tuple(cells),
+        gaps=tuple(gaps),
+        notes=notes.notes(of_base, of_new),
+        origins=(origins.of(of_base), origins.of(of_new)),
+    )
 
 
 def _label(base: Choice, new: Choice) -> str | None:
@@ -116,8 +124,12 @@ def _at(
         elif found is not None:
             cells.append(found)
     for measured in left:
-        reason = "; ".join(filter(None, [base.lacking(place, of_base[measured]), "not in NEW"]))
-        gaps.append(Gap(place=place, kind="missing", reason=reason))
+        records = of_base[measured]
+        if all(record.inapplicable for record in records.values()):
+            continue
+        own = base.lacking(place, records)
+        reason = "; ".join(filter(None, [own, "not in NEW"]))
+        gaps.append(Gap(place=place, kind="missing", reason=reason, lost=not own))
     gaps += [Gap(place=place, kind="unreferenced", reason="not in BASE") for _ in right]
     return cells, gaps
 
@@ -169,7 +181,12 @@ def _paired(
         if (reason := side.lacking(place, own))
     ]
     if lacking:
-        return Gap(place=place, kind="missing", reason="; ".join(lacking))
+        return Gap(
+            place=place,
+            kind="missing",
+            reason="; ".join(lacking),
+            lost=not both[0].lacking(place, records[0]),
+        )
     doubts = [
         f"{side.name}: {reason}"
         for side, own in zip(both, records, strict=True)
@@ -179,10 +196,15 @@ def _paired(
     if doubts:
         return Gap(place=place, kind="suspect", reason="; ".join(dict.fromkeys(doubts)))
     base, new = (side.predictions(own) for side, own in zip(both, records, strict=True))
+    classes = base[0].logits.shape[1]
+    of_base, of_new = (
+        side.thresholds(own, classes) for side, own in zip(both, records, strict=True)
+    )
     return aligned(
         place,
         every[0].cell.dataset.total,
         base,
         new,
-        has_auc=not any("auc" in record.undefined for record in every),
+        undefined={name: why for record in every for name, why in record.undefined.items()},
+        thresholds=(of_base, of_new),
     )

@@ -69,3 +69,5 @@ class Gap:
     place: Place
     kind: GapKind
     reason: str
+    lost: bool = False
+    """Whether BASE has the number and NEW does not."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from benchharness.comparison import outside
 from benchharness.comparison.junit import junit
 from benchharness.comparison.markdown import markdown
 from benchharness.comparison.terminal import table
@@ -35,5 +36,7 @@ def as_json(result: StoreComparison) -> str:
         "cells": [asdict(cell) for cell in result.cells],
         "gaps": [asdict(gap) for gap in result.gaps],
         "notes": list(result.notes),
+        "origins": dict(zip(("base", "new"), map(asdict, result.origins), strict=True)),
     }
-    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)
+    return outside.json(text) + "\n"

@@ -14,6 +14,7 @@ from benchharness.store import suspicion
 if TYPE_CHECKING:
     from benchharness.comparison.cells import ComparedCell
     from benchharness.comparison.endpoints import Endpoint, Verdict
+    from benchharness.comparison.origins import Origin
     from benchharness.comparison.places import Gap
     from benchharness.comparison.settings import Settings
     from benchharness.store.source import Source
@@ -33,6 +34,8 @@ class StoreComparison:
     cells: tuple[ComparedCell, ...]
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...]
+    origins: tuple[Origin, Origin]
+    """Weights and versions behind BASE and behind NEW."""
 
     @property
     def verdict(self) -> Verdict:
@@ -45,13 +48,25 @@ class StoreComparison:
         return "better" if "better" in found else "indistinguishable"
 
     @property
+    def lost(self) -> tuple[Endpoint, ...]:
+        """Endpoints of BASE that NEW lacks, where that is not allowed."""
+        if self.settings.allow_missing:
+            return ()
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.lost)
+
+    @property
+    def doubts(self) -> tuple[Gap, ...]:
+        """Missing and suspect cells, where these are not allowed."""
+        return self.of_kind("missing", "suspect") if self.settings.strict else ()
+
+    @property
     def exit_code(self) -> int:
-        """0 no regression, 1 regression (if strict, also a gap), 2 not comparable."""
+        """0 no regression, 1 regression, lost endpoint or (if strict) gap, 2 not comparable."""
         if self.verdict == "worse":
             return 1
         if self.verdict == "not comparable":
             return 2
-        return int(self.settings.strict and bool(self.of_kind("missing", "suspect")))
+        return int(bool(self.lost or self.doubts))
 
     def of_kind(self, *kinds: str) -> tuple[Gap, ...]:
         """The gaps of some kinds."""
@@ -81,6 +96,7 @@ def compare(
     Raises:
         BenchError: When the two have no model in common, or a setting is out of its range.
     """
+    settings.check()
     base_model = settings.base_model or settings.new_model
     new_model = settings.new_model or settings.base_model
     pairing = pair(
@@ -94,8 +110,14 @@ def compare(
         base=names[0],
         new=names[1],
         settings=settings,
-        endpoints=endpoints(pairing, tolerance=settings.tolerance, alpha=settings.alpha),
+        endpoints=endpoints(
+            pairing,
+            tolerance=settings.tolerance,
+            alpha=settings.alpha,
+            judged_by=tuple(dict.fromkeys(settings.metrics)),
+        ),
         cells=compared_cells(pairing.cells, 1 - settings.alpha),
         gaps=pairing.gaps,
         notes=pairing.notes,
+        origins=pairing.origins,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchharness.comparison.contributions import METRICS
+from benchharness.errors import BenchError, unknown_name
+
 TOLERANCE = 0.02
 ALPHA = 0.05
 
@@ -13,11 +16,15 @@ class Settings:
     """How two sources are compared."""
 
     tolerance: float = TOLERANCE
-    """The difference in mean accuracy that does not matter, in [0, 1)."""
+    """The difference in a mean that does not matter, in [0, 1)."""
     alpha: float = ALPHA
     """Chance of any false verdict where the models are equally good, in (0, 1)."""
+    metrics: tuple[str, ...] = ("accuracy",)
+    """What endpoints are judged by, each of `contributions.METRICS`."""
     strict: bool = False
     """Whether missing and suspect cells fail, too."""
+    allow_missing: bool = False
+    """Whether NEW may lack whole families of BASE."""
     base_model: str | None = None
     """The one model of BASE; None compares models of one name."""
     new_model: str | None = None
@@ -26,3 +33,15 @@ class Settings:
     """The one training seed of BASE; None takes all."""
     new_seed: int | None = None
     """The one training seed of NEW."""
+
+    def check(self) -> None:
+        """Refuse metrics that no endpoint can be judged by.
+
+        Raises:
+            BenchError: When a metric is unknown, or there is none.
+        """
+        if not self.metrics:
+            raise BenchError(f"a comparison needs a metric, got none. Try {', '.join(METRICS)}.")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise unknown_name("metric", name, METRICS)

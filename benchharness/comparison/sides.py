@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from benchharness.comparison.places import Place
 from benchharness.errors import BenchError
 from benchharness.store import measurement
-from benchharness.store.cells import CONTROL_FAMILY, describe_seed
+from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchharness.comparison.alignment import Frozen
     from benchharness.store.cells import Cell
     from benchharness.store.measurement import Parts
     from benchharness.store.predictions import Predictions
@@ -37,7 +38,7 @@ class Choice:
         """Whether a record takes part; controls never do."""
         cell = record.cell
         return (
-            cell.perturbation.family != CONTROL_FAMILY
+            not record.control
             and self.model in (None, cell.model.name)
             and self.seed in (None, cell.checkpoint.seed)
         )
@@ -55,10 +56,17 @@ class Side:
     """Training seeds by (model, dataset)."""
     builds: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
     """How the models were built and trained, by (model, dataset)."""
+    clean: dict[tuple[object, ...], Record] = field(default_factory=dict)
+    """The clean record of every checkpoint, which holds its frozen thresholds."""
 
     def predictions(self, records: Seeds) -> list[Predictions]:
         """The predictions of every training seed."""
         return [self.source.predictions(record) for record in records.values()]
+
+    def thresholds(self, records: Seeds, classes: int) -> Frozen:
+        """What the clean cell of the same weights froze, for every training seed."""
+        found = (self.clean.get(_weights(record.cell)) for record in records.values())
+        return tuple(None if own is None else own.thresholds(classes) for own in found)
 
     def lacking(self, place: Place, records: Seeds) -> str:
         """Which training seeds failed at a place or were not run; empty when none."""
@@ -88,6 +96,8 @@ def read(name: str, source: Source, choice: Choice, label: str | None) -> Side:
     newest = {_training(record.cell): record.cell.checkpoint.sha256 for record in chosen}
     side = Side(name, source)
     for record in chosen:
+        if record.cell.perturbation.kind == "none":
+            side.clean[_weights(record.cell)] = record
         if record.cell.checkpoint.sha256 == newest[_training(record.cell)]:
             _add(side, record, label or record.cell.model.name)
     return side
@@ -115,6 +125,12 @@ def _training(cell: Cell) -> tuple[Any, ...]:
     """What was trained, whatever weights came out of it."""
     key = (cell.model.name, cell.dataset.digest, cell.checkpoint.seed)
     return (*key, *map(str, _build(cell).values()))
+
+
+def _weights(cell: Cell) -> tuple[object, ...]:
+    model = cell.model
+    network = (model.factory, model.arguments, model.preprocessing, cell.checkpoint.sha256)
+    return (*network, cell.dataset.digest)
 
 
 def _build(cell: Cell) -> dict[str, object]:

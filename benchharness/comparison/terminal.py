@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.comparison import words
+from benchharness.comparison.outside import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,9 +28,8 @@ _COLOURS = {"worse": "red", "better": "green", "not comparable": "yellow"}
 
 def table(result: StoreComparison) -> RenderableType:
     """The comparison for `rich.console.Console.print`."""
-    endpoints = _grid(
-        "Endpoints: mean accuracy", words.ENDPOINT_HEADER, map(words.endpoint_row, result.endpoints)
-    )
+    title = words.title(result)
+    endpoints = _grid(title, words.ENDPOINT_HEADER, map(words.endpoint_row, result.endpoints))
     cells = _grid(
         "Cells (they explain, endpoints decide)",
         words.CELL_HEADER,
@@ -38,7 +38,7 @@ def table(result: StoreComparison) -> RenderableType:
     parts: list[RenderableType] = [
         _Fitting(
             endpoints,
-            "Endpoints: mean accuracy",
+            title,
             tuple(_in_words(endpoint, result.settings.tolerance) for endpoint in result.endpoints),
         ),
         _Fitting(
@@ -47,11 +47,12 @@ def table(result: StoreComparison) -> RenderableType:
             tuple(map(_cell_in_words, result.cells)),
         ),
     ]
-    for title, gaps in words.by_kind(result):
-        parts.append(Text(f"{title}:"))
-        parts += [Text(f"  {line}") for line in words.gap_lines(gaps)]
-    parts += [Text(note, style="dim") for note in (*result.notes, words.LEGEND)]
-    parts.append(Text(words.headline(result), style=_COLOURS.get(result.verdict, "")))
+    for kind, gaps in words.by_kind(result):
+        parts.append(Text(f"{kind}:"))
+        parts += [Text(f"  {printable(line)}") for line in words.gap_lines(gaps)]
+    parts += [Text(printable(note), style="dim") for note in (*result.notes, words.legend(result))]
+    colour = "red" if result.exit_code == 1 else _COLOURS.get(result.verdict, "")
+    parts.append(Text(printable(words.headline(result)), style=colour))
     return Group(*parts)
 
 
@@ -78,12 +79,14 @@ def _in_words(endpoint: Endpoint, tolerance: float) -> Text:
     said = words.explain(endpoint, tolerance)
     if endpoint.judgement is not None:
         said = f"{endpoint.verdict}. {said[0].upper()}{said[1:]}"
-    return Text(f"  {endpoint.name}: {said}", style=_COLOURS.get(endpoint.verdict, ""))
+    return Text(
+        f"  {printable(f'{endpoint.name}: {said}')}", style=_COLOURS.get(endpoint.verdict, "")
+    )
 
 
 def _cell_in_words(cell: ComparedCell) -> Text:
     name, _, base, new, _, difference, p_value, *_ = words.cell_row(cell)
-    return Text(f"  {name}: {base} → {new}, {difference}, p {p_value}")
+    return Text(f"  {printable(name)}: {base} → {new}, {difference}, p {p_value}")
 
 
 def _grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -92,5 +95,5 @@ def _grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> T
         grid.add_column(heading, justify="right" if index else "left", overflow="fold")
     for row in rows:
         style = _COLOURS.get(row[-1], "")
-        grid.add_row(*(Text(entry, style=style) for entry in row))
+        grid.add_row(*(Text(printable(entry), style=style) for entry in row))
     return grid

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.store.cells import describe_seed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,6 +40,7 @@ CELL_HEADER = (
     "AUC difference",
     "p of AUC",
 )
+SIDES = ("BASE", "NEW")
 _KINDS = {
     "refused": "Refused: the two are not the same measurement",
     "missing": "Missing",
@@ -45,12 +48,54 @@ _KINDS = {
     "unreferenced": "Not in BASE, left out",
 }
 
-LEGEND = (
-    "Differences are NEW minus BASE on the same volumes. Endpoints: bootstrap over volumes, each "
-    "interval at its Holm level. Cells: exact McNemar and DeLong tests, or a bootstrap where there "
-    "are more than two classes (AUC) or several seeds; p adjusted by Holm over the cells. "
-    "Detectable: the smallest difference found beyond the tolerance with 80 % power."
-)
+_VOLUMES, _PATIENTS = "volumes", "patients with all their volumes"
+
+
+def legend(result: StoreComparison) -> str:
+    """What the columns mean, and whether patients or volumes were resampled."""
+    units = {
+        endpoint.dataset: _PATIENTS if endpoint.judgement.unit == "patients" else _VOLUMES
+        for endpoint in result.endpoints
+        if endpoint.judgement is not None
+    }
+    resampled = set(units.values())
+    if len(resampled) > 1:
+        over = ", ".join(f"{unit} of {dataset}" for dataset, unit in units.items())
+    else:
+        over = resampled.pop() if resampled else _VOLUMES
+    exact = "exact McNemar and DeLong tests, or a bootstrap where there are more than two classes "
+    exact += "(AUC) or several seeds"
+    if over == _PATIENTS:
+        exact = "bootstrap over the same patients"
+    elif over != _VOLUMES:
+        exact += ", or over patients where volumes share them"
+    return (
+        f"Differences are NEW minus BASE on the same volumes. Endpoints: bootstrap over {over}, "
+        f"each interval at its Holm level. Cells: {exact}; p adjusted by Holm over the cells. "
+        "Detectable: the smallest difference found beyond the tolerance with 80 % power."
+    )
+
+
+def title(result: StoreComparison) -> str:
+    """The heading of the endpoints: `Endpoints: mean accuracy, AUC`."""
+    return "Endpoints: mean " + ", ".join(dict.fromkeys(e.measure for e in result.endpoints))
+
+
+def outcome(result: StoreComparison) -> str:
+    """The verdict, or in what the comparison failed although nothing is worse."""
+    if result.exit_code != 1 or result.verdict == "worse":
+        return result.verdict
+    return f"failed, {_failure(result)}"
+
+
+def _failure(result: StoreComparison) -> str:
+    if result.lost:
+        return f"NEW lacks {_counted(len(result.lost), 'endpoint')} of BASE"
+    return f"{_counted(len(result.doubts), 'cell')} missing or suspect"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def headline(result: StoreComparison) -> str:
@@ -65,11 +110,20 @@ def headline(result: StoreComparison) -> str:
     sentence = (
         f"{result.new} against {result.base}: {result.verdict} "
         f"({', '.join(counts)}; tolerance {settings.tolerance:g}, α = {settings.alpha:g}, Holm "
-        f"over {len(judged)} endpoint{'' if len(judged) == 1 else 's'})."
+        f"over {_counted(len(judged), 'endpoint')})."
     )
-    gaps = result.of_kind("missing", "suspect")
-    if settings.strict and gaps and result.verdict not in ("worse", "not comparable"):
-        sentence += f" Failed nevertheless: --strict allows no gaps, and there are {len(gaps)}."
+    if result.verdict in ("worse", "not comparable"):
+        return sentence
+    if result.lost:
+        named = ", ".join(endpoint.name for endpoint in result.lost[:3])
+        more = f" and {len(result.lost) - 3} more" if len(result.lost) > 3 else ""
+        sentence += (
+            f" Failed nevertheless: NEW lacks {named}{more}. Measure it, or pass --allow-missing."
+        )
+    if result.doubts:
+        sentence += (
+            f" Failed nevertheless: --strict allows no gaps, and there are {len(result.doubts)}."
+        )
     return sentence
 
 
@@ -80,8 +134,9 @@ def explain(endpoint: Endpoint, tolerance: float) -> str:
         return f"not comparable: {endpoint.reason}."
     interval = judgement.interval
     moved = (
-        f"mean accuracy {endpoint.base:.3f} → {endpoint.new:.3f}, {100 * interval.level:.3g} % "
-        f"interval of the difference [{interval.low:+.3f}, {interval.high:+.3f}]"
+        f"mean {endpoint.measure} {endpoint.base:.3f} → {endpoint.new:.3f}, "
+        f"{100 * interval.level:.3g} % interval of the difference "
+        f"[{interval.low:+.3f}, {interval.high:+.3f}]"
     )
     if judgement.outcome == "indistinguishable":
         return (
@@ -141,6 +196,25 @@ def _difference(value: float, interval: statistics.Interval) -> str:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def origin_lines(result: StoreComparison) -> list[str]:
+    """The weights of both sides, then the version of every package: `torch: 2.12 → 2.13`."""
+    weights = [
+        f"{side}: {own.model} · {own.dataset} · {describe_seed(own.seed)}: weights "
+        f"{own.sha256 or 'unknown'}"
+        for side, origin in zip(SIDES, result.origins, strict=True)
+        for own in origin.weights
+    ]
+    base, new = (origin.versions for origin in result.origins)
+    versions = [
+        (package, *(", ".join(side.get(package, ())) or "unknown" for side in (base, new)))
+        for package in sorted({*base, *new})
+    ]
+    return weights + [
+        f"{package}: {first}" + ("" if first == second else f" → {second}")
+        for package, first, second in versions
+    ]
 
 
 def by_kind(result: StoreComparison) -> list[tuple[str, tuple[Gap, ...]]]:

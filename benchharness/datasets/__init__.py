@@ -1,4 +1,9 @@
-"""Datasets: MedMNIST, the embedded phantom, archives in MedMNIST's layout, own files, plug-ins."""
+"""Datasets: MedMNIST, the embedded phantom, archives in MedMNIST's layout, own files, plug-ins.
+
+`base` says what a dataset is. `medmnist3d` and `medmnist2d` fetch through `medmnist` and read
+through `archive`; `embedded` wraps the `phantom`. A user's own `files` are found (`listing`), read
+(`reading`), put on one grid (`preparation`, `grids`, in `parallel`) and kept (`prepared`).
+"""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def _arrays(stream: IO[bytes], path: Path) -> dict[str, NDArray[np.generic]]:
 def _check_memory(wanted: int, path: Path) -> None:
     try:
         present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system tells
+    except (AttributeError, ValueError, OSError):  # not every system reports it
         present = _DEFAULT_MEMORY
     if wanted > present:
         raise BenchError(

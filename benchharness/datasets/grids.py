@@ -53,8 +53,7 @@ def find_spacing(found: Listing, preparation: Preparation) -> Fit:
     """The grid's spacing, stated or fitted.
 
     Raises:
-        BenchError: When a header cannot be read, or the files do not agree on whether they know
-            their spacing.
+        BenchError: When a header cannot be read, or some files state a spacing and some do not.
     """
     headers = each(found.items, lambda item: reading.header(item.path), "reading headers")
     physical = _physical(found, headers, preparation)
@@ -72,7 +71,7 @@ def find_spacing(found: Listing, preparation: Preparation) -> Fit:
 
 
 def _physical(found: Listing, headers: list[reading.Header], preparation: Preparation) -> bool:
-    """Whether the files know their spacing; all must, or none."""
+    """Whether the files state their spacing; all must, or none."""
     without = [
         item for item, header in zip(found.items, headers, strict=True) if header.affine is None
     ]
@@ -108,7 +107,7 @@ def volumes(found: Listing, preparation: Preparation, spacing: Spacing) -> Grids
             item.path, size=preparation.size, spacing=spacing, window=preparation.window
         )
 
-    # TorchIO asks torch's global generator whether to apply a transform.
+    # TorchIO draws from torch's global generator whether to apply a transform.
     with randomness.isolated("preparation"):
         grids = each(found.items, made, "preparing volumes")
     refuse_equal_volumes(found, [grid.content for grid in grids])

@@ -98,7 +98,7 @@ def _factory(flag: str, suffix: str, *, modality: Modality, recipe: str, summary
 
 
 def information(flag: str) -> dict[str, Any]:
-    """What the `medmnist` package knows of a set: addresses, checksums, class names."""
+    """A set's entry in the `medmnist` package: addresses, checksums, class names."""
     # Imported on use: the package imports pandas and scikit-image.
     from medmnist.info import INFO
 

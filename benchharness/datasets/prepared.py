@@ -51,7 +51,7 @@ class Prepared:
     digest: str
     """64 hexadecimal digits."""
     spacing: Spacing | None
-    """None where the files do not tell millimetres."""
+    """None where the files state no spacing in millimetres."""
     driver: str | None
     """The training volume that decided a fitted spacing; None for a stated one."""
     volumes: dict[SplitName, NDArray[np.uint8]]

@@ -1,7 +1,7 @@
-"""One figure a volume: heat maps of every network, side by side for every condition.
+"""One figure for each volume: heat maps of every network, side by side for every condition.
 
-Axial, coronal and sagittal slices through the structure where it is known, else through the peak of
-the networks' mean clean map. Through matplotlib's objects alone: no pyplot, no display.
+The slices, axial, coronal and sagittal, go through the structure where it is known, else through
+the peak of the networks' mean clean map. Only matplotlib's objects are used: no pyplot, no display.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.gridspec import GridSpecBase
     from numpy.typing import NDArray
 
     Volume = NDArray[np.float32]
@@ -45,7 +46,7 @@ class Panel:
     heat: Volume
     """(D, H, W), at least 0."""
     answer: str
-    """What it predicted, with its probability."""
+    """The predicted class with its probability."""
     right: bool
 
 
@@ -68,11 +69,11 @@ def draw(
     views = [axis for axis in range(3) if _is_shown(rows[0][1][0].volume.shape, axis)]
     lines = len(rows) + 1
     width = _INCHES * len(conditions) * len(views) + 0.9
+    height = _INCHES * 1.12 * lines + 0.75
     with mpl.rc_context({"font.size": 7, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(width, _INCHES * 1.12 * lines + 0.75))
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         figure.suptitle(title, fontsize=9, x=0.02, ha="left")
-        height = figure.get_figheight()
         outer = figure.add_gridspec(
             1,
             len(conditions),
@@ -83,32 +84,42 @@ def draw(
             bottom=0.05 / height,
         )
         for column, condition in enumerate(conditions):
+            panels = [row[column] for _, row in rows]
+            names = ["volume", *(name for name, _ in rows)] if column == 0 else [""] * lines
             grid = outer[column].subgridspec(lines, len(views), wspace=0.03, hspace=0.16)
-            for line in range(lines):
-                panel = rows[max(line - 1, 0)][1][column]
-                for position, axis in enumerate(views):
-                    axes = figure.add_subplot(grid[line, position])
-                    _slice(axes, panel, axis, place[axis], mask, heat=line > 0)
-                    if line == 0:
-                        axes.set_title(VIEWS[axis], fontsize=6.5, pad=2, color="#555555")
-                    elif position == len(views) // 2:
-                        colour = "black" if panel.right else _WRONG
-                        axes.set_title(panel.answer, fontsize=6.5, pad=2, color=colour)
-                    if column == 0 and position == 0:
-                        axes.set_ylabel("volume" if line == 0 else rows[line - 1][0], fontsize=7)
+            _group(figure, grid, panels, names, views, place, mask)
             box = outer[column].get_position(figure)
-            figure.text(
-                (box.x0 + box.x1) / 2,
-                1 - 0.42 / height,
-                condition,
-                ha="center",
-                va="center",
-                fontsize=8,
-                weight="bold",
-            )
+            _head(figure, condition, (box.x0 + box.x1) / 2, 1 - 0.42 / height)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=_RESOLUTION, metadata={"Software": None})
     return content.getvalue()
+
+
+def _group(
+    figure: Figure,
+    grid: GridSpecBase,
+    panels: Sequence[Panel],
+    names: Sequence[str],
+    views: Sequence[int],
+    place: Sequence[int],
+    mask: Mask | None,
+) -> None:
+    """Draw one condition: the first panel's volume, then a line of slices for every panel."""
+    for line, (panel, name) in enumerate(zip([panels[0], *panels], names, strict=True)):
+        for position, axis in enumerate(views):
+            axes = figure.add_subplot(grid[line, position])
+            _slice(axes, panel, axis, place[axis], mask, heat=line > 0)
+            if line == 0:
+                axes.set_title(VIEWS[axis], fontsize=6.5, pad=2, color="#555555")
+            elif position == len(views) // 2:
+                colour = "black" if panel.right else _WRONG
+                axes.set_title(panel.answer, fontsize=6.5, pad=2, color=colour)
+            if name and position == 0:
+                axes.set_ylabel(name, fontsize=7)
+
+
+def _head(figure: Figure, text: str, x: float, y: float) -> None:
+    figure.text(x, y, text, ha="center", va="center", fontsize=8, weight="bold")
 
 
 def slices(mask: Mask | None, heats: Sequence[Volume]) -> tuple[int, int, int]:
@@ -131,7 +142,7 @@ def slices(mask: Mask | None, heats: Sequence[Volume]) -> tuple[int, int, int]:
 
 
 def normalised(heat: Volume) -> Volume:
-    """A map divided by its greatest value; an empty one stays 0."""
+    """A map divided by its maximum; an empty one stays 0."""
     top = heat.max()
     return heat / top if top > 0 else heat
 
@@ -168,6 +179,6 @@ def _slice(
 
 
 def _bounds(shadow: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First and last (row, column) of what is true in a plane."""
+    """First and last (row, column) that is true in a plane."""
     rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
     return (int(rows[0]), int(columns[0])), (int(rows[-1]), int(columns[-1]))

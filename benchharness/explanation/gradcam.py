@@ -36,7 +36,7 @@ class Mapped:
     """Heat maps of one batch."""
 
     maps: NDArray[np.float32]
-    """(B, D, H, W), at least 0, not normalised: all 0 where no channel speaks for the class."""
+    """(B, D, H, W), at least 0, not normalised: all 0 where no channel supports the class."""
     logits: NDArray[np.float32]
     """(B, K)."""
     grid: tuple[int, int, int]
@@ -73,7 +73,7 @@ def layer_of(network: nn.Module, model: str, chosen: str | None = None) -> str:
 
 
 class GradCAM:
-    """Grad-CAM of one classifier at one layer; the classifier itself is never touched.
+    """Grad-CAM of one classifier at one layer; the classifier itself is left alone.
 
     Args:
         classifier: A copy of it is hooked, in evaluation mode with frozen parameters.
@@ -124,7 +124,7 @@ class GradCAM:
         inputs = volumes.detach().to(self._device).clone().requires_grad_()
         chosen = None if classes is None else torch.as_tensor(classes, device=self._device)
         try:
-            # Outside a forward of their own: a caller may have gradients switched off.
+            # A caller may have gradients switched off.
             with torch.enable_grad():
                 maps = self._maps(inputs, class_idx=chosen).detach()
         except (RuntimeError, ValueError, IndexError, AttributeError) as error:

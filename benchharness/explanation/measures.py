@@ -1,4 +1,4 @@
-"""What a heat map is worth: whether it points at the structure, and how far it moves.
+"""How good a heat map is: whether it points at the structure, and how far it moves.
 
 Pointing game: Zhang et al., "Top-Down Neural Attention by Excitation Backprop" (IJCV 2018); a map
 hits when its peak lies inside the structure, here without any tolerance around it. Energy inside:
@@ -16,10 +16,14 @@ import numpy as np
 from scipy import stats
 
 from benchharness import randomness, statistics
+from benchharness.statistics import patients as by_patient
+from benchharness.statistics.resampling import percentiles
 from benchharness.store.heatmaps import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from benchharness.statistics.basis import Patients
 
     Maps = NDArray[np.float32]
     Masks = NDArray[np.bool_]
@@ -35,7 +39,8 @@ RESAMPLES = 2000
 def peaks(maps: Maps) -> NDArray[np.int64]:
     """Index (N, 3) of each map's greatest voxel; −1 where a map is 0 everywhere.
 
-    Interpolated maps have plateaus: of several greatest voxels that nearest to their mean counts.
+    Interpolated maps have plateaus: of several greatest voxels the one
+    nearest to their mean counts.
     """
     found = np.full((len(maps), 3), -1, np.int64)
     for index, one in enumerate(maps):
@@ -63,7 +68,7 @@ def energy_inside(maps: Maps, masks: Masks) -> Floats:
 
 
 def empty(maps: Maps) -> NDArray[np.bool_]:
-    """Which maps (N,) are 0 everywhere: no channel of the layer speaks for the class."""
+    """Which maps (N,) are 0 everywhere: no channel of the layer supports the class."""
     return np.asarray(~maps.any(axis=(1, 2, 3)), bool)
 
 
@@ -89,7 +94,7 @@ def rank_correlation(first: Maps, second: Maps) -> Floats:
 def centroid_shift(first: Maps, second: Maps) -> Floats:
     """Distance (N,) between the centroids of each pair of maps, in fields of view; NaN if empty.
 
-    Per axis the field of view has length 1, so that √3 is the most there can be.
+    The field of view has length 1 along each axis, so the distance is at most √3.
     """
     shift: Floats = np.linalg.norm(_centroids(first) - _centroids(second), axis=1)
     return shift
@@ -108,20 +113,27 @@ def _centroids(maps: Maps) -> Floats:
     return found
 
 
-def share(counted: NDArray[np.bool_]) -> Estimate:
-    """The share of True, with Wilson's interval."""
-    found = statistics.rate(counted, LEVEL)
+def share(counted: NDArray[np.bool_], patients: Patients | None = None) -> Estimate:
+    """The share of True among (N,) volumes, of these patients (N,) where they are known."""
+    found = statistics.rate(counted, LEVEL, patients=patients)
     interval = found.interval
     return Estimate(
         value=found.value, low=interval.low, high=interval.high, n=found.n, method=interval.method
     )
 
 
-def mean(values: NDArray[Any]) -> Estimate:
-    """The mean of (N,) numbers, NaN left out, with a percentile bootstrap over volumes."""
+def mean(values: NDArray[Any], patients: Patients | None = None) -> Estimate:
+    """The mean of (N,) numbers, NaN left out, with a percentile bootstrap.
+
+    Whole patients are resampled where the patient of each volume, (N,), is known.
+    """
     known = np.asarray(values, np.float64)
-    known = known[~np.isnan(known)]
+    kept = ~np.isnan(known)
+    known = known[kept]
     n = len(known)
+    grouped = None if patients is None else by_patient.with_several_volumes(patients[kept])
+    if grouped is not None:
+        return _mean_over_patients(known, grouped)
     if n < 2:
         value = float(known[0]) if n else None
         return Estimate(value=value, low=None, high=None, n=n, method="too few volumes")
@@ -134,4 +146,14 @@ def mean(values: NDArray[Any]) -> Estimate:
         high=float(high),
         n=n,
         method="bootstrap over volumes",
+    )
+
+
+def _mean_over_patients(values: Floats, patients: Patients) -> Estimate:
+    value, count = float(values.mean()), by_patient.count(patients)
+    if count < 2:
+        return Estimate(value=value, low=None, high=None, n=len(values), method="too few patients")
+    low, high = percentiles(by_patient.resample_mean(values, patients), LEVEL)
+    return Estimate(
+        value=value, low=low, high=high, n=len(values), method=f"bootstrap over {count} patients"
     )

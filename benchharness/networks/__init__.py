@@ -1,1 +1,7 @@
-"""Networks: how they are built, the classifier around them, their weights, costs and devices."""
+"""Networks: how they are built, the classifier around them, their weights, costs and devices.
+
+`building` calls a factory. `classifier` puts `preprocessing` in front of a network, evaluates it in
+`batches`, and makes it faster (`acceleration`). `checkpoints` reads and writes weights with their
+model `cards`. `costs` measures one network, `cost_table` all of them for `bench costs`. `devices`
+chooses the device and the batch size.
+"""

@@ -69,7 +69,7 @@ def in_batches(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # The CPU allocator raises a bare RuntimeError, which only its text tells from others.
+    # The CPU allocator raises a bare RuntimeError; only its text sets it apart from others.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "DefaultCPUAllocator: can't allocate memory" in str(error)
     )

@@ -1,4 +1,4 @@
-"""Model cards: what is known about a trained checkpoint."""
+"""Model cards: how a checkpoint was trained, and how well it does."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from benchharness.networks.building import build_network
 from benchharness.networks.cards import ModelCard
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.store.folder import CARD, WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from benchharness.canonical import Pairs
     from benchharness.store.cells import ModelKey
-
-WEIGHTS = "model.safetensors"
-CARD = "model_card.json"
 
 
 def folder(

@@ -1,6 +1,6 @@
 """What happens to a [0, 1] volume before the network sees it.
 
-Perturbations act before any preprocessing, so that ε means the same for every model and dataset.
+Perturbations act before any preprocessing, so ε means the same for every model and dataset.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Records → tables, figures and a page. Derives everything, writes no record, imports no torch."""
+"""Records → tables, figures and a page. Derives everything, writes no record, imports no torch.
+
+`collect` reads a store into findings (`cells`), `scoring` computes the numbers, `tables` and
+`plots` lay them out, `sections` puts them in order (`dataset`, `explanations`, `introduction`, each
+made of `parts`), `formats` renders them, and `writing` writes the files. `leaderboard` joins
+several stores.
+"""
 
 from benchharness.report.formats.terminal import overview
 from benchharness.report.writing import Report, write

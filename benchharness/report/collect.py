@@ -9,7 +9,6 @@ from benchharness.report.cells import labels
 from benchharness.report.cells.findings import Findings
 from benchharness.report.cells.rows import Row
 from benchharness.store import matrix_checks, suspicion
-from benchharness.store.cells import CONTROL_FAMILY
 from benchharness.store.folder import Store
 from benchharness.store.opening import open_source
 
@@ -51,8 +50,8 @@ def collect(directory: Path) -> Findings:
     ]
     return Findings(
         directory,
-        rows=tuple(row for row in rows if row.family != CONTROL_FAMILY),
-        controls=tuple(row for row in rows if row.family == CONTROL_FAMILY),
+        rows=tuple(row for row in rows if not row.record.control),
+        controls=tuple(row for row in rows if row.record.control),
         checks=checks,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.report.cells.rows import patients
 from benchharness.report.parts import Section
 from benchharness.report.plots.norms import norms
 from benchharness.report.plots.parameters import against_parameters
@@ -21,6 +22,7 @@ from benchharness.report.tables import (
     transfer,
 )
 from benchharness.report.tables import norms as norm_tables
+from benchharness.statistics import patients as by_patient
 from benchharness.store.cells import TRANSFER_FAMILY
 
 if TYPE_CHECKING:
@@ -42,11 +44,19 @@ def section(findings: Findings, dataset: str) -> Section:
     )
     return Section(
         title=dataset,
-        text=f"{volumes} Modality: {key.modality}.",
+        text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}",
         lead=tuple(_lead(findings, dataset)),
         plots=tuple(_plots(findings, dataset)),
         tables=tuple(_tables(findings, dataset)),
     )
+
+
+def _on_patients(findings: Findings, dataset: str) -> str:
+    known = by_patient.with_several_volumes(patients(findings.of(dataset)))
+    if known is None:
+        return ""
+    count = by_patient.count(known)
+    return f" Every interval and test resamples {count} patients with all their volumes."
 
 
 def _lead(findings: Findings, dataset: str) -> Iterator[Table]:

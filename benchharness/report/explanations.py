@@ -88,9 +88,9 @@ def _location(result: HeatMaps) -> Table:
         ("Network", "Condition", "Accuracy", "Peak inside", "Energy inside", "Empty"),
         lines,
         caption="Peak inside: share of maps whose peak lies inside the structure (pointing game, "
-        "Zhang et al. 2018, without tolerance; Wilson's interval). Energy inside: mean share of a "
-        "map's sum inside the structure (after Wang et al. 2020; bootstrap over volumes). Empty: "
-        "share of maps that are 0 everywhere, which count as misses with no energy inside. The "
+        "Zhang et al. 2018, without tolerance). Energy inside: mean share of a map's sum inside "
+        "the structure (after Wang et al. 2020). Empty: share of maps that are 0 everywhere, which "
+        "count as misses with no energy inside. The "
         f"centre box is a map that is 1 in the middle {result.box_side:.0%} of each axis.",
     )
 
@@ -170,4 +170,4 @@ def _both(located: Located) -> tuple[Score | None, Score | None]:
 def _score(found: Estimate | None) -> Score | None:
     if found is None or found.value is None:
         return None
-    return Score(value=found.value, low=found.low, high=found.high)
+    return Score(value=found.value, low=found.low, high=found.high, method=found.method)

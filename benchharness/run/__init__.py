@@ -1,1 +1,8 @@
-"""From a config to records: plan the cells, make their volumes, evaluate, append."""
+"""From a config to records: plan the cells, make their volumes, evaluate, append.
+
+`values` parses what was typed and `config` makes it a `RunConfig`. `planning` turns that into jobs
+of cells, with `keys` for models, data and perturbations and `weights` for checkpoints; `estimate`
+counts their work. `perturb` makes the volumes of a cell, `evaluation` passes them through the
+network, `measuring` makes the record, and `runner` trains, measures and stores, showing `progress`.
+`subjects` prepares the same cells for `bench explain`.
+"""

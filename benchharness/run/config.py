@@ -1,4 +1,4 @@
-"""What a run is asked to do: a TOML file and flags become one frozen `RunConfig`.
+"""The settings of a run: a TOML file and flags become one frozen `RunConfig`.
 
 Flags win over the file, whose keys are the fields of `RunConfig`. Two kinds of table say what flags
 cannot: `[attack.NAME]` sets an attack's parameters, `[model.NAME]` a factory's `arguments` and the
@@ -36,7 +36,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Everything that `bench run` and `bench train` can be asked; validated, nothing resolved.
+    """Every setting of `bench run` and `bench train`; validated, nothing resolved.
 
     The defaults here are the only ones: the help texts show them.
     """
@@ -93,7 +93,7 @@ class RunConfig:
 
     @property
     def preparation(self) -> Preparation | None:
-        """How volumes from a folder or a CSV are prepared; None when nothing was said of it."""
+        """How volumes from a folder or a CSV are prepared; None when no option concerns it."""
         given: dict[str, Any] = {
             field.name: getattr(self, field.name) for field in fields(Preparation)
         }

@@ -1,4 +1,4 @@
-"""How much work a plan is, before any of it is done."""
+"""What a plan will cost, before anything runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import torch
 
 from benchharness import registry
 from benchharness.attacks import CHECKING, Attack
+from benchharness.attacks.core.base import Cost
 from benchharness.networks import costs
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from benchharness.run.planning import Plan, Work
+    from benchharness.run.planning import Job, Plan
     from benchharness.store.cells import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Work that is left; upper bounds where an attack may stop early."""
+    """What is left to do; upper bounds where an attack may stop early."""
 
     cells: int
     trainings: int
@@ -41,47 +42,51 @@ class Estimate:
 
 def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
     """Count the passes of every cell whose identity is not in `recorded`."""
-    cells = forward = backward = 0
+    cells = 0
+    passes = Cost(forward=0, backward=0)
     trainings = set()
     flops = 0.0
-    for work in plan.work:
-        pending = [cell for cell in work.cells if cell.identity not in recorded]
+    for job in plan.jobs:
+        pending = [cell for cell in job.cells if cell.identity not in recorded]
         if not pending:
             continue
-        one_pass = _flops(work if work.source is None else work.source)
         cells += len(pending)
-        if work.to_train:
-            trainings.add(work.weights)
+        if job.weights.to_train:
+            trainings.add(job.weights.path)
+        one_pass = _flops(job)
         for cell in pending:
-            ahead, back = _passes(cell, plan, work.dataset.num_classes)
-            forward += ahead * len(work.split)
-            backward += back * len(work.split)
-            flops += (ahead + back) * len(work.split) * one_pass
-            if cell.perturbation.kind == "none":  # Its thresholds are frozen on the val volumes.
-                forward += len(work.dataset.val)
-                flops += len(work.dataset.val) * one_pass
+            cost = _cost(cell, job, plan)
+            passes += cost
+            flops += (cost.forward + cost.backward) * one_pass
     return Estimate(
-        cells=cells, trainings=len(trainings), forward=forward, backward=backward, flops=flops
+        cells=cells,
+        trainings=len(trainings),
+        forward=passes.forward,
+        backward=passes.backward,
+        flops=flops,
     )
 
 
-def _passes(cell: Cell, plan: Plan, num_classes: int) -> tuple[int, int]:
+def _cost(cell: Cell, job: Job, plan: Plan) -> Cost:
+    """Passes of all volumes of a cell."""
     perturbation = plan.perturbations.get(cell.perturbation.name)
-    if not isinstance(perturbation, Attack):
-        return 1, 0
-    cost = perturbation.cost(num_classes) + CHECKING
-    return cost.forward, cost.backward
+    if isinstance(perturbation, Attack):
+        return (perturbation.cost(job.dataset.num_classes) + CHECKING) * len(job.split)
+    # A clean cell freezes its thresholds on the val volumes.
+    others = len(job.dataset.val) if cell.perturbation.kind == "none" else 0
+    return Cost(forward=len(job.split) + others, backward=0)
 
 
-def _flops(work: Work) -> int:
+def _flops(job: Job) -> int:
     """Operations of one forward pass, counted on the meta device: no arithmetic is done."""
-    factory = registry.import_target(work.model.factory)
+    model = (job.weights if job.source is None else job.source).model
+    factory = registry.import_target(model.factory)
     with torch.device("meta"):
         network = factory(
-            work.dataset.num_classes,
-            in_channels=work.dataset.in_channels,
-            **dict(work.model.arguments),
+            job.dataset.num_classes,
+            in_channels=job.dataset.in_channels,
+            **dict(model.arguments),
         ).eval()
-        volume = torch.empty((1, *work.split.volumes.shape[1:]))
+        volume = torch.empty((1, *job.split.volumes.shape[1:]))
     with torch.no_grad():
         return costs.count_flops(network, volume)

@@ -1,4 +1,4 @@
-"""One cell → predictions, metrics and certificate."""
+"""One cell → predictions, certificate and facts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from benchharness import statistics
-from benchharness.artefacts import Artefact, batched
-from benchharness.artefacts.cache import Cache
-from benchharness.artefacts.corruption import corrupt, libraries
+from benchharness.artefacts import Artefact
 from benchharness.attacks import Attack
-from benchharness.networks.batches import as_float, in_batches
+from benchharness.networks.batches import in_batches
+from benchharness.run.perturb import Attacked, perturb
 from benchharness.statistics import metrics
 from benchharness.store.predictions import Predictions
 from benchharness.store.records import NOT_APPLICABLE, Check
@@ -25,18 +23,21 @@ if TYPE_CHECKING:
 
     from benchharness.datasets import Split
     from benchharness.networks.classifier import Classifier
+    from benchharness.run.perturb import Stored
     from benchharness.store.cells import Cell
+
+    Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluated:
-    """What one cell gave."""
+    """What the evaluation of one cell gave."""
 
     predictions: Predictions | None
     """None where the perturbation does not apply."""
     certificate: tuple[Check, ...] = ()
     undefined: dict[str, str] = field(default_factory=dict)
-    """Metrics that the predictions would give but that would mislead, and why."""
+    """Metrics that could be computed but would mislead, each with the reason."""
     facts: dict[str, Any] = field(default_factory=dict)
     inapplicable: str = ""
     """Why there are no predictions; empty where there are."""
@@ -51,35 +52,35 @@ def evaluate(
     batch_size: int,
     source: Classifier | None = None,
     before: Sequence[Predictions] | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = lambda _: None,
     val: Split | None = None,
 ) -> Evaluated:
-    """Measure one cell.
+    """Evaluate a network on the volumes of one cell.
 
     Args:
-        cell: What is measured; its severity and perturbation seed are used here.
-        classifier: The trained network with its preprocessing, as it is best run.
-        split: The evaluated volumes.
-        perturbation: None for a clean cell.
-        batch_size: Volumes a forward pass; halved when memory runs out.
+        cell: What is evaluated.
+        classifier: The trained network with its preprocessing, prepared by `for_evaluation`.
+        split: The clean volumes.
+        perturbation: What the cell names; None for a clean cell.
+        batch_size: Volumes per forward pass; halved when memory runs out.
         source: The network that transferred volumes are made on.
-        before: Predictions on the same volumes, clean and at smaller severities; what is wrong in
-            one of them is left out and keeps that answer. None leaves out nothing.
+        before: Predictions on the same volumes, clean first, then at smaller severities. A volume
+            that is wrong in one of them is not attacked again and keeps that answer. None attacks
+            every volume.
         progress: Called with the number of volumes finished since the last call.
-        val: The validation volumes; a clean cell freezes its thresholds on them.
+        val: The validation volumes, on which a clean cell freezes its thresholds.
 
     Raises:
         CellError: When the network or the perturbation gave something that is not a result.
     """
-    if isinstance(perturbation, Attack):
-        if before is not None:
-            return _still_standing(
-                cell, classifier, split, perturbation, batch_size, before, progress
-            )
-        return _attacked(cell, classifier, split, perturbation, batch_size, source, progress)
+    if before is not None and isinstance(perturbation, Attack):
+        return _still_standing(cell, classifier, split, perturbation, batch_size, before, progress)
+    made = perturb(cell, split, perturbation, classifier, source=source)
+    if isinstance(made, Attacked):
+        return _attacked(made, batch_size, progress)
     if isinstance(perturbation, Artefact):
-        return _corrupted(cell, classifier, split, perturbation, batch_size, progress)
-    logits = classifier.predict(split.volumes, batch_size, progress=progress)
+        return _corrupted(cell, classifier, split, perturbation, made, batch_size, progress)
+    logits = classifier.predict(made.volumes, batch_size, progress=progress)
     return Evaluated(
         predictions=_predictions(split, logits),
         facts={} if val is None else {"thresholds": _thresholds(classifier, val, batch_size)},
@@ -105,26 +106,12 @@ def _corrupted(
     classifier: Classifier,
     split: Split,
     artefact: Artefact,
+    made: Stored,
     batch_size: int,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> Evaluated:
-    severity, seed = cell.perturbation.severity, cell.perturbation.seed
-    assert isinstance(severity, int)
-    assert seed is not None
-    fast = dict(cell.perturbation.parameters)["implementation"] == batched.NAME
-    device = classifier.device if fast else None
-    corrupted = Cache.of_environment().get(
-        _corruption_key(cell, device),
-        lambda: corrupt(
-            artefact,
-            split.volumes,
-            split.ids,
-            severity=severity,
-            seed=seed,
-            device=device,
-            spacing=split.spacing,
-        ),
-    )
+    corrupted = made.corrupted
+    assert corrupted is not None
     facts = {
         "clipped_fraction": float(corrupted.clipped.mean()),
         "unchanged_fraction": float(1 - corrupted.changed.mean()),
@@ -134,69 +121,35 @@ def _corrupted(
         progress(len(split))
         reason = f"{NOT_APPLICABLE}: {artefact.name} changes no voxel here"
         return Evaluated(predictions=None, facts=facts, inapplicable=reason)
-    logits = classifier.predict(corrupted.volumes, batch_size, progress=progress)
+    logits = classifier.predict(made.volumes, batch_size, progress=progress)
     return Evaluated(predictions=_predictions(split, logits), facts=facts)
 
 
-def _corruption_key(cell: Cell, device: torch.device | None) -> dict[str, Any]:
-    """All that decides the bits of a corrupted test set, on the machine at hand."""
-    return {
-        "dataset": cell.dataset.digest,
-        "split": cell.dataset.split,
-        "volumes": cell.dataset.volumes,
-        "perturbation": cell.perturbation.numbers(),
-        "device": None if device is None else device.type,
-        "libraries": libraries(),
-    }
-
-
 def _plausible(artefact: Artefact, modality: str) -> bool | None:
-    """Whether a modality's acquisition can produce an artefact; None where nobody knows."""
+    """Whether the modality's acquisition can produce the artefact; None where unknown."""
     return None if modality == "unknown" else modality in artefact.plausible
 
 
-def _attacked(
-    cell: Cell,
-    classifier: Classifier,
-    split: Split,
-    attack: Attack,
-    batch_size: int,
-    source: Classifier | None,
-    progress: Callable[[int], None],
-) -> Evaluated:
-    severity, seed = cell.perturbation.severity, cell.perturbation.seed
-    assert severity is not None
-    assert seed is not None
+def _attacked(made: Attacked, batch_size: int, progress: Progress) -> Evaluated:
+    attack, num_classes = made.attack, made.classifier.num_classes
     outcomes = []
 
     def logits(batch: slice) -> NDArray[np.float32]:
-        volumes = as_float(split.volumes[batch], classifier.device)
-        labels = torch.from_numpy(split.labels[batch]).to(classifier.device)
-        outcome = attack(
-            classifier,
-            volumes,
-            labels,
-            severity=severity,
-            ids=split.ids[batch],
-            seed=seed,
-            source=source,
-        )
-        # The volumes have served: kept, they would fill the device.
+        outcome = made.outcome(batch)
+        # The volumes are no longer needed and would fill the device.
         outcomes.append(replace(outcome, volumes=outcome.volumes[:0]))
         return outcome.logits
 
-    parts = list(in_batches(logits, len(split), batch_size, progress=progress))
+    parts = list(in_batches(logits, len(made.split), batch_size, progress=progress))
     findings = {
         name: np.concatenate([outcome.findings[name] for outcome in outcomes])
         for name in outcomes[0].findings
     }
     return Evaluated(
-        predictions=_predictions(split, np.concatenate(parts), findings),
-        certificate=attack.certificate(
-            outcomes, severity=severity, num_classes=classifier.num_classes
-        ),
+        predictions=_predictions(made.split, np.concatenate(parts), findings),
+        certificate=attack.certificate(outcomes, severity=made.severity, num_classes=num_classes),
         undefined={"auc": attack.auc_undefined} if attack.auc_undefined else {},
-        facts=attack.facts(classifier.num_classes),
+        facts=attack.facts(num_classes),
     )
 
 
@@ -207,9 +160,9 @@ def _still_standing(
     attack: Attack,
     batch_size: int,
     before: Sequence[Predictions],
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> Evaluated:
-    """Attack what was right in all of `before`; the rest keeps the answer that was wrong."""
+    """Attack what is right in all of `before`; the rest keeps its first wrong answer."""
     logits = before[0].logits.copy()
     standing = np.ones(len(split), dtype=np.bool_)
     for earlier in before:
@@ -220,7 +173,9 @@ def _still_standing(
     found = None
     if standing.any():
         rest = split.select(np.flatnonzero(standing))
-        found = _attacked(cell, classifier, rest, attack, batch_size, None, progress)
+        made = perturb(cell, rest, attack, classifier)
+        assert isinstance(made, Attacked)
+        found = _attacked(made, batch_size, progress)
         assert found.predictions is not None
         logits[standing] = found.predictions.logits
     extra = {"attacked": standing.astype(np.float32)}

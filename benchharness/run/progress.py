@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _QUIET_S = 15.0
-"""Outside a terminal a long task says how far it is this often."""
+"""Seconds between the lines of a long task where there is no terminal."""
 
 
 class Task:
@@ -41,9 +41,9 @@ class Task:
         """Say that `done` are done in all.
 
         Args:
-            done: How many are done, those of an earlier run included.
+            done: How many are done, including those of an earlier run.
             detail: Shown behind the bar.
-            seconds_left: What the task itself expects; None estimates it from the pace so far.
+            seconds_left: The task's own estimate; None takes the pace so far.
         """
         self._done = done
         self._display.show(done, detail)
@@ -64,7 +64,7 @@ class Task:
 
 
 class Display:
-    """What a run shows while it works.
+    """Shows what a run is doing.
 
     Args:
         console: Where to write; bars are drawn when it is a terminal, else plain lines.

@@ -1,36 +1,35 @@
-"""Pending cells → evaluate → append: progress, failures and resume."""
+"""A plan → records: train what is missing, measure what is not recorded, append each result.
+
+The runner is the store's one writer, and resumes by leaving out what is recorded.
+"""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import training
 from benchharness.errors import CellError
-from benchharness.networks import checkpoints, costs, devices
-from benchharness.run import evaluation
+from benchharness.networks import devices
+from benchharness.run import measuring
 from benchharness.run.planning import plan
-from benchharness.statistics import metrics
-from benchharness.store import provenance
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
 from benchharness.store.folder import Store
-from benchharness.store.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from typing import Any
 
-    from benchharness.networks.cards import ModelCard
-    from benchharness.networks.classifier import Classifier
+    from benchharness.datasets import Dataset
     from benchharness.run.config import RunConfig
-    from benchharness.run.planning import Plan, Work
+    from benchharness.run.measuring import Measured, Networks, Setting
+    from benchharness.run.planning import Job, Plan
     from benchharness.run.progress import Display
+    from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
     from benchharness.store.predictions import Predictions
-    from benchharness.store.records import ModelCost
-    from benchharness.training.loop import EpochReport
+    from benchharness.store.records import Record
+    from benchharness.training import EpochReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def run(
     Args:
         config: What to run.
         display: Where progress is shown.
-        stop: Asked before every training and every cell; once it says so, no other is started.
+        stop: Asked before every training and every cell; nothing more is started once it is true.
 
     Raises:
         BenchError: For anything a user can get wrong; nothing has been written then.
@@ -70,13 +69,15 @@ def run(
     store.records()  # A store that cannot be read is refused before it is locked.
     for note in planned.notes:
         display.note(note)
+    setting = measuring.Setting(
+        device=device, batch_size=config.batch_size, compiled=config.compile
+    )
     with store.writing(), display:
-        session = _Run(config=config, plan=planned, store=store, device=device, display=display)
-        return session.go(stop)
+        return _Run(planned, store, setting, display).measure(stop)
 
 
 def train(config: RunConfig, display: Display) -> Summary:
-    """Train every checkpoint of a config that is not there yet.
+    """Train every checkpoint of a config that is missing.
 
     Raises:
         BenchError: As `run`.
@@ -85,45 +86,50 @@ def train(config: RunConfig, display: Display) -> Summary:
     planned = plan(config)
     store = Store(config.out)
     with store.writing(), display:
-        session = _Run(config=config, plan=planned, store=store, device=device, display=display)
-        for work in planned.work:
-            session.located(work)
+        session = _Run(planned, store, measuring.Setting(device=device), display)
+        for job in planned.jobs:
+            session.ready(job)
     return session.summary(recorded=0)
 
 
-class _Run:
-    """One run under the store's lock."""
+def recorded_identities(store: Store) -> set[str]:
+    """Cells that need not run again: recorded, and not as an error."""
+    return {identity for identity, record in store.records().items() if record.status == "ok"}
 
-    def __init__(
-        self, *, config: RunConfig, plan: Plan, store: Store, device: str, display: Display
-    ) -> None:
-        self.config, self.plan, self.store = config, plan, store
-        self.device, self.display = device, display
+
+class _Run:
+    """One run of a plan under the store's lock."""
+
+    def __init__(self, plan: Plan, store: Store, setting: Setting, display: Display) -> None:
+        self.plan, self.store, self.setting, self.display = plan, store, setting, display
         devices.keep_memory()
         self.records = store.records()
         self.digests: dict[Path, str | None] = {}
         self.failures: list[str] = []
         self.evaluated = self.trained = self.skipped = 0
 
-    def go(self, stop: Callable[[], bool]) -> Summary:
-        before = sum(self._is_recorded(cell) for cell in self.plan.cells)
+    def measure(self, stop: Callable[[], bool]) -> Summary:
+        """Measure what is not recorded yet, job by job."""
+        before = sum(map(self._is_recorded, self.plan.cells))
         self.display.start(total=len(self.plan.cells), done=before)
-        for work in self.plan.work:
-            if all(self._is_recorded(cell) for cell in work.cells):
+        for planned in self.plan.jobs:
+            if all(map(self._is_recorded, planned.cells)):
                 continue
-            if work.to_train and stop():
-                self.skipped += len(work.cells)
+            if planned.weights.to_train and stop():
+                self.skipped += len(planned.cells)
                 continue
-            cells = self.located(work)
-            if cells is None:
-                self.display.advance(len(work.cells))
+            job = self.ready(planned)
+            if job is None:
+                self.display.advance(len(planned.cells))
                 continue
-            pending = [cell for cell in cells if not self._is_recorded(cell)]
-            before += len(cells) - len(pending) if work.cells[0].pending else 0
-            self._evaluate(replace(work, cells=cells), pending, stop)
+            pending = [cell for cell in job.cells if not self._is_recorded(cell)]
+            if planned.cells[0].pending:
+                before += len(job.cells) - len(pending)
+            self._measure(job, pending, stop)
         return self.summary(recorded=before)
 
     def summary(self, *, recorded: int) -> Summary:
+        """What was done so far."""
         return Summary(
             evaluated=self.evaluated,
             recorded=recorded,
@@ -132,201 +138,140 @@ class _Run:
             skipped=self.skipped,
         )
 
-    def located(self, work: Work) -> tuple[Cell, ...] | None:
-        """Its cells with every checkpoint known; trains what is missing, None if that fails."""
-        cells = work.cells
-        if work.to_train:
-            digest = self._digest(work)
+    def ready(self, job: Job) -> Job | None:
+        """The job with every checkpoint known; trains what is missing, None if that fails."""
+        cells = job.cells
+        if job.weights.to_train:
+            digest = self._digest(job.weights, job.dataset)
             if digest is None:
                 return None
             cells = tuple(cell.trained(digest) for cell in cells)
-        if work.source is not None and work.source.to_train:
-            digest = self._digest(work.source)
+        if job.source is not None and job.source.to_train:
+            digest = self._digest(job.source, job.dataset)
             if digest is None:
                 return None
             cells = tuple(cell.source_trained(digest) for cell in cells)
-        return cells
+        return replace(job, cells=cells)
 
-    def _digest(self, work: Work) -> str | None:
-        """Digest of the weights, trained once; None when the training failed."""
-        if work.weights not in self.digests:
-            card = self._train(work)
-            self.digests[work.weights] = None if card is None else card.sha256
-        return self.digests[work.weights]
+    def _digest(self, weights: Weights, dataset: Dataset) -> str | None:
+        """Digest of weights, trained at most once; None when the training failed."""
+        if weights.path not in self.digests:
+            self.digests[weights.path] = self._train(weights, dataset)
+        return self.digests[weights.path]
+
+    def _train(self, weights: Weights, dataset: Dataset) -> str | None:
+        try:
+            digest = _train(weights, dataset, self.store, self.setting.device, self.display)
+        except CellError as error:
+            self._failed(f"training {weights.model.name} on {dataset.name}: {error}")
+            return None
+        self.trained += 1
+        return digest
 
     def _is_recorded(self, cell: Cell) -> bool:
         record = self.records.get(cell.identity)
         return record is not None and record.status == "ok"
 
-    def _train(self, work: Work) -> ModelCard | None:
-        """Train one checkpoint; None when the training failed, which is then noted."""
-        assert work.recipe is not None
-        assert work.seed is not None
-        name = f"{work.model.name} on {work.dataset.name}"
-        self.display.note(
-            f"training {name}: no checkpoint in {self.config.out} yet "
-            f"(recipe {work.recipe.name}, seed {work.seed})"
-        )
-        job = training.Job(
-            model=work.model,
-            dataset=work.dataset,
-            recipe=work.recipe,
-            seed=work.seed,
-            directory=work.weights.parent,
-            initial=work.initial,
-        )
-        try:
-            with self.display.task(f"train {name}", total=work.recipe.epochs) as task:
-
-                def report(epoch: EpochReport) -> None:
-                    auc = "–" if epoch.val_auc is None else f"{epoch.val_auc:.3f}"
-                    task.reach(
-                        epoch.epoch,
-                        f"loss {epoch.loss:.3f}, val AUC {auc} (best {epoch.best_val_auc:.3f})",
-                        seconds_left=epoch.seconds_left,
-                    )
-
-                card = training.train(job, device=self.device, report=report)
-        except CellError as error:
-            self._failed(f"training {name}: {error}")
-            return None
-        self.trained += 1
-        return card
-
-    def _evaluate(self, work: Work, pending: list[Cell], stop: Callable[[], bool]) -> None:
+    def _measure(self, job: Job, pending: Sequence[Cell], stop: Callable[[], bool]) -> None:
         if not pending:
             return
-        compiled = self.config.compile
-        classifier = self._load(work).for_evaluation(compiled=compiled)
-        source = (
-            None
-            if work.source is None
-            else self._load(work.source).for_evaluation(compiled=compiled)
-        )
+        networks = measuring.networks_of(job, self.setting)
         for index, cell in enumerate(pending):
             if stop():
                 self.skipped += len(pending) - index
                 return
-            with self.display.task(describe(cell), total=len(work.split)) as task:
-                record = self._record(cell, work, classifier, source, task.advance)
-            self.store.append(record)
-            self.records[cell.identity] = record
-            self.evaluated += 1
+            with self.display.task(describe(cell), total=len(job.split)) as task:
+                measured = self._measured(cell, job, networks, task.advance)
+            self._append(measured)
             self.display.advance(1)
-            if record.error is not None:
-                self._failed(f"{describe(cell)}: {record.error}")
 
-    def _load(self, work: Work) -> Classifier:
-        return checkpoints.load_classifier(
-            work.model,
-            work.weights,
-            num_classes=work.dataset.num_classes,
-            in_channels=work.dataset.in_channels,
-            device=self.device,
+    def _measured(
+        self, cell: Cell, job: Job, networks: Networks, progress: Callable[[int], None]
+    ) -> Measured:
+        try:
+            before = self._before(cell, job)
+        except CellError as error:
+            return measuring.failed(cell, job, self.setting, str(error))
+        return measuring.measure(
+            cell,
+            job,
+            self.plan.perturbations.get(cell.perturbation.name),
+            networks,
+            self.setting,
+            before=before,
+            progress=progress,
         )
 
-    def _cost(self, cell: Cell, work: Work) -> ModelCost | None:
-        """What the network costs as its author wrote it; known of clean cells."""
-        if cell.perturbation != CLEAN:
-            return None
-        channels, depth, height, width = work.split.volumes.shape[1:]
-        return costs.measure(self._load(work), (channels, depth, height, width))
+    def _before(self, cell: Cell, job: Job) -> tuple[Predictions, ...] | None:
+        """Predictions that decide which volumes `--accuracy-only` leaves out; None without it.
 
-    def _before(self, cell: Cell, work: Work) -> tuple[Predictions, ...] | None:
-        """What tells which volumes `--accuracy-only` leaves out; None where none are."""
+        Raises:
+            CellError: When one of them is missing because its cell failed.
+        """
         smaller = dict(cell.perturbation.parameters).get(ACCURACY_ONLY)
         if smaller is None:
             return None
+        assert isinstance(smaller, tuple)
         needed = [
             other
-            for other in work.cells
+            for other in job.cells
             if other.perturbation == CLEAN
-            or (other.perturbation.name == cell.perturbation.name and _is_in(other, smaller))
+            or (
+                other.perturbation.name == cell.perturbation.name
+                and other.perturbation.severity in smaller
+            )
         ]
         for other in needed:
             if not self._is_recorded(other):
                 raise CellError(f"it rests on {describe(other)}, which failed")
         return tuple(self.store.predictions(self.records[other.identity]) for other in needed)
 
-    def _record(
-        self,
-        cell: Cell,
-        work: Work,
-        classifier: Classifier,
-        source: Classifier | None,
-        progress: Callable[[int], None],
-    ) -> Record:
-        batch_size = self.config.batch_size or devices.batch_size(self.device, work.dataset.grid)
-        made = provenance.collect(self.device) | {
-            "started": provenance.now(),
-            "batch_size": batch_size,
-            "compiled": self.config.compile,
-        }
-        if work.dataset.preparation:
-            made["preparation"] = dict(work.dataset.preparation)
-        began = time.perf_counter()
-
-        def record(**findings: Any) -> Record:
-            seconds = round(time.perf_counter() - began, 3)
-            empty: dict[str, Any] = {
-                "metrics": {},
-                "undefined": {},
-                "certificate": (),
-                "facts": {},
-                "cost": None,
-                "predictions": None,
-                "error": None,
-            }
-            return Record(cell=cell, provenance=made | {"seconds": seconds}, **(empty | findings))
-
-        try:
-            found = evaluation.evaluate(
-                cell,
-                classifier,
-                work.split,
-                self.plan.perturbations.get(cell.perturbation.name),
-                batch_size=batch_size,
-                source=source,
-                before=self._before(cell, work),
-                progress=progress,
-                val=work.dataset.val,
-            )
-        except CellError as error:
-            return record(status="error", error=str(error))
-        except Exception as error:
-            # A user's network may raise anything; the other cells are worth having all the same.
-            return record(status="error", error=_in_one_line(error))
-        if found.predictions is None:
-            return record(
-                status="ok",
-                metrics=dict.fromkeys(metrics.NAMES),
-                undefined=dict.fromkeys(metrics.NAMES, found.inapplicable),
-                facts=found.facts,
-            )
-        values, undefined = metrics.compute(found.predictions.labels, found.predictions.logits)
-        return record(
-            status="ok",
-            metrics=values | dict.fromkeys(found.undefined),
-            undefined=undefined | found.undefined,
-            certificate=found.certificate,
-            facts=found.facts,
-            cost=self._cost(cell, work),
-            predictions=self.store.save_predictions(cell, found.predictions),
-        )
+    def _append(self, measured: Measured) -> None:
+        """Store predictions first, then the record that names them."""
+        record: Record = measured.record
+        if measured.predictions is not None:
+            stored = self.store.save_predictions(record.cell, measured.predictions)
+            record = replace(record, predictions=stored)
+        self.store.append(record)
+        self.records[record.identity] = record
+        self.evaluated += 1
+        if record.error is not None:
+            self._failed(f"{describe(record.cell)}: {record.error}")
 
     def _failed(self, line: str) -> None:
         self.failures.append(line)
         self.display.note(f"failed: {line}")
 
 
-def _is_in(cell: Cell, severities: object) -> bool:
-    return isinstance(severities, tuple) and cell.perturbation.severity in severities
+def _train(weights: Weights, dataset: Dataset, store: Store, device: str, display: Display) -> str:
+    """Train a checkpoint and return its digest.
 
+    Raises:
+        CellError: When the training failed.
+    """
+    assert weights.recipe is not None
+    assert weights.seed is not None
+    name = f"{weights.model.name} on {dataset.name}"
+    display.note(
+        f"training {name}: no checkpoint in {store.directory} yet "
+        f"(recipe {weights.recipe.name}, seed {weights.seed})"
+    )
+    job = training.Job(
+        model=weights.model,
+        dataset=dataset,
+        recipe=weights.recipe,
+        seed=weights.seed,
+        directory=weights.path.parent,
+        initial=weights.initial,
+    )
+    with display.task(f"train {name}", total=weights.recipe.epochs) as task:
 
-def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        def report(epoch: EpochReport) -> None:
+            auc = "–" if epoch.val_auc is None else f"{epoch.val_auc:.3f}"
+            task.reach(
+                epoch.epoch,
+                f"loss {epoch.loss:.3f}, val AUC {auc} (best {epoch.best_val_auc:.3f})",
+                seconds_left=epoch.seconds_left,
+            )
 
-
-def recorded_identities(store: Store) -> set[str]:
-    """Cells that need not run again: recorded, and not as an error."""
-    return {identity for identity, record in store.records().items() if record.status == "ok"}
+        return training.train(job, device=device, report=report).sha256

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEVELS = ("1", "2", "3", "4", "5")
 
 _DIGITS = 18
-"""Longer numbers are slips of the keyboard, and some readers of JSON would round them."""
+"""Longer numbers are typing mistakes, and some readers of JSON would round them."""
 
 _FLAGS = {"checkpoints": "checkpoint", "train": "no-train"}
 """Keys whose flag has another name."""

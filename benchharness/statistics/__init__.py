@@ -14,7 +14,13 @@ from benchharness.statistics.clinical import (
     rate,
     sensitivity_and_specificity,
 )
-from benchharness.statistics.endpoints import ENDPOINT_RESAMPLES, Judgement, Outcome, judge
+from benchharness.statistics.endpoints import (
+    ENDPOINT_RESAMPLES,
+    Judgement,
+    Outcome,
+    Sample,
+    judge,
+)
 from benchharness.statistics.intervals import (
     delong,
     interval,
@@ -46,6 +52,7 @@ __all__ = [
     "Outcome",
     "OverSeeds",
     "Rate",
+    "Sample",
     "confident_and_wrong",
     "delong",
     "delong_paired",

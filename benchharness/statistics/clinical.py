@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.statistics import metrics
+from benchharness.statistics import metrics, uncertainty
 from benchharness.statistics.basis import LEVEL, Interval
-from benchharness.statistics.intervals import wilson
 
 if TYPE_CHECKING:
-    from benchharness.statistics.basis import Booleans, Floats
+    from collections.abc import Sequence
+
+    from benchharness.statistics.basis import Booleans, Floats, Patients
     from benchharness.statistics.metrics import Labels, Logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A share of volumes with Wilson's interval."""
+    """A share of volumes with its interval."""
 
     value: float | None
     """In [0, 1]; None without volumes."""
@@ -27,10 +28,11 @@ class Rate:
     interval: Interval
 
 
-def rate(counted: Booleans, level: float = LEVEL) -> Rate:
-    """The share of True among (N,) volumes."""
+def rate(counted: Booleans, level: float = LEVEL, *, patients: Patients | None = None) -> Rate:
+    """The share of True among (N,) volumes, of these patients (N,) where they are known."""
     n, k = len(counted), int(counted.sum())
-    return Rate(value=k / n if n else None, n=n, interval=wilson(k, n, level))
+    interval = uncertainty.share(counted, patients, level)
+    return Rate(value=k / n if n else None, n=n, interval=interval)
 
 
 def frozen_threshold(positive: Booleans, scores: Floats) -> float | None:
@@ -60,7 +62,12 @@ def frozen_threshold(positive: Booleans, scores: Floats) -> float | None:
 
 
 def sensitivity_and_specificity(
-    positive: Booleans, scores: Floats, threshold: float, level: float = LEVEL
+    positive: Booleans,
+    scores: Floats,
+    threshold: float,
+    level: float = LEVEL,
+    *,
+    patients: Patients | None = None,
 ) -> tuple[Rate, Rate]:
     """Share of positives above a threshold, and of negatives at or below it.
 
@@ -69,13 +76,34 @@ def sensitivity_and_specificity(
         scores: (N,), the probability of the class.
         threshold: Chosen on other volumes; see `frozen_threshold`.
         level: Nominal coverage of the intervals, in (0, 1).
+        patients: (N,), resampled with all their volumes; None where they are not known.
     """
     called = scores > threshold
-    return rate(called[positive], level), rate(~called[~positive], level)
+    known, unknown = (None, None) if patients is None else (patients[positive], patients[~positive])
+    return (
+        rate(called[positive], level, patients=known),
+        rate(~called[~positive], level, patients=unknown),
+    )
+
+
+def called(logits: Logits, thresholds: Sequence[float]) -> Booleans:
+    """Which volumes are called of each class: its probability exceeds its threshold, (N, K).
+
+    Args:
+        logits: (N, K).
+        thresholds: One for each class; see `frozen_threshold`.
+    """
+    above: Booleans = metrics.softmax(logits) > np.asarray(thresholds)
+    return above
 
 
 def confident_and_wrong(
-    labels: Labels, logits: Logits, confidence: float = 0.9, level: float = LEVEL
+    labels: Labels,
+    logits: Logits,
+    confidence: float = 0.9,
+    level: float = LEVEL,
+    *,
+    patients: Patients | None = None,
 ) -> Rate:
     """Share of all volumes that are misclassified with at least this confidence.
 
@@ -84,6 +112,7 @@ def confident_and_wrong(
         logits: (N, K).
         confidence: A prediction counts as confident when its largest probability is at least this.
         level: Nominal coverage of the interval, in (0, 1).
+        patients: (N,), resampled with all their volumes; None where they are not known.
     """
     confident = metrics.softmax(logits).max(axis=1, initial=0.0) >= confidence
-    return rate(confident & ~metrics.correct(labels, logits), level)
+    return rate(confident & ~metrics.correct(labels, logits), level, patients=patients)

@@ -29,6 +29,20 @@ POWER = 0.8
 """The chance of finding a difference that is called detectable."""
 
 Outcome = Literal["better", "worse", "indistinguishable"]
+Unit = Literal["volumes", "patients"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """What one endpoint's mean is over."""
+
+    values: Floats
+    """What each volume, or each patient, contributes to the new minus the base value, (N,)."""
+    unit: Unit = "volumes"
+    """What is resampled."""
+    reach: float = 1.0
+    """What an imagined volume or patient contributes, up or down. More than 1 where a real one may
+    contribute more, as to a metric that weights classes evenly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +62,29 @@ class Judgement:
     detectable: float
     """The smallest difference that would have been told apart with 80 % power."""
     n: int
-    """Number of volumes."""
+    """Number of volumes; of patients, where they are resampled."""
+    unit: Unit = "volumes"
+    """What was resampled."""
 
 
 def judge(
-    gaps: Sequence[Floats], *, tolerance: float = 0.0, alpha: float = 0.05
+    gaps: Sequence[Floats | Sample], *, tolerance: float = 0.0, alpha: float = 0.05
 ) -> tuple[Judgement, ...]:
     """Judge a family of paired mean differences; α bounds the chance of any false verdict.
 
     Each endpoint's mean is resampled over volumes, with two imagined volumes of +1 and −1 in the
-    sample (see `paired_bootstrap`). Its p-value is for |difference| ≤ tolerance: twice the share of
-    resamples within the tolerance's bound. Holm's procedure takes the endpoints in the order of
-    their p-values. The i-th of m has its interval at level 1 − α/(m − i + 1) and is told apart when
-    the interval lies wholly beyond the tolerance. After the first that is not, no other is, and the
-    rest keep that level.
+    sample (see `paired_bootstrap`), or of ±`Sample.reach`. Patients may take the volumes' place.
+    The p-value is for |difference| ≤ tolerance: twice the share of resamples within the tolerance's
+    bound. Holm's procedure takes the endpoints in the order of their p-values. The i-th of m has
+    its interval at level 1 − α/(m − i + 1) and is told apart when the interval lies wholly beyond
+    the tolerance. After the first that is not, no other is, and the rest keep that level.
 
     The detectable difference is tolerance + (z_{1−a/2} + z_{0.8})·s with s the bootstrap's standard
     error and a the endpoint's share of α.
 
     Args:
-        gaps: For each endpoint the new minus the base value of every volume, (N,), in [−1, 1].
+        gaps: For each endpoint the new minus the base value of every volume, (N,), in [−1, 1], or a
+            sample of something else.
         tolerance: The largest difference that does not matter, in [0, 1).
         alpha: The chance of any false verdict in the family, in (0, 1).
 
@@ -77,35 +94,41 @@ def judge(
     Raises:
         BenchError: When an endpoint has no volumes, or a setting is out of its range.
     """
-    _check(gaps, tolerance, alpha)
-    resampled = [_resample(own) for own in gaps]
-    means = [float(own.mean()) for own in gaps]
+    samples = [own if isinstance(own, Sample) else Sample(values=own) for own in gaps]
+    _check(samples, tolerance, alpha)
+    resampled = [_resample(own) for own in samples]
+    means = [float(own.values.mean()) for own in samples]
     p_values = [
         _p_value(mean, values, tolerance) for mean, values in zip(means, resampled, strict=True)
     ]
     shares = _shares_of_alpha(means, resampled, p_values, tolerance, alpha)
     found = []
     for own, mean, values, p_value, adjusted, (share, told) in zip(
-        gaps, means, resampled, p_values, holm(p_values), shares, strict=True
+        samples, means, resampled, p_values, holm(p_values), shares, strict=True
     ):
         low, high = percentiles(values, 1 - share)
         reach = float(special.ndtri(1 - share / 2) + special.ndtri(POWER)) * float(values.std())
+        count = len(own.values)
+        over = f" over {count} patients" if own.unit == "patients" else ""
         found.append(
             Judgement(
                 outcome=("better" if mean > 0 else "worse") if told else "indistinguishable",
                 difference=mean,
-                interval=Interval(low=low, high=high, level=1 - share, method="paired bootstrap"),
+                interval=Interval(
+                    low=low, high=high, level=1 - share, method=f"paired bootstrap{over}"
+                ),
                 p_value=p_value,
                 p_adjusted=adjusted,
                 detectable=tolerance + reach,
-                n=len(own),
+                n=count,
+                unit=own.unit,
             )
         )
     return tuple(found)
 
 
-def _resample(gaps: Floats) -> Floats:
-    sample = np.concatenate([gaps, [1.0, -1.0]])
+def _resample(own: Sample) -> Floats:
+    sample = np.concatenate([own.values, [own.reach, -own.reach]])
     if len(sample) > _MANY:
         # A mean depends only on how often each value occurs, which takes less memory.
         values, counts = np.unique(sample, return_counts=True)
@@ -146,10 +169,10 @@ def _shares_of_alpha(
     return shares
 
 
-def _check(gaps: Sequence[Floats], tolerance: float, alpha: float) -> None:
+def _check(samples: Sequence[Sample], tolerance: float, alpha: float) -> None:
     if not 0 <= tolerance < 1:
         raise BenchError(f"the tolerance must lie in [0, 1), got {tolerance:g}. Try 0.02.")
     if not 0 < alpha < 1:
         raise BenchError(f"alpha must lie between 0 and 1, got {alpha:g}. Try 0.05.")
-    if any(len(own) == 0 for own in gaps):
+    if any(len(own.values) == 0 for own in samples):
         raise BenchError("an endpoint needs volumes, got none. Run at least one cell of it.")

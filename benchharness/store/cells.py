@@ -116,6 +116,8 @@ CLEAN_FAMILY = "clean"
 """The family of unperturbed volumes, and the word for them in every table."""
 CONTROL_FAMILY = "control"
 """The family of cells that show whether a checkpoint's other numbers can be trusted."""
+CONTROLS = ("noise_sign",)
+"""Attacks that know nothing of the network, whatever their norm. `Record.control` decides."""
 TRANSFER_FAMILY = "transfer"
 """The family of volumes that were made on another network."""
 ACCURACY_ONLY = "accuracy_only"

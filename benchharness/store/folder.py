@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from benchharness.store.cells import Cell
 
 
+WEIGHTS = "model.safetensors"
+CARD = "model_card.json"
+"""The two files of a checkpoint, in its folder below `Store.checkpoints`."""
+
+
 class Store:
     """A folder of records and predictions; a `Source`.
 

@@ -23,7 +23,8 @@ def load_records(directory: str | Path) -> pd.DataFrame:
     Returns:
         Columns: `identity`; `model`, `factory`, `recipe`, `seed` (training seed), `checkpoint`;
         `dataset`, `dataset_digest`, `split`, `modality`, `n`, `of`; `kind`, `family`,
-        `perturbation`, `version`, `severity`, `perturbation_seed`, `parameters` (a dict); every
+        `perturbation`, `version`, `severity`, `perturbation_seed`, `parameters` (a dict), `control`
+        (whether the cell is no result, see `Record.control`); every
         metric, NaN where undefined; `status`, `suspect` (by record checks alone), `error`; `facts`
         and `provenance` (dicts); `predictions` (path inside the store, None where the cell failed).
         Intervals are not among them: compute these with `benchharness.statistics` on the ids,
@@ -56,6 +57,7 @@ _COLUMNS = (
     "severity",
     "perturbation_seed",
     "parameters",
+    "control",
     *NAMES,
     "status",
     "suspect",
@@ -90,6 +92,7 @@ def _row(record: Record) -> dict[str, Any]:
         "severity": perturbation.severity,
         "perturbation_seed": perturbation.seed,
         "parameters": dict(perturbation.parameters),
+        "control": record.control,
         **{name: record.metrics.get(name) for name in NAMES},
         "status": record.status,
         "suspect": record.suspect,

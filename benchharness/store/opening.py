@@ -22,9 +22,10 @@ def open_source(path: Path) -> Source:
     """
     if path.is_file():
         return baseline.read(path)
-    if not (path / "records.jsonl").exists():
+    store = Store(path)
+    if not store.lines.exists():
         raise BenchError(
             f"no records in {path}. Give the folder of a 'bench run' or a file of "
             "'bench baseline save'."
         )
-    return Store(path)
+    return store

@@ -20,6 +20,9 @@ BROKEN_BY = "broken_by"
 0 marks a volume that was misclassified when clean, −1 one that no part broke.
 """
 
+MINIMAL_NORM = "minimal_norm"
+"""The finding of an attack without a budget: the norm of the closest volume that it found."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predictions:

@@ -48,7 +48,7 @@ def device_name(device: str) -> str:
 
 @cache
 def _processor() -> str:
-    # platform.processor() is empty on most Linux systems, where the kernel knows the name.
+    # platform.processor() is empty on most Linux systems; the kernel reports the name.
     try:
         listing = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:

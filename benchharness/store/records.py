@@ -8,7 +8,7 @@ from typing import Any, Literal
 from benchharness.canonical import canonical_json
 from benchharness.errors import BenchError
 from benchharness.store import schema
-from benchharness.store.cells import Cell
+from benchharness.store.cells import CONTROL_FAMILY, CONTROLS, Cell
 
 NOT_APPLICABLE = "not applicable"
 """How the reasons begin where a perturbation changes no voxel of the dataset."""
@@ -58,7 +58,7 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything known of one cell after it ran."""
+    """The result of one cell: metrics, certificate, provenance."""
 
     cell: Cell
     status: Literal["ok", "error"]
@@ -100,12 +100,38 @@ class Record:
         return bool(self.doubts)
 
     @property
+    def control(self) -> bool:
+        """Whether the cell only shows how far the other numbers can be trusted.
+
+        Such are the checks of a checkpoint and every attack whose access to the network is `none`.
+        A control is no result: it enters no mean, worst case, rank, plot or endpoint.
+        """
+        key = self.cell.perturbation
+        return (
+            key.family == CONTROL_FAMILY
+            or key.name in CONTROLS
+            or (key.kind == "attack" and self.facts.get("access") == "none")
+        )
+
+    @property
     def inapplicable(self) -> str:
         """Why the perturbation does not apply to the dataset; empty where it does."""
         if self.predictions is not None:
             return ""
         reasons = (why for why in self.undefined.values() if why.startswith(NOT_APPLICABLE))
         return next(reasons, "")
+
+    def thresholds(self, classes: int) -> list[float | None] | None:
+        """The threshold of each class that a clean cell froze on the validation volumes.
+
+        None for a class that could not be told from the others there, and None where the record
+        holds no thresholds for this number of classes.
+        """
+        found = self.facts.get("thresholds")
+        values = found.get("by_class") if isinstance(found, dict) else None
+        if not isinstance(values, list) or len(values) != classes:
+            return None
+        return [float(value) if isinstance(value, int | float) else None for value in values]
 
     def to_line(self) -> str:
         """The record as one line of JSON, without a newline; NaN and infinity raise ValueError."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store.folder import Store
+from benchharness.store.folder import CARD, WEIGHTS, Store
 from benchharness.store.opening import open_source
 from benchharness.store.records import Record
 
@@ -123,8 +123,8 @@ def _unnamed(store: Store, records: dict[str, Record]) -> Iterator[str]:
 
 def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
     sound = 0
-    for card in sorted(store.checkpoints.glob("*/*/model_card.json")):
-        weights = card.with_name("model.safetensors")
+    for card in sorted(store.checkpoints.glob(f"*/*/{CARD}")):
+        weights = card.with_name(WEIGHTS)
         try:
             expected = json.loads(card.read_text())["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -210,7 +210,7 @@ def _difference(known: Record, record: Record, path: Path) -> list[str]:
 def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int:
     """Copy the finished checkpoints that `target` lacks, and count them."""
     copied = 0
-    for card in sorted(source.checkpoints.glob("*/*/model_card.json")):
+    for card in sorted(source.checkpoints.glob(f"*/*/{CARD}")):
         place = target.checkpoints / card.parent.relative_to(source.checkpoints)
         if (place / card.name).exists():
             if (place / card.name).read_bytes() != card.read_bytes():

@@ -1,7 +1,7 @@
 """Training: recipes, the weights that they begin from, and the loop that follows them.
 
-Importing any module of this package loads torch, even recipes. Nothing is lost by that: whoever
-takes a recipe takes its preprocessing, and builds networks next.
+`recipes` has the settings, `initialisation` the weights to begin from, `loop` the training itself,
+which ends in a checkpoint with its model card. Importing any of them loads torch.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from tests.artefacts import golden
 if TYPE_CHECKING:
     from benchharness.datasets import Split
 
-MEND = "raise SUITE_VERSION, then run 'python -m tests.artefacts.golden'"
+WRITE = "run 'python -m tests.artefacts.golden'"
+MEND = f"raise SUITE_VERSION, then {WRITE}"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def volumes() -> Split:
 
 def test_the_file_is_of_this_version_and_whole(expected: dict[str, Any]) -> None:
     assert expected["suite"] == SUITE_VERSION, MEND
-    assert tuple(expected["sets"]) == golden.names(), MEND
+    assert tuple(expected["sets"]) == golden.names(), WRITE
     assert all(set(levels) == set(map(str, LEVELS)) for levels in expected["sets"].values())
 
 

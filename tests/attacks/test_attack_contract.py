@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchharness import registry
-from benchharness.attacks.core.base import Attack, Outcome, build
+from benchharness.attacks import Attack, Outcome, build
 from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError, CellError
 from benchharness.networks.classifier import Classifier
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 _MODULE = "benchharness.attacks"
 SUITE = {
-    "noise_sign": f"{_MODULE}.noise:NoiseSign",
-    "fgsm": f"{_MODULE}.gradient_sign:FGSM",
-    "pgd": f"{_MODULE}.gradient_sign:PGD",
-    "mifgsm": f"{_MODULE}.ascent:MIFGSM",
+    "noise_sign": f"{_MODULE}.noise_sign:NoiseSign",
+    "fgsm": f"{_MODULE}.fgsm:FGSM",
+    "pgd": f"{_MODULE}.pgd:PGD",
+    "mifgsm": f"{_MODULE}.mifgsm:MIFGSM",
     "apgd_ce": f"{_MODULE}.apgd:APGDCE",
     "apgd_dlr": f"{_MODULE}.apgd:APGDDLR",
     "apgd_margin": f"{_MODULE}.apgd:APGDMargin",
     "apgd_t": f"{_MODULE}.apgd:APGDT",
-    "fab": f"{_MODULE}.boundary:FAB",
+    "fab": f"{_MODULE}.fab:FAB",
     "square3d": f"{_MODULE}.square:Square3D",
-    "autoattack3d": f"{_MODULE}.ensemble:AutoAttack3D",
-    "pgd_l2": f"{_MODULE}.ascent:PGDL2",
+    "autoattack3d": f"{_MODULE}.autoattack:AutoAttack3D",
+    "pgd_l2": f"{_MODULE}.pgd:PGDL2",
     "apgd_ce_l2": f"{_MODULE}.apgd:APGDCEL2",
     "apgd_margin_l2": f"{_MODULE}.apgd:APGDMarginL2",
-    "fab_l2": f"{_MODULE}.boundary:FABL2",
+    "fab_l2": f"{_MODULE}.fab:FABL2",
     "square3d_l2": f"{_MODULE}.square:Square3DL2",
-    "cw": f"{_MODULE}.carlini_wagner:CarliniWagner",
-    "deepfool": f"{_MODULE}.boundary:DeepFool",
-    "voxel_flip": f"{_MODULE}.sparse:VoxelFlip",
-    "slab": f"{_MODULE}.sparse:Slab",
-    "cube": f"{_MODULE}.sparse:Cube",
+    "cw": f"{_MODULE}.cw:CarliniWagner",
+    "deepfool": f"{_MODULE}.deepfool:DeepFool",
+    "voxel_flip": f"{_MODULE}.voxel_flip:VoxelFlip",
+    "slab": f"{_MODULE}.slab:Slab",
+    "cube": f"{_MODULE}.cube:Cube",
 }
 """The suite that the project promises."""
 

@@ -8,20 +8,31 @@ import numpy as np
 import pytest
 import torch
 
-from benchharness.attacks.apgd import APGDCE, APGDCEL2, APGDMargin, APGDMarginL2
-from benchharness.attacks.ascent import MIFGSM, PGDL2
-from benchharness.attacks.boundary import FAB, FABL2, DeepFool
-from benchharness.attacks.carlini_wagner import CarliniWagner
+from benchharness.attacks import (
+    APGDCE,
+    APGDCEL2,
+    FAB,
+    FABL2,
+    FGSM,
+    MIFGSM,
+    PGD,
+    PGDL2,
+    APGDMargin,
+    APGDMarginL2,
+    CarliniWagner,
+    Cube,
+    DeepFool,
+    Slab,
+    VoxelFlip,
+)
 from benchharness.attacks.core.hyperplanes import to_hyperplane
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.gradient_sign import FGSM, PGD
-from benchharness.attacks.sparse import Cube, Slab, VoxelFlip
 from tests.attacks.attack_networks import linear, names, volumes_like
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.attacks.core.norms import Budget
     from benchharness.networks.classifier import Classifier
 

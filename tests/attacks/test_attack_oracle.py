@@ -11,19 +11,16 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from benchharness.attacks import apgd
-from benchharness.attacks.ascent import MIFGSM, PGDL2
-from benchharness.attacks.boundary import FAB, FABL2, DeepFool
-from benchharness.attacks.carlini_wagner import CarliniWagner
-from benchharness.attacks.core.bridge import Folded, folded
+from benchharness.attacks import FAB, FABL2, FGSM, MIFGSM, PGD, PGDL2, CarliniWagner, DeepFool, apgd
+from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
-from benchharness.attacks.gradient_sign import FGSM, PGD
 from benchharness.networks.classifier import Classifier
-from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
+from tests.attacks.attack_networks import linear, names, task, tiny, trained, volumes_like
+from tests.attacks.folding import Folded, folded
 
 if TYPE_CHECKING:
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.attacks.core.norms import Budget
 
 EPS = 16 / 255
@@ -73,6 +70,50 @@ def test_pgd(task_of: Task) -> None:
     expected = oracle(folded(volumes), labels)
     mine = ours(PGD(random_start=False), task_of)
     torch.testing.assert_close(folded(mine), expected, atol=1e-6, rtol=0)
+
+
+def faint() -> Classifier:
+    """So sure of class 0 that gradients are subnormal numbers: dividing them gives many zeros."""
+    classifier = linear(4, VOLUMES[0].numel(), scale=0.2)
+    classifier.network.bias.data[0] = 97
+    return classifier.eval()
+
+
+VOLUMES = volumes_like(5)
+LABELS = torch.arange(5) % 4
+TASK = task(5, 4, seed=9)[0]
+EXACT: dict[str, tuple[Callable[[], Classifier], Tensor, Tensor]] = {
+    "untrained": (lambda: tiny(4).eval(), VOLUMES, LABELS),
+    "two channels": (lambda: tiny(4, 2).eval(), volumes_like(5, (2, 5, 8, 6)), LABELS),
+    "trained": (lambda: trained(4), TASK, LABELS),
+    "masks": (lambda: trained(4), (TASK > 0.45).float(), LABELS),
+    "faint": (faint, VOLUMES, torch.zeros_like(LABELS)),
+}
+
+
+@pytest.mark.parametrize("network", EXACT)
+@pytest.mark.parametrize("eps", [8 / 255, 1.0])
+@pytest.mark.parametrize("count", [1, 5])
+def test_pgd_is_torchattacks_bit_for_bit(
+    network: str, eps: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the same draws. What follows a random start that led nowhere is ours alone."""
+    monkeypatch.setattr(PGD, "rescues", False)
+    make, volumes, labels = EXACT[network]
+    classifier, volumes, labels = make(), volumes[:count], labels[:count]
+    for samples in (1, 3):
+        for random_start in (True, False):
+            attack = PGD(samples=samples, random_start=random_start)
+            given = {"eps": eps, "alpha": attack.step(eps), "steps": 10}
+            kind = torchattacks.PGD
+            if samples > 1:
+                kind, given["eot_iter"] = torchattacks.EOTPGD, samples
+            with Draws(names(count), "pgd", eps, 0).intercepted():
+                oracle = kind(classifier, random_start=random_start, **given)
+                expected = LINF.project(oracle(volumes, labels), volumes, eps)
+            mine = attack(classifier, volumes, labels, severity=eps, ids=names(count), seed=0)
+            assert torch.equal(mine.volumes, expected)
+            assert not torch.equal(mine.volumes, volumes)
 
 
 @TASKS

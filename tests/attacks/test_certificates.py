@@ -9,21 +9,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchharness.attacks.apgd import APGDCE, APGDMargin
-from benchharness.attacks.boundary import FAB
+from benchharness.attacks import (
+    APGDCE,
+    FAB,
+    PGD,
+    APGDMargin,
+    AutoAttack3D,
+    NoiseSign,
+    Square3D,
+    build,
+)
 from benchharness.attacks.core import certificates
-from benchharness.attacks.core.base import build
 from benchharness.attacks.core.observation import progress
-from benchharness.attacks.ensemble import AutoAttack3D
-from benchharness.attacks.gradient_sign import PGD
-from benchharness.attacks.noise import NoiseSign
-from benchharness.attacks.square import Square3D
 from benchharness.errors import CellError
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, trained
 
 if TYPE_CHECKING:
-    from benchharness.attacks.core.base import Attack
+    from benchharness.attacks import Attack
     from benchharness.store.records import Check
 
 EPS = 8 / 255
@@ -260,3 +263,11 @@ def test_restarts_count_and_convergence_is_that_of_the_first() -> None:
         np.testing.assert_allclose(outcome.findings[name], single.findings[name], rtol=1e-4)
     assert (outcome.findings["loss_end"] >= single.findings["loss_end"] - 1e-6).all()
     assert (outcome.findings["loss_end"] > single.findings["loss_end"] + 1e-6).any()
+
+
+def test_every_pass_of_an_averaged_gradient_counts_once() -> None:
+    (volumes, labels), classifier = task(4, 4, seed=5), trained(4)
+    for name in ("pgd", "pgd_l2", "mifgsm"):
+        attack = build(name, {"steps": 4, "samples": 3})
+        outcome = attack(classifier, volumes, labels, severity=EPS, ids=names(4), seed=0)
+        assert (outcome.findings["iterations"] == attack.planned_iterations(4)).all()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchharness.attacks import NoiseSign
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.noise import NoiseSign
 from benchharness.attacks.square import Square3D, Square3DL2, State, bump, fraction, window_of
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import (

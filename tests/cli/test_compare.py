@@ -47,9 +47,23 @@ def test_compare_exits_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
     store_of(tmp_path / "other", small_matrix(n=100, digest="md5:x"))
     code, said, _ = bench("compare", "base", "other")
     assert (code, "dataset digest md5:data → md5:x" in said) == (2, True)
-    store_of(tmp_path / "short", small_matrix(n=100)[:4])
+    store_of(tmp_path / "short", small_matrix(n=100)[:6])
     assert bench("compare", "base", "short")[0] == 0
     assert bench("compare", "base", "short", "--strict")[0] == 1
+    store_of(tmp_path / "shorter", small_matrix(n=100)[:4])
+    code, said, _ = bench("compare", "base", "shorter")
+    assert (code, "NEW lacks tiny · sample · MR artefacts." in said) == (1, True)
+    assert bench("compare", "base", "shorter", "--allow-missing")[0] == 0
+
+
+@pytest.mark.usefixtures("pair")
+def test_compare_judges_by_the_metrics_that_are_asked_for(bench: Bench) -> None:
+    code, said, _ = bench("compare", "base", "worse", "--metric", "auc, balanced_accuracy")
+    assert (code, "(6 worse; tolerance 0.02" in said) == (1, True)
+    assert "Endpoints: mean AUC, balanced accuracy" in said
+    code, said, error = bench("compare", "base", "same", "--metric", "acc")
+    assert (code, said, error.count("\n")) == (2, "", 1)
+    assert "accuracy, auc, balanced_accuracy, sensitivity" in error
 
 
 @pytest.mark.usefixtures("pair")
@@ -193,6 +207,30 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_report")
+def test_ci_fails_when_attacks_are_deleted_from_its_config(gate: Bench, tmp_path: Path) -> None:
+    config = tmp_path / "bench.toml"
+    config.write_text(config.read_text().replace('attacks = ["fgsm"]\n', ""))
+    code, said, _ = gate("--out", "less", "--format", "markdown")
+    assert (code, said.splitlines()[0]) == (
+        1,
+        "### Robustness: failed, NEW lacks 1 endpoint of BASE",
+    )
+    code, _, error = gate("--out", "less", "--resume", "--allow-missing")
+    assert code == 0, error
+    metric = ("--metric", "accuracy,auc,balanced_accuracy,sensitivity")
+    code, said, _ = gate(
+        "--out", "less", "--resume", "--allow-missing", *metric, "--format", "json"
+    )
+    found = json.loads(said)
+    assert (code, len(found["endpoints"])) == (0, 12)
+    judged = [e["metric"] for e in found["endpoints"] if e["verdict"] == "indistinguishable"]
+    assert judged == 2 * ["accuracy", "auc", "balanced_accuracy", "sensitivity"]
+    assert len(found["origins"]["new"]["weights"][0]["sha256"]) == 64
+    code, _, error = gate("--out", "never", "--metric", "f1")
+    assert (code, error.count("\n"), (tmp_path / "never").exists()) == (2, 1, False)
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_budget_states_its_price(gate: Bench) -> None:
     code, _, error = gate("--out", "part", "--limit", "12")
     assert code == 0, error
@@ -219,7 +257,10 @@ def test_minutes_that_do_not_suffice_leave_cells_out(
     found = json.loads(said)
     assert "budget: 3 cells were not started within the time given." in error
     assert sorted(gap["kind"] for gap in found["gaps"]) == ["missing", "missing"]
-    assert code == 0
+    assert code == 1, "a family that was not reached was not judged"
+    clock = iter(range(1000))
+    arguments = ("--max-minutes", 4.5 / 60, "--allow-missing")
+    assert gate("--out", "allowed", *arguments)[0] == 0
     clock = iter(range(1000))
     code, _, error = gate("--out", "less", "--max-minutes", 4.5 / 60, "--strict")
     assert code == 1
@@ -240,7 +281,7 @@ def test_a_cell_that_fails_fails_the_step(gate: Bench, monkeypatch: pytest.Monke
             raise RuntimeError("broken")
         return real(cell, *arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("benchharness.run.runner.evaluation.evaluate", broken)
+    monkeypatch.setattr("benchharness.run.measuring.evaluation.evaluate", broken)
     code, _, error = gate("--out", "broken")
     assert (code, "failed: tiny · data · fgsm 2/255 · seed 0: RuntimeError: broken" in error) == (
         1,

@@ -16,8 +16,8 @@ from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.networks.cards import ModelCard
-from benchharness.networks.checkpoints import CARD, WEIGHTS
 from benchharness.store.cells import ModelKey
+from benchharness.store.folder import CARD, WEIGHTS
 from tests import samples
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchharness.attacks.gradient_sign import FGSM, PGD
+from benchharness.attacks import FGSM, PGD
 from benchharness.errors import BenchError, CellError
-from benchharness.run import config, evaluation, planning, runner
+from benchharness.run import config, perturb, planning, runner
 from benchharness.run.progress import Display
 from benchharness.statistics import metrics
 from benchharness.store.cells import CONTROL_FAMILY
@@ -132,14 +132,14 @@ def test_a_corrupted_set_is_made_once_for_all_models_and_batches_see_the_same_bi
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
     seen = []
-    original = evaluation.corrupt
+    original = perturb.corrupt
 
     def counted(*arguments: Any, **settings: Any) -> Any:
         made = original(*arguments, **settings)
         seen.append(made.sha256)
         return made
 
-    monkeypatch.setattr(evaluation, "corrupt", counted)
+    monkeypatch.setattr(perturb, "corrupt", counted)
     both = "tests.samples:tiny,tests.samples:wider"
     run(data, tmp_path / "out", models=both, attacks="fgsm", batch_size="64")
     assert len(seen) == len(set(seen)) == 2
@@ -397,7 +397,7 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
     [
         ({"train": False}, "no checkpoint of tiny on data .recipe quick, seed 0. in .*--no-train"),
         ({"checkpoints": ["tiny=nowhere.safetensors"]}, "no checkpoint at nowhere.safetensors"),
-        ({"checkpoints": ["other=a.pth"]}, "--checkpoint speaks of 'other'"),
+        ({"checkpoints": ["other=a.pth"]}, "--checkpoint names 'other'"),
         ({"attacks": "pgdd"}, "unknown attack 'pgdd'. Did you mean 'pgd'"),
         ({"models": "resnet3d_81"}, "unknown model 'resnet3d_81'. Did you mean 'resnet3d_18'"),
         (

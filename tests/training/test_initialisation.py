@@ -86,10 +86,10 @@ def weights(tmp_path: Path) -> Path:
 def plan_of(tmp_path: Path) -> Any:
     data = samples.write_archive(tmp_path / "data.npz")
 
-    def plan(init: object = None, **flags: Any) -> planning.Work:
+    def plan(init: object = None, **flags: Any) -> planning.Job:
         settings = {"models": MODEL, "datasets": str(data), "out": tmp_path / "out", "init": init}
-        (work,) = planning.plan(config.load(None, settings | flags)).work
-        return work
+        (job,) = planning.plan(config.load(None, settings | flags)).jobs
+        return job
 
     return plan
 
@@ -100,15 +100,15 @@ def test_the_same_recipe_from_other_weights_is_another_training(
     torch.save(STATE | {"conv.bias": torch.ones(4)}, tmp_path / "other.pth")
     elsewhere = tmp_path / "elsewhere.pth"
     elsewhere.write_bytes(weights.read_bytes())
-    works = [plan_of(), plan_of(str(weights)), plan_of(str(tmp_path / "other.pth"))]
-    assert len({work.weights for work in works}) == 3
-    assert len({work.cells[0].identity for work in works}) == 3
+    jobs = [plan_of(), plan_of(str(weights)), plan_of(str(tmp_path / "other.pth"))]
+    assert len({job.weights.path for job in jobs}) == 3
+    assert len({job.cells[0].identity for job in jobs}) == 3
     again = plan_of(str(elsewhere))
-    assert (again.weights, again.cells[0].identity) == (
-        works[1].weights,
-        works[1].cells[0].identity,
+    assert (again.weights.path, again.cells[0].identity) == (
+        jobs[1].weights.path,
+        jobs[1].cells[0].identity,
     )
-    recipe = dict(works[1].cells[0].checkpoint.recipe)
+    recipe = dict(jobs[1].cells[0].checkpoint.recipe)
     assert recipe["init_sha256"] == disk.file_sha256(weights)
 
 
@@ -116,8 +116,8 @@ def test_a_model_of_its_own_before_the_one_for_all(
     plan_of: Any, weights: Path, tmp_path: Path
 ) -> None:
     torch.save(STATE | {"conv.bias": torch.ones(4)}, tmp_path / "other.pth")
-    work = plan_of([str(weights), f"willing={tmp_path / 'other.pth'}"])
-    assert work.initial.path == tmp_path / "other.pth"
+    job = plan_of([str(weights), f"willing={tmp_path / 'other.pth'}"])
+    assert job.weights.initial.path == tmp_path / "other.pth"
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors", "wrapped", "data parallel"])
@@ -170,7 +170,7 @@ def test_misfits_are_one_line(plan_of: Any, weights: Path, tmp_path: Path) -> No
     assert "'tiny' takes no initial weights: its network has no method initialise_from" in refusal(
         plan_of, str(weights), models="tests.samples:tiny"
     )
-    assert "--init speaks of 'tiny'" in refusal(plan_of, f"tiny={weights}")
+    assert "--init names 'tiny'" in refusal(plan_of, f"tiny={weights}")
     assert "Keep one of the two" in refusal(
         plan_of, f"willing={weights}", checkpoints=f"willing={weights}"
     )

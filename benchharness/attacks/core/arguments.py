@@ -1,4 +1,4 @@
-"""What an attack may be given: parameters when it is built, volumes and labels when called."""
+"""Checks of an attack's arguments: parameters when it is built, volumes and labels when called."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _KINDS: dict[Any, tuple[type, str]] = {
     "float": (float, "a number"),
     "int": (int, "a whole number"),
 }
-"""Types that a parameter may have, as its annotation names them, and how people call them."""
+"""The types that a parameter may have, by annotation, with their names in messages."""
 
 
 def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
-    """A parameter of an attack with its range, ends included."""
+    """Declare a parameter of an attack: its default and its range, both ends included."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
 def checked_parameter(attack: str, field: dataclasses.Field[Any], value: Any) -> Any:
-    """The value of a parameter in its declared type, or BenchError."""
+    """Return the value of a parameter in its declared type, or raise BenchError."""
     where = f"parameter {field.name!r} of attack {attack!r}"
-    # An annotation is a string where annotations are postponed, and else the type itself.
+    # With postponed annotations this is a string, without them the type itself.
     declared = getattr(field.type, "__name__", field.type)
     if declared not in _KINDS:
         raise BenchError(f"{where} is declared {declared}; parameters are int, float or bool.")
@@ -50,7 +50,7 @@ def checked_parameter(attack: str, field: dataclasses.Field[Any], value: Any) ->
 
 
 def checked_volumes(volumes: Tensor) -> Tensor:
-    """Volumes as they were given, or BenchError unless float32 (B, C, D, H, W) in [0, 1]."""
+    """Return the volumes, or raise BenchError unless float32 (B, C, D, H, W) in [0, 1]."""
     if volumes.dim() != 5 or volumes.dtype != torch.float32 or len(volumes) == 0:
         raise BenchError(
             "an attack takes float32 volumes of shape (B, C, D, H, W), received "
@@ -68,7 +68,7 @@ def checked_volumes(volumes: Tensor) -> Tensor:
 
 
 def checked_labels(labels: Tensor | NDArray[np.int64], count: int, num_classes: int) -> Tensor:
-    """Labels as int64 (B,), or BenchError unless they are integers in 0..K−1."""
+    """Return labels as int64 (B,), or raise BenchError unless they are integers in 0..K−1."""
     tensor = torch.as_tensor(labels)
     if tensor.shape != (count,):
         raise BenchError(

@@ -1,8 +1,8 @@
-"""What an attack is, and what is done around every one of them.
+"""The contract of an attack, and everything that happens around it.
 
-An attack is a frozen dataclass whose fields are its parameters. Its author writes `perturb`; the
-final `__call__` checks what goes in, makes the draws belong to volumes, keeps the result in the
-ball and in [0, 1], and verifies what comes out.
+An attack is a frozen dataclass whose fields are its parameters. Its author writes `perturb`. The
+final `__call__` checks the input, gives each volume its own draws, projects the result to the ball
+and to [0, 1], and verifies it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from benchharness.store.records import Check
 
 Access = Literal["white box", "black box", "both", "another network", "none"]
-"""What an attack sees of the network: gradients, logits alone, either in turn, those of another
-network, or nothing."""
+"""What an attack sees of the network: its gradients, only its logits, both in turn, another
+network's gradients, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,37 +47,48 @@ class Outcome:
     volumes: Tensor
     """(B, C, D, H, W), float32 in [0, 1] on the classifier's device, inside the ball."""
     logits: NDArray[np.float32]
-    """(B, K): the classifier's answer to `volumes`, finite."""
+    """(B, K): the classifier's logits for `volumes`, finite."""
     norms: NDArray[np.float64]
     """(B,): size of each perturbation in the unit of the severity."""
     findings: dict[str, NDArray[np.float32]]
-    """What is kept with the predictions, each of shape (B,) and finite. Always: `norm`, `lowest`
-    and `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `broken`, `disagreement`
-    and `probabilities`; where they apply `zero_gradient`, `iterations`, `objective_start`,
-    `objective_late`, `objective_end` and what the attack adds of its own."""
+    """Stored with the predictions, each of shape (B,) and finite. Always: `norm`, `lowest` and
+    `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `broken`, `disagreement` and
+    `probabilities`. Where they apply: `zero_gradient`, `iterations`, `objective_start`,
+    `objective_late`, `objective_end` and whatever the attack adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """What `perturb` works on."""
+    """The input of `perturb`."""
 
     classifier: Observed
     """Call it for logits; in evaluation mode, frozen."""
     volumes: Tensor
-    """(B, C, D, H, W), float32 in [0, 1], not to be changed in place."""
+    """(B, C, D, H, W), float32 in [0, 1]; do not change them in place."""
     labels: Tensor
     """(B,), int64."""
     severity: float
     """The budget, above 0, in the unit of the attack's norm."""
     draws: Draws
-    """Where every random number comes from."""
+    """The source of every random number."""
     clean: Tensor
     """(B, K), float32: logits of `volumes`."""
     source: Observed | None
-    """The network to make the volumes on, where it is not the one that judges them."""
+    """The network to attack, where another one judges the volumes."""
     findings: dict[str, Tensor]
-    """The attack may put numbers (B,) here to be kept for each volume; a name that `__call__` also
-    reports keeps the attack's value."""
+    """The attack may put tensors (B,) here, to be stored for each volume. Where `__call__` reports
+    the same name, the attack's value counts."""
+
+    def select(self, rows: Tensor) -> Batch:
+        """The batch of some volumes, in the order of `rows`; it shares their generators."""
+        return dataclasses.replace(
+            self,
+            volumes=self.volumes[rows],
+            labels=self.labels[rows],
+            clean=self.clean[rows],
+            draws=self.draws.select(rows.tolist()),
+            findings={},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +109,7 @@ class Cost:
 
 
 CHECKING = Cost(forward=3, backward=0)
-"""What `Attack.__call__` adds at most: two passes of the clean volume, and one of the result."""
+"""What `Attack.__call__` adds, at most: two passes of the clean volume and one of the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,36 +117,35 @@ class Attack(ABC):
     """An attack with its parameters.
 
     Subclasses are frozen, keyword-only dataclasses; every field is a parameter of type int, float
-    or bool. Constructing one with a wrong type or out of range raises
-    BenchError.
+    or bool. A value of the wrong type or out of range raises BenchError at construction.
     """
 
     name: ClassVar[str]
-    """What the draws and the messages call it."""
+    """Its name in draws and messages."""
     version: ClassVar[int]
-    """Raised whenever the same parameters would give other volumes."""
+    """Increased whenever the same parameters would give other volumes."""
     norm: ClassVar[str]
     """A key of `norms.NORMS`."""
     source: ClassVar[str]
-    """Citation, and whether it runs through torchattacks or is an own implementation."""
+    """Citation, and whether it runs "through torchattacks" or is an "own implementation"."""
     summary: ClassVar[str]
-    """One sentence on what it does."""
+    """One sentence that says what it does."""
     access: ClassVar[Access] = "white box"
     """Black-box attacks and noise must work where backward raises."""
     iterative: ClassVar[bool] = True
-    """Whether more budget can only help, so that a weaker result at a larger one is suspect; False
-    for a single step, which may overshoot, and for noise."""
+    """Whether more budget can only help, so that a weaker result at a larger budget is suspect.
+    False for a single step, which may overshoot, and for noise."""
     auc_undefined: ClassVar[str] = ""
-    """Why the AUC of what comes back would mislead; empty where every volume is attacked at full
-    length on the cross-entropy."""
+    """Why the AUC of its volumes would mislead; empty where it attacks every volume at full length
+    on the cross-entropy."""
     needs_source: ClassVar[bool] = False
-    """Whether the volumes are made on another network than the one that judges them."""
+    """Whether it makes the volumes on another network than the one that judges them."""
     ascends: ClassVar[bool] = True
-    """Whether the mean cross-entropy must not fall; False for a single step, which may overshoot,
+    """Whether the mean cross-entropy must not fall. False for a single step, which may overshoot,
     for objectives that need not agree with it, and for noise."""
     traced: ClassVar[bool] = True
-    """Whether `perturb` asks for gradients of the cross-entropy or the like for whole batches, so
-    that watching its passes tells iterations and zero gradients; else it reports its own."""
+    """Whether `perturb` takes gradients for whole batches, so that iterations and zero gradients
+    can be counted by watching its passes. Otherwise it reports its own."""
 
     @final
     def __post_init__(self) -> None:
@@ -145,7 +155,7 @@ class Attack(ABC):
         self.validate()
 
     def validate(self) -> None:
-        """Raise BenchError for parameters that do not go together."""
+        """Raise BenchError for parameters that contradict each other."""
         return
 
     def check(self, num_classes: int) -> None:  # noqa: ARG002
@@ -153,26 +163,26 @@ class Attack(ABC):
         return
 
     def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
-        """Parameters with nothing left to the library, as they enter the cell's identity."""
+        """Every parameter with its effective value, as it enters the cell's identity."""
         return pairs(self.parameters())
 
     @property
     def uses_gradient(self) -> bool:
-        """Whether a backward pass is asked for."""
+        """Whether it needs backward passes."""
         return self.access not in ("black box", "none")
 
     @property
     def expectation(self) -> int:
-        """Passes that a gradient is averaged over: the parameter `samples`, where there is one."""
+        """Passes per gradient: the parameter `samples`, or 1 where there is none."""
         return int(getattr(self, "samples", 1))
 
     def parts(self, num_classes: int) -> tuple[Attack, ...]:  # noqa: ARG002
-        """The attacks that it runs in turn, each on what those before it left; none for most."""
+        """The attacks of a cascade, each run on what those before it left; empty for most."""
         return ()
 
     @final
     def facts(self, num_classes: int) -> dict[str, Any]:
-        """What readers of a record need to compare it with others, as JSON values."""
+        """What a reader needs to compare its record with others, as JSON values."""
         parts = [{"name": part.name, "access": part.access} for part in self.parts(num_classes)]
         return {
             "access": self.access,
@@ -192,20 +202,20 @@ class Attack(ABC):
         """Passes of `perturb` for one volume; `__call__` adds `CHECKING`."""
 
     def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
-        """Iterations, restarts included, that every volume must get; None if it may stop early."""
+        """Iterations that every volume must get, over all restarts; None if it may stop early."""
         return None
 
     @abstractmethod
     def perturb(self, batch: Batch) -> Tensor:
-        """Return adversarial volumes for a batch; the one method that an author writes.
+        """Return adversarial volumes for a batch; the one method that an author must write.
 
         The caller projects the result to the ball and to [0, 1]. torch's random functions may be
-        called for tensors that lead with the batch; everything else is drawn from `batch.draws`.
+        called for tensors whose first axis is the batch; draw everything else from `batch.draws`.
         """
 
     @final
     def check_severity(self, severity: float) -> None:
-        """Raise BenchError when `severity` is no budget of the attack's norm."""
+        """Raise BenchError when `severity` is not a budget of the attack's norm."""
         norm_named(self.norm).check(severity)
 
     @final
@@ -222,20 +232,20 @@ class Attack(ABC):
     ) -> Outcome:
         """Attack one batch.
 
-        The classifier and the global generators of torch, NumPy and Python are as before when it
-        returns. With severity 0 the clean volumes come back bit for bit.
+        The classifier and the global generators of torch, NumPy and Python are left as they were
+        found. With severity 0 the clean volumes come back bit for bit.
 
         Args:
-            classifier: What is attacked.
+            classifier: The network under attack.
             volumes: (B, C, D, H, W), float32 in [0, 1].
             labels: (B,), integers in 0..K−1.
             severity: The budget in the unit of the norm.
-            ids: B names; the draws for a volume depend on its name, not on its place.
+            ids: B names; a volume's draws depend on its name, not on its place.
             seed: Perturbation seed.
-            source: The network that the volumes are made on, for attacks that need one.
+            source: The network to make the volumes on, for attacks that need one.
 
         Raises:
-            BenchError: When an argument cannot be meant so, or the attack does not apply.
+            BenchError: When an argument is invalid, or the attack does not apply.
             CellError: When the network's logits or the attack's volumes break the contract.
         """
         self.check_severity(severity)
@@ -251,36 +261,20 @@ class Attack(ABC):
             randomness.isolated(self.name, severity, seed, *ids),
         ):
             clean, agreement, stochastic = _clean_passes(classifier, volumes)
-            draws = Draws(ids, self.name, severity, seed, device=classifier.device)
             batch = Batch(
                 classifier=Observed(classifier, targets),
                 volumes=volumes,
                 labels=targets,
                 severity=severity,
-                draws=draws,
+                draws=Draws(ids, self.name, severity, seed, device=classifier.device),
                 clean=clean,
                 source=None if source is None else Observed(source, targets),
                 findings={},
             )
-            if severity == 0:
-                adversarial = volumes.clone()
-            else:
-                adversarial = self._perturbed(batch, guard=not stochastic)
+            adversarial = self._perturbed(batch, guard=not stochastic)
             measured = self._measured(volumes, adversarial, severity)
             logits = _logits(classifier, adversarial)
-        findings = {
-            "loss_start": F.cross_entropy(clean, targets, reduction="none"),
-            "loss_end": F.cross_entropy(logits, targets, reduction="none"),
-            "broken": logits.argmax(1) != targets,
-            "disagreement": agreement,
-            "probabilities": certificates.like_probabilities(clean),
-            **(batch.classifier.findings(logits) if self.traced else {}),
-            **batch.findings,
-            **measured,
-        }
-        if "zero_gradient" in findings:
-            # A volume that is misclassified already needs no gradient.
-            findings["zero_gradient"] = findings["zero_gradient"] * (clean.argmax(1) == targets)
+        findings = {"disagreement": agreement, **self._findings(batch, logits), **measured}
         return Outcome(
             volumes=adversarial,
             logits=logits.cpu().numpy(),
@@ -291,7 +285,7 @@ class Attack(ABC):
     def certificate(
         self, outcomes: Sequence[Outcome], *, severity: float, num_classes: int
     ) -> tuple[Check, ...]:
-        """Judge a cell by the findings of all its batches; their volumes are not read."""
+        """Judge a cell by the findings of all its batches, without their volumes."""
         names = set.intersection(*(set(outcome.findings) for outcome in outcomes))
         findings = {
             name: np.concatenate([outcome.findings[name] for outcome in outcomes]).astype(float)
@@ -309,8 +303,10 @@ class Attack(ABC):
         )
 
     def _perturbed(self, batch: Batch, *, guard: bool) -> Tensor:
-        """Run the author's method under interception, and project what it returns."""
-        # A network that draws for itself moves the global generators, which is no fault of ours.
+        """Run the author's method with its draws intercepted, and project what it returns."""
+        if batch.severity == 0:
+            return batch.volumes.clone()
+        # A network that draws moves the global generators too; that is not the attack's fault.
         with batch.draws.intercepted(guard=guard):
             adversarial = self.perturb(batch).detach()
         if adversarial.shape != batch.volumes.shape or not adversarial.is_floating_point():
@@ -321,8 +317,29 @@ class Attack(ABC):
         adversarial = adversarial.to(batch.volumes)
         return norm_named(self.norm).project(adversarial, batch.volumes, batch.severity)
 
+    def _findings(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The findings on each volume: those of the passes, and those that the attack reports.
+
+        Args:
+            batch: After the attack.
+            logits: (B, K), of the adversarial volumes.
+        """
+        findings = {
+            "loss_start": F.cross_entropy(batch.clean, batch.labels, reduction="none"),
+            "loss_end": F.cross_entropy(logits, batch.labels, reduction="none"),
+            "broken": logits.argmax(1) != batch.labels,
+            "probabilities": certificates.like_probabilities(batch.clean),
+            **(batch.classifier.findings(logits) if self.traced else {}),
+            **batch.findings,
+        }
+        if "zero_gradient" in findings:
+            # A volume that is misclassified when clean needs no gradient.
+            correct = batch.clean.argmax(1) == batch.labels
+            findings["zero_gradient"] = findings["zero_gradient"] * correct
+        return findings
+
     def _measured(self, volumes: Tensor, adversarial: Tensor, severity: float) -> dict[str, Tensor]:
-        """Measure what is about to be returned, and raise where it breaks the contract."""
+        """Measure the volumes to return, and raise where they break the contract."""
         broken = int((~torch.isfinite(adversarial)).flatten(1).any(1).sum())
         if broken:
             raise CellError(
@@ -365,16 +382,19 @@ def build(name: str, parameters: Mapping[str, object]) -> Attack:
 
 
 _PASSED_TWICE = 2
-"""Volumes of a batch on which two forward passes are compared."""
+"""Volumes of a batch that are passed twice, to compare the logits."""
 
 _AUC_FROM = "all volumes, each attacked at full length on the cross-entropy"
 
 
 def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Logits of the clean volumes, how far a second pass is off, and whether the network draws.
+    """Pass the clean volumes, a few of them twice.
 
-    A network that answers differently each time does so for any volume, so the second pass is of
-    a few; their largest disagreement (B,) stands for all.
+    A network that answers differently each time does so for any volume, so a few are enough.
+
+    Returns:
+        The logits (B, K); the largest disagreement of the two passes, repeated to (B,); whether the
+        network draws random numbers.
     """
     passes: list[Tensor] = []
     stochastic = network_draws(lambda: passes.append(_logits(classifier, volumes)))

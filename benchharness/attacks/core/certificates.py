@@ -1,8 +1,8 @@
-"""Record checks: what makes the number of one cell trustworthy, or suspect with reasons in words.
+"""Record checks: what makes the number of one cell trustworthy, or suspect and why.
 
 They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code) and the
-advice of Carlini et al. (arXiv 1902.06705): a gradient that is masked, a network that answers
-differently each time or an attack that did not converge make a network look robust.
+advice of Carlini et al. (arXiv 1902.06705): a masked gradient, a network that answers differently
+each time, or an attack that did not converge makes a network look robust.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ if TYPE_CHECKING:
     Findings = Mapping[str, NDArray[np.float64]]
 
 DISAGREEMENT = 1e-3
-"""Bound on the difference of two forward passes, relative to the largest logit; floating point on a
-GPU stays far below it."""
+"""Largest difference allowed between two forward passes, relative to the largest logit. Rounding on
+a GPU stays far below it."""
 DRAWS = 20
-"""Passes that a gradient of a stochastic network is averaged over at least: AutoAttack's protocol
-for randomised networks."""
+"""Fewest passes per gradient for a stochastic network, as in AutoAttack's *rand* protocol."""
 ZERO_GRADIENTS = 0.01
-"""Bound on the share of volumes whose gradient is exactly zero."""
+"""Largest share of volumes that may have a gradient of exactly zero."""
 FALL = 0.01
-"""Share by which the mean loss may fall: attacks on the margin need not raise it everywhere."""
+"""Share by which the mean loss may fall: an attack on the margin need not raise it everywhere."""
 LATE_GAIN = 0.05
-"""Bound on the share of the gain that the last tenth of the iterations may bring."""
+"""Largest share of the gain that the last tenth of the iterations may bring."""
 LONG = 50
-"""Iterations from which on convergence can be judged."""
+"""Fewest iterations that can show convergence."""
 _WHEN = ("start", "late", "end")
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Largest difference of two answers to the same volumes, relative to the largest logit, (B,).
+    """Largest difference of two passes of the same volumes, relative to the largest logit, (B,).
 
-    Logits below 1 count as 1, so that a network with tiny logits is not judged by rounding.
+    A largest logit below 1 counts as 1, so rounding does not fail a network with tiny ones.
     """
     return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(1)
 
@@ -69,10 +68,10 @@ def judge(
         findings: Arrays (N,) as `Outcome.findings` names them.
         bound: The severity.
         tolerance: What rounding may add to the norm.
-        planned_iterations: Iterations that every volume must have had; None if unknown.
-        uses_gradient: Whether a gradient was asked for.
-        ascends: Whether the attack may not lower the mean loss.
-        expectation: Passes that each gradient was averaged over.
+        planned_iterations: Iterations that every volume must have had; None if it may stop early.
+        uses_gradient: Whether the attack needs gradients.
+        ascends: Whether the attack must not lower the mean loss.
+        expectation: Passes per gradient.
     """
     return (
         _norm(findings, bound, tolerance),
@@ -88,7 +87,7 @@ def judge(
 
 
 def _check(name: str, value: float, bound: float, *, passed: bool, reason: str) -> Check:
-    """A check that applies; the reason is kept only where it failed."""
+    """A check that applies; it keeps its reason only where it failed."""
     return Check(
         name=name,
         verdict="passed" if passed else "failed",
@@ -216,7 +215,7 @@ def _convergence(findings: Findings) -> Check:
     if findings["iterations"].max() < LONG:
         return _inapplicable(name, f"fewer than {LONG} iterations cannot tell")
     standing = findings["broken"] == 0
-    # More iterations cannot break a volume twice, so only those that withstood are judged.
+    # More iterations cannot break a volume twice, so only those that withstood count.
     start, late, end = (findings[f"objective_{when}"][standing].sum() for when in _WHEN)
     share = (end - late) / (end - start) if end > start else 0.0
     return _check(

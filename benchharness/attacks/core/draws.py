@@ -1,8 +1,8 @@
-"""Random draws made for each volume from its name.
+"""Random draws that belong to a volume, made from its name.
 
-Libraries draw tensors of the batch's shape from the global generator, which makes the draws of a
-volume depend on its neighbours and on its place in the batch. `Draws` makes them from a generator
-of each volume's own, and `Draws.intercepted` hands these to library code that asks the global one.
+Libraries draw tensors of the batch's shape from the global generator, so a volume's draws depend on
+its neighbours and on its place in the batch. `Draws` has a generator for each volume, and
+`Draws.intercepted` hands their draws to library code that calls the global one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Draws:
     Args:
         ids: The volumes' names.
         names: What else the draws depend on: the attack, its severity, the seed.
-        device: Where drawn tensors are put. They are drawn on the CPU, so that every device
-            receives the same bits.
+        device: Where drawn tensors end up. They are drawn on the CPU, so that every device gets
+            the same bits.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Draws:
         self.restart(0)
 
     def restart(self, number: int, *names: randomness.Name) -> None:
-        """Begin the draws of one restart; what was drawn before has no influence on them."""
+        """Begin the draws of one restart, independent of any draws before."""
         self._generators = [
             randomness.torch_generator(identity, *self.names, number, *names)
             for identity in self.ids
@@ -63,7 +63,7 @@ class Draws:
 
         Args:
             like: Gives shape and dtype.
-            fill: Fills one volume's CPU tensor in place from the generator that it is given.
+            fill: Fills one volume's CPU tensor in place from the given generator.
 
         Returns:
             A new tensor on `device`.
@@ -96,15 +96,15 @@ class Draws:
 
     @contextmanager
     def intercepted(self, *, guard: bool = True) -> Iterator[None]:
-        """Inside, what is asked of torch's global generator comes from the volumes' own.
+        """Answer calls to torch's global generator with draws from the volumes' own generators.
 
         Args:
             guard: Whether to raise when the global generators of NumPy or Python have moved; off
                 for networks that draw from them.
 
         Raises:
-            CellError: When something draws that cannot be told apart by volume, or draws from the
-                global generators of NumPy or Python.
+            CellError: When a draw cannot be split by volume, or comes from the global generators
+                of NumPy or Python.
         """
         before = _other_generators()
         with _Interception(self):
@@ -129,13 +129,13 @@ def network_draws(call: Callable[[], object]) -> bool:
 
 
 def undisturbed(call: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """Call a function with no interception around it.
+    """Call a function outside of any interception.
 
-    What a network draws is its own; and to be asked about each operation takes longer than many
+    A network's own draws are not the attack's, and intercepting an operation takes longer than many
     operations do.
     """
     if has_torch_function((values,)):
-        # Whoever intercepts is taken off the stack while it answers, and answers by the call below.
+        # torch takes the interception off its stack while it handles this, by the call below.
         answer: Tensor = handle_torch_function(undisturbed, (values,), call, values)
         return answer
     return call(values)
@@ -251,4 +251,4 @@ _RANDOM = frozenset(_ANSWERS) | {
     "randperm",
     "rrelu",
 }
-"""Every function of torch that draws from a global generator, by name."""
+"""The names of torch's functions that draw from a global generator."""

@@ -1,4 +1,4 @@
-"""Decision boundaries as hyperplanes: where linearising a network puts them, and the way there."""
+"""Decision boundaries as hyperplanes: how to linearise a network, and the shortest step to one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boundaries:
-    """How far the linearised boundaries to other classes are."""
+    """The linearised boundaries to other classes."""
 
     differences: Tensor
     """(B, J): z_j − z_y, negative while the volume is classified correctly."""
@@ -29,7 +29,7 @@ class Boundaries:
     """(B, J, C, D, H, W): of the differences."""
 
     def nearest(self, norm: Budget) -> tuple[Tensor, Tensor]:
-        """Difference (B,) and gradient (B, C, D, H, W) of the boundary nearest in a norm."""
+        """Difference (B,) and gradient (B, C, D, H, W) of the nearest boundary."""
         sizes = _dual(self.gradients.flatten(2), norm)
         distances = self.differences.abs() / sizes.clamp_min(1e-30)
         chosen = torch.where(sizes > 0, distances, torch.inf).argmin(1)
@@ -47,7 +47,7 @@ def _dual(flat: Tensor, norm: Budget) -> Tensor:
 def boundaries(
     classifier: nn.Module, points: Tensor, labels: Tensor, targets: Tensor | None
 ) -> tuple[Boundaries, Tensor]:
-    """Linearise the boundaries to all other classes, or to one target each.
+    """Linearise the boundaries to all other classes, or to one target for each volume.
 
     Returns:
         The boundaries, and whether each point is misclassified, bool (B,).
@@ -80,18 +80,18 @@ def _looks(
 def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) -> Tensor:
     """The smallest step within [0, 1] that raises a linear function by `rise`.
 
-    Voxels move along s_i = 1 (L∞) or |g_i| (L2) times a common λ until they reach their bound u_i.
-    The rise Σ|g_i|·min(λ·s_i, u_i) is concave and made of straight pieces, so that Newton's method
-    climbs to the λ that is wanted from below, and ends on the piece where that lies. Where [0, 1]
-    does not admit the rise, every voxel goes to its bound. This is the projection of Croce & Hein
-    (ICML 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
-    section 3.1), which they find by sorting the bounds.
+    Voxel i moves by λ·s_i, with s_i = 1 (L∞) or |g_i| (L2) and one λ for all, until it reaches its
+    bound u_i. The rise Σ|g_i|·min(λ·s_i, u_i) is concave and piecewise linear in λ, so Newton's
+    method approaches the λ it looks for from below and ends on the right piece. Where [0, 1] does
+    not admit the rise, every voxel goes to its bound. This is the projection of Croce & Hein (ICML
+    2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
+    section 3.1), who find λ by sorting the bounds.
 
     Args:
         points: (B, C, D, H, W) in [0, 1].
         gradient: Of the linear function, the same shape.
         rise: (B,); a negative one is a fall.
-        norm: What the step is smallest in.
+        norm: The norm in which the step is smallest.
 
     Returns:
         The step, (B, C, D, H, W).
@@ -101,7 +101,7 @@ def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) 
     slope = flat.abs()
     room = torch.where(flat > 0, 1 - place, place)
     speed = torch.ones_like(slope) if norm is LINF else slope
-    # A voxel without a slope adds to no rise, and is at its bound from the beginning.
+    # A voxel with no slope adds nothing to the rise; it is at its bound from the beginning.
     reach = torch.where(slope > 0, room / speed.clamp_min(1e-300), 0.0)
     scale = _scale(slope * speed, reach, rise.abs().double())
     step = torch.minimum(scale[:, None], reach).mul_(speed).mul_(flat.sign())
@@ -109,7 +109,7 @@ def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) 
 
 
 def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
-    """The least λ (B,) for which Σ rate·min(λ, reach) is a rise (B,); infinite where there is none.
+    """The smallest λ (B,) at which Σ rate·min(λ, reach) equals a rise; infinite where none does.
 
     Args:
         rate: (B, V), not negative.
@@ -124,8 +124,8 @@ def _scale(rate: Tensor, reach: Tensor, rise: Tensor) -> Tensor:
         climb = rate.masked_fill(~free, 0).sum(1)
         missing = (rise - fixed).clamp_min(0)
         wanted = torch.where(climb > 0, missing / climb, torch.where(missing > 0, torch.inf, scale))
-        # From below, and never back: where rounding would turn, this is the answer. A gradient of
-        # NaN asks for NaN, which is not more either.
+        # λ only grows: where rounding would make it fall, this is the answer. A gradient of NaN
+        # gives a λ of NaN, which is not larger either.
         if not (wanted > scale).any():
             return scale
         scale = torch.maximum(scale, wanted)

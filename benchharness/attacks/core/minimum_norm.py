@@ -1,12 +1,12 @@
-"""What attacks share that look for the nearest volume of another class, whatever the budget.
+"""Attacks that look for the nearest volume of another class, whatever the budget.
 
-At a budget ε a volume counts as broken if and only if the norm that it needed is at most ε; else
-its clean volume comes back. What comes back broken lies a little beyond the boundary. The norm that
-each volume needed is kept with the predictions (`minimal_norm`, and `found` where there is one), so
-that a median and a curve can be drawn.
+At a budget ε a volume counts as broken if and only if the norm that it needed is at most ε;
+otherwise it comes back clean. A broken volume is returned a little beyond the boundary. The norm
+that each volume needed is stored with the predictions, as `minimal_norm`, and `found` says whether
+there is one; a report draws their median and curve.
 
-torchattacks ignores ε here, loops over volumes one by one (DeepFool), moves no voxel at exactly 0
-or 1 (CW), and its FAB may return its input; hence `boundary` and `carlini_wagner`.
+torchattacks' versions ignore ε. Its DeepFool loops over volumes one by one, its CW moves no voxel
+at exactly 0 or 1, and its FAB may return its input; hence `deepfool`, `cw` and `fab`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import torch
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch
+from benchharness.attacks.core.norms import BUDGETS
 from benchharness.attacks.core.objectives import choose
 from benchharness.attacks.core.observation import zero_gradient
+from benchharness.store.predictions import MINIMAL_NORM
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,17 +30,17 @@ if TYPE_CHECKING:
     from benchharness.attacks.core.norms import Budget
 
 UNREACHED = 1.0
-"""Norm reported where no adversarial volume was found: the largest that [0, 1] admits."""
+"""The norm reported where no adversarial volume was found: the largest that [0, 1] admits."""
 _BEYOND = 0.1
-"""How far past the boundary a volume is taken, as a share of the norm that it needed."""
+"""How far past the boundary a volume is moved, as a share of the norm that it needed."""
 
 
 class Nearest:
-    """The nearest adversarial point of every volume so far.
+    """The nearest adversarial point found so far, for every volume.
 
     Args:
         clean: (B, C, D, H, W).
-        norm: Measures the distance.
+        norm: The norm that measures the distance.
     """
 
     def __init__(self, clean: Tensor, norm: Budget) -> None:
@@ -53,7 +55,7 @@ class Nearest:
         return torch.isfinite(self.norms)
 
     def offer(self, points: Tensor, broken: Tensor) -> None:
-        """Take those of the points (B, C, D, H, W) that are broken and nearer."""
+        """Keep the points (B, C, D, H, W) that are broken and nearer."""
         norms = self.norm.size(points - self.clean)
         nearer = broken & (norms < self.norms)
         self.norms = torch.where(nearer, norms, self.norms)
@@ -62,9 +64,8 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinimumNorm(Attack):
-    """What these attacks share: who is searched for, the last refinement, and the findings."""
+    """What these attacks share: which volumes to search for, the refinement, and the findings."""
 
-    budget: ClassVar[Budget]
     traced: ClassVar[bool] = False
     auc_undefined: ClassVar[str] = (
         "the attack looks for the boundary and stops there; take AUC from apgd_ce or pgd"
@@ -78,7 +79,7 @@ class MinimumNorm(Attack):
         """Offer adversarial points of volumes that are all classified correctly.
 
         Returns:
-            The first gradient looked at, (B, C, D, H, W).
+            The first gradient taken, (B, C, D, H, W).
         """
 
     def perturb(self, batch: Batch) -> Tensor:
@@ -90,7 +91,7 @@ class MinimumNorm(Attack):
         found, zero = torch.ones_like(correct), torch.zeros_like(correct)
         adversarial = batch.volumes.clone()
         if len(rows):
-            nearest = Nearest(batch.volumes[rows], self.budget)
+            nearest = Nearest(batch.volumes[rows], BUDGETS[self.norm])
             gradient = self.search(batch.classifier, nearest, batch.labels[rows])
             self._refine(batch.classifier, nearest, batch.labels[rows])
             within = nearest.norms <= batch.severity
@@ -99,11 +100,11 @@ class MinimumNorm(Attack):
             norms[rows] = nearest.norms.clamp_max(UNREACHED)
             found[rows] = nearest.found
             zero[rows] = zero_gradient(gradient)
-        batch.findings.update(minimal_norm=norms, found=found, zero_gradient=zero)
+        batch.findings.update({MINIMAL_NORM: norms, "found": found, "zero_gradient": zero})
         return adversarial
 
     def _refine(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> None:
-        """Look for the boundary on the way from the adversarial point to the clean volume."""
+        """Bisect the segment from the adversarial point to the clean volume."""
         far, near = nearest.volumes, nearest.clean
         for _ in range(self.refinements):
             middle = (far + near) / 2
@@ -115,16 +116,16 @@ class MinimumNorm(Attack):
     def _beyond(
         self, classifier: nn.Module, nearest: Nearest, labels: Tensor, severity: float
     ) -> Tensor:
-        """Go on by up to `_BEYOND` of the way, within the budget, where that still breaks.
+        """Go on by up to `_BEYOND` of the way, within the budget, where the point still breaks.
 
-        On the boundary itself the last bits would decide, and the class could change back on
-        another device or in another batch.
+        On the boundary itself the last bits decide: the class could change back on another device
+        or in another batch.
         """
         goal = (nearest.norms * (1 + _BEYOND)).clamp_max(severity)
         factor = torch.where(nearest.norms > 0, goal / nearest.norms, 1.0).clamp_min(1)
         delta = nearest.volumes - nearest.clean
         point = nearest.clean + factor.to(delta.dtype).view(-1, 1, 1, 1, 1) * delta
-        point = self.budget.project(point, nearest.clean, severity)
+        point = nearest.norm.project(point, nearest.clean, severity)
         with torch.no_grad():
             broken = classifier(point).argmax(1) != labels
         return choose(broken, point, nearest.volumes)

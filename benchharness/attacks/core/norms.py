@@ -1,7 +1,7 @@
-"""Norms: how large a perturbation is, in the unit of its severity, and how it is kept within.
+"""Norms: the size of a perturbation in the unit of its severity, and the projection to a ball.
 
-L∞ counts intensity units; L2 is the root mean square per voxel, ‖δ‖₂ / √(C·D·H·W), so that one grid
-of severities means the same at any size of volume.
+L∞ is in intensity units. L2 is the root mean square per voxel, ‖δ‖₂ / √(C·D·H·W), so that one grid
+of severities means the same for volumes of any size.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     Projection = Callable[[Tensor], Tensor]
 
 TOLERANCE = 1e-6
-"""What float32 rounding may add to a norm: a few units in the last place of an intensity near 1."""
+"""What float32 rounding may add to a norm: a few units in the last place for intensities near 1."""
 
 
 class Norm(ABC):
-    """A way to measure perturbations (B, C, D, H, W)."""
+    """A measure of perturbations (B, C, D, H, W)."""
 
     counts: ClassVar[bool] = False
-    """Whether a severity is a count of voxels or slices, and not an intensity."""
+    """Whether a severity is a count of voxels or slices rather than an intensity."""
 
     @abstractmethod
     def check(self, severity: float) -> None:
-        """Raise BenchError when `severity` is no budget of this norm."""
+        """Raise BenchError when `severity` is not a budget of this norm."""
 
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ class Norm(ABC):
 
     @abstractmethod
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
-        """The points of the ball around `clean`, within [0, 1], that `volumes` are taken to."""
+        """Move `volumes` into the ball around `clean` and into [0, 1]."""
 
     def projection(self, clean: Tensor, severity: float) -> Projection:
-        """The same for volumes that are yet to come: what many projections share is done once."""
+        """The projection as a function of the volumes, with what all calls share done once."""
         return lambda volumes: self.project(volumes, clean, severity)
 
 
@@ -61,18 +61,18 @@ class Budget(Norm):
 
     @abstractmethod
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The direction of norm 1 that ascends fastest; zero where the gradient is zero."""
+        """The direction of norm 1 of steepest ascent; zero where the gradient is zero."""
 
     @abstractmethod
     def spread(self, noise: Tensor) -> Tensor:
-        """Scale draws (B, C, D, H, W) to norm 1; zero where a draw is all zero."""
+        """Scale each of (B, C, D, H, W) to norm 1; zero where it is all zero."""
 
 
 class Linf(Budget):
     """The largest change of any voxel."""
 
     def size(self, delta: Tensor) -> Tensor:
-        """Max |δ|."""
+        """Return `max |δ|`."""
         return delta.abs().flatten(1).amax(1).double()
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
@@ -80,12 +80,12 @@ class Linf(Budget):
         return self.projection(clean, severity)(volumes)
 
     def projection(self, clean: Tensor, severity: float) -> Projection:
-        """As `project`; the intervals are found once."""
+        """As `project`, with the intervals computed once."""
         lowest, highest = (clean - severity).clamp_(0, 1), (clean + severity).clamp_(0, 1)
         return lambda volumes: torch.clamp(volumes, lowest, highest)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """sign(g)."""
+        """Return `sign(g)`."""
         return gradient.sign()
 
     def spread(self, noise: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ class L2(Budget):
     """The root mean square of the change per voxel."""
 
     def size(self, delta: Tensor) -> Tensor:
-        """√mean(δ²)."""
+        """Return `√mean(δ²)`."""
         flat = delta.flatten(1)
         lengths: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
         return lengths / math.sqrt(flat.shape[1])
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
-        """Shorten δ to the sphere where it is longer, then clip to the range.
+        """Shorten a δ that is too long to the sphere, then clip to [0, 1].
 
         Clipping moves every voxel towards its clean value, so the result stays inside the ball.
         """
@@ -113,18 +113,18 @@ class L2(Budget):
         return delta.mul_(_as_factor(factor, delta)).add_(clean).clamp_(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """G / rms(g)."""
+        """Return `g / rms(g)`."""
         return self.spread(gradient)
 
     def spread(self, noise: Tensor) -> Tensor:
         """Divide by the root mean square."""
-        # Scaled first: float32 holds no quotient of gradients as small as 1e-40.
+        # Scaled first: a root mean square as small as 1e-40 is no accurate divisor in float32.
         noise = LINF.spread(noise)
         return noise / _positive(self.size(noise), noise)
 
 
 class L0(Norm):
-    """How many voxels change; a voxel counts once, in however many channels it changes."""
+    """The number of voxels that change; one counts once, however many of its channels change."""
 
     counts: ClassVar[bool] = True
 
@@ -137,7 +137,7 @@ class L0(Norm):
         return changed(delta).flatten(1).sum(1).double()
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:
-        """Keep the voxels that change most, and clip to the range."""
+        """Keep the voxels that change most, and clip to [0, 1]."""
         volumes = volumes.clamp(0, 1)
         change = (volumes - clean).abs().amax(1).flatten(1)
         kept = min(int(severity), change.shape[1])
@@ -147,10 +147,10 @@ class L0(Norm):
 
 
 class Extent(Norm):
-    """How far the changed voxels reach along the axes; what lies outside is untouched.
+    """The extent of the changed voxels along the axes.
 
-    A region is not a ball: where to cut it is the attack's choice, so nothing but the range is
-    projected, and an attack that reaches too far fails verification.
+    A region is not a ball: only the attack can choose where to cut it. The projection therefore
+    only clips to [0, 1], and an attack that reaches too far fails verification.
     """
 
     counts: ClassVar[bool] = True
@@ -160,12 +160,12 @@ class Extent(Norm):
         check_count(severity)
 
     def project(self, volumes: Tensor, clean: Tensor, severity: float) -> Tensor:  # noqa: ARG002
-        """Clip to the range."""
+        """Clip to [0, 1]."""
         return volumes.clamp(0, 1)
 
 
 class SlabExtent(Extent):
-    """Slices from the first changed to the last, across the axis where these are fewest."""
+    """Slices from the first changed one to the last, along the axis where they are fewest."""
 
     def size(self, delta: Tensor) -> Tensor:
         """The smallest of the three extents."""
@@ -181,7 +181,7 @@ class CubeExtent(Extent):
 
 
 def _extents(delta: Tensor) -> Tensor:
-    """Slices from the first changed to the last along each axis, float64 (B, 3); 0 if none."""
+    """Slices from the first changed one to the last along each axis, float64 (B, 3); 0 if none."""
     where = changed(delta)
     extents = []
     for axis in (1, 2, 3):
@@ -207,7 +207,7 @@ def check_count(severity: float) -> None:
 
 
 def _positive(sizes: Tensor, like: Tensor) -> Tensor:
-    """Sizes (B,) to divide by: 1 where a size is zero, shaped to broadcast over `like`."""
+    """Sizes (B,) as divisors: 1 where a size is zero, shaped to broadcast over `like`."""
     return _as_factor(torch.where(sizes > 0, sizes, 1.0), like)
 
 
@@ -216,21 +216,22 @@ def _as_factor(values: Tensor, like: Tensor) -> Tensor:
 
 
 LINF, L2_RMS, L0_COUNT = Linf(), L2(), L0()
+BUDGETS: dict[str, Budget] = {"linf": LINF, "l2": L2_RMS}
+"""The norms whose severity is an intensity, by name."""
 NORMS: dict[str, Norm] = {
-    "linf": LINF,
-    "l2": L2_RMS,
+    **BUDGETS,
     "l0": L0_COUNT,
     "slab": SlabExtent(),
     "cube": CubeExtent(),
 }
-"""Norms by the name that attacks and cells call them."""
+"""Every norm, by the name that attacks and cells use."""
 
 
 def norm_named(name: str) -> Norm:
-    """Look a norm up.
+    """Look up a norm by its name.
 
     Raises:
-        BenchError: When there is none of this name.
+        BenchError: When there is no such norm.
     """
     if name not in NORMS:
         raise unknown_name("norm", name, NORMS)

@@ -1,7 +1,7 @@
-"""What attacks maximise, volume by volume, and how the worst volumes seen are kept.
+"""What attacks maximise, and the worst point seen of every volume.
 
-Every objective maps logits (B, K) and labels (B,) to values (B,), higher being worse for the
-network. Gradients are those of the sum over the batch, so each volume's is that of its own value.
+An objective maps logits (B, K) and labels (B,) to values (B,); higher is worse for the network.
+Gradients are those of the sum over the batch, so that each volume's is that of its own value.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
     Objective = Callable[[Tensor, Tensor], Tensor]
 
 NOT_CROSS_ENTROPY = "the attack does not raise the cross-entropy; take AUC from apgd_ce or pgd"
-"""Why other objectives say nothing of AUC."""
+"""Why the AUC is undefined for other objectives."""
 
 _TINY = 1e-12
-"""Keeps a denominator of the DLR losses from zero, as in AutoAttack's code."""
+"""Added to the denominators of the DLR losses, as in AutoAttack's code."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """−log p_y."""
+    """Return `−log p_y`."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """max_{j≠y} z_j − z_y: positive where misclassified; never saturates, any number of classes.
+    """Return `max_{j≠y} z_j − z_y`: positive where misclassified, and never saturated.
 
-    Carlini & Wagner, S&P 2017, loss f₆ without its floor.
+    Carlini & Wagner, S&P 2017, loss f₆ without its floor; for any number of classes.
     """
     own = F.one_hot(labels, logits.shape[1]).bool()
     return logits.masked_fill(own, -torch.inf).amax(1) - _own(logits, labels)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
-    """Difference of logits ratio, (max_{j≠y} z_j − z_y) / (z_π1 − z_π3); at least 3 classes.
+    """Difference of logits ratio, `(max_{j≠y} z_j − z_y) / (z_π1 − z_π3)`.
 
-    Croce & Hein, ICML 2020, eq. 6.
+    Croce & Hein, ICML 2020, eq. 6; for at least 3 classes.
     """
     ranked = logits.sort(dim=1, descending=True).values
     return margin(logits, labels) / (ranked[:, 0] - ranked[:, 2] + _TINY)
 
 
 def targeted_dlr(targets: Tensor) -> Objective:
-    """(z_t − z_y) / (z_π1 − (z_π3 + z_π4) / 2) for targets t (B,); at least 4 classes.
+    """Targeted ratio, `(z_t − z_y) / (z_π1 − (z_π3 + z_π4) / 2)`, for targets t (B,).
 
-    Croce & Hein, ICML 2020, eq. 7.
+    Croce & Hein, ICML 2020, eq. 7; for at least 4 classes.
     """
 
     def objective(logits: Tensor, labels: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def targeted_dlr(targets: Tensor) -> Objective:
 
 
 def towards(targets: Tensor) -> Objective:
-    """z_t − z_y for targets t (B,)."""
+    """Difference of logits, `z_t − z_y`, for targets t (B,)."""
 
     def objective(logits: Tensor, labels: Tensor) -> Tensor:
         return _own(logits, targets) - _own(logits, labels)
@@ -89,7 +89,7 @@ def _own(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """One look at a batch of points."""
+    """An objective and its gradient at a batch of points."""
 
     values: Tensor
     """(B,): the objective."""
@@ -107,13 +107,13 @@ def evaluate(
     *,
     samples: int = 1,
 ) -> Evaluation:
-    """Value and gradient of an objective.
+    """Evaluate an objective and its gradient.
 
     Args:
         classifier: Maps volumes to logits.
         volumes: (B, C, D, H, W).
         labels: (B,).
-        objective: What is differentiated.
+        objective: What to differentiate.
         samples: Passes to average over; more than 1 attacks the expectation of a stochastic
             network (Athalye, Engstrom, Ilyas & Kwok, ICML 2018), which predicts by its mean logits.
     """
@@ -139,10 +139,10 @@ def _look(
 
 
 class Worst:
-    """The worst point seen of every volume: misclassified ones first, then by objective.
+    """The worst point seen of every volume: a misclassified one first, then by objective.
 
     Args:
-        volumes: (B, C, D, H, W): what is kept until something is offered.
+        volumes: (B, C, D, H, W), kept until other points are offered.
     """
 
     def __init__(self, volumes: Tensor) -> None:
@@ -153,13 +153,13 @@ class Worst:
     def offer(
         self, volumes: Tensor, values: Tensor, broken: Tensor, rows: Tensor | None = None
     ) -> None:
-        """Take the points that are worse than what is kept.
+        """Keep the points that are worse than those kept so far.
 
         Args:
             volumes: (n, C, D, H, W).
             values: (n,), the objective.
             broken: (n,), bool.
-            rows: (n,), which volumes of the batch they belong to; all, in order, when None.
+            rows: (n,), the volumes of the batch that they belong to; all, in order, when None.
         """
         rows = torch.arange(len(self.volumes), device=volumes.device) if rows is None else rows
         worse = torch.where(

@@ -1,4 +1,4 @@
-"""A classifier under attack, watched: what each forward and backward pass of an attack showed."""
+"""A classifier that is watched while attacked: losses, iterations and zero gradients."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 class Observed(nn.Module):
-    """The classifier that an attack is handed; behaves as the classifier does.
+    """The classifier that an attack gets; it behaves as the classifier does.
 
-    Passes over the whole batch that ask for a gradient are kept: the loss of each and whether the
-    first gradient of a volume was exactly zero. An attack that works on parts of the batch reports
-    its own findings.
+    It notes the passes over the whole batch that need a gradient: the loss at each, their number,
+    and whether a volume's first gradient was exactly zero. An attack that works on parts of the
+    batch reports its own findings.
 
     Args:
-        classifier: In evaluation mode, frozen; or one that is observed already, by an attack of
-            which this one is a part.
+        classifier: In evaluation mode, frozen. The part of a cascade gets one that the cascade
+            observes already.
         labels: (B,), int64.
     """
 
     def __init__(self, classifier: Classifier | Observed, labels: Tensor) -> None:
         super().__init__()
-        # torchattacks reads the device off the first parameter, and some networks have none.
+        # torchattacks reads the device from the first parameter, and some networks have none.
         self.anchor = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
         self.classifier = classifier
         self.labels = labels
         self.losses: list[Tensor] = []
         self.gradients = 0
         self.zero_gradient: Tensor | None = None
-        # torchattacks calls train() on a model that it found in training mode.
+        # torchattacks calls train() after attacking a model that it found in training mode.
         self.eval()
 
     @property
     def device(self) -> torch.device:
-        """Where volumes are expected."""
+        """The device that volumes must be on."""
         return self.classifier.device
 
     @property
@@ -75,10 +75,10 @@ class Observed(nn.Module):
         return logits
 
     def findings(self, logits: Tensor) -> dict[str, Tensor]:
-        """What the passes showed, each (B,); empty when none asked for a gradient.
+        """What the passes showed, each (B,); empty when none needed a gradient.
 
         Args:
-            logits: (B, K), the answer to the adversarial volumes, whose loss ends the series.
+            logits: (B, K), of the adversarial volumes; their loss ends the series.
         """
         if self.zero_gradient is None:
             return {}
@@ -101,14 +101,14 @@ def zero_gradient(gradient: Tensor) -> Tensor:
 
 
 def progress(values: list[Tensor]) -> dict[str, Tensor]:
-    """Summarise the objective (B,) of each iterate as findings of what the iterations brought.
+    """Summarise what the iterations gained.
 
     Args:
-        values: One entry an iterate, the last being where the attack ended.
+        values: The objective (B,) at each iterate; the last is where the attack ended.
 
     Returns:
-        The best value by then at the start, before the last tenth of the iterations, and at the
-        end: `objective_start`, `objective_late`, `objective_end`.
+        The best value so far at the start (`objective_start`), before the last tenth of the
+        iterations (`objective_late`) and at the end (`objective_end`).
     """
     best = torch.stack(values).cummax(0).values
     steps = len(values) - 1

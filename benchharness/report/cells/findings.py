@@ -23,9 +23,10 @@ class Findings:
 
     directory: Path
     rows: tuple[Row, ...]
-    """What tables and plots show: all cells but the controls."""
+    """The results: all cells but the controls."""
     controls: tuple[Row, ...] = ()
-    """Cells that tell whether a checkpoint hides its gradient."""
+    """Cells that show how far the results can be trusted (`Record.control`); they have a table of
+    their own and enter nothing else."""
     checks: tuple[MatrixCheck, ...] = ()
     """What the cells of a checkpoint say of each other."""
     cell_scores: CellScores = field(default_factory=CellScores)

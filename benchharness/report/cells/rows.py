@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchharness.statistics import metrics
-from benchharness.store.cells import condition
+from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +45,8 @@ class Row:
 
     @property
     def family(self) -> str:
-        """`clean`, an attack's norm or an artefact's group."""
-        return self.key.family
+        """`clean`, an attack's norm, an artefact's group, or `control`."""
+        return CONTROL_FAMILY if self.record.control else self.key.family
 
     @property
     def severity(self) -> float | None:
@@ -86,4 +86,5 @@ def pairs(rows: Sequence[Row]) -> list[Predicted]:
 
 def patients(rows: Sequence[Row]) -> NDArray[np.str_] | None:
     """The patient of each volume of these cells, (N,); None where the dataset does not say."""
-    return next((row.predictions.patients for row in rows if row.predictions is not None), None)
+    known = (row.predictions.patients for row in rows if row.predictions is not None)
+    return next((found for found in known if found is not None), None)

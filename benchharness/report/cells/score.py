@@ -33,6 +33,8 @@ class Score:
     """Lower end of the 95 % interval; None where the number carries none."""
     high: float | None = None
     """Upper end of the 95 % interval."""
+    method: str = ""
+    """How the interval was found, in words; empty where there is none."""
     gap: str = ""
     """Why there is no value; empty where there is one."""
     suspect: str = ""
@@ -43,5 +45,12 @@ class Score:
     @classmethod
     def of(cls, value: float | None, interval: Interval | None, *, suspect: str = "") -> Score:
         """A value with its interval, where it has one."""
-        low, high = (None, None) if interval is None else (interval.low, interval.high)
-        return cls(value=value, low=low, high=high, suspect=suspect)
+        if interval is None:
+            return cls(value=value, suspect=suspect)
+        return cls(
+            value=value,
+            low=interval.low,
+            high=interval.high,
+            method=interval.method,
+            suspect=suspect,
+        )

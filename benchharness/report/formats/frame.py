@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def frame(findings: Findings) -> pd.DataFrame:
-    """One line a cell: what it is, its metrics, its cost, its status and its clinical measures."""
+    """One line a cell: what it is, its metrics, its cost, its status and its clinical measures.
+
+    Controls come last, as the family `control`.
+    """
     return pd.DataFrame(
         [
             _cell(row) | _metrics(findings, row) | _state(findings, row) | _clinical(findings, row)
-            for row in findings.rows
+            for row in (*findings.rows, *findings.controls)
         ]
     )
 

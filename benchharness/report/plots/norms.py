@@ -47,7 +47,7 @@ def _draw(findings: Findings, dataset: str, axes: Axes, attack: str) -> None:
             reached = found.norms[np.isfinite(found.norms)]
             limits = np.unique(np.concatenate([[0.0], reached]))
             largest = max(largest, float(np.quantile(limits, 0.95)))
-            axes.step(limits * 255, found.standing(limits), where="post", color=colour)
+            axes.step(limits * 255, found.robust_accuracy(limits), where="post", color=colour)
     axes.set_title(attack)
     axes.set_xlim(0, 1.02 * largest * 255 or 1)
     axes.set_xlabel("ε × 255")

@@ -65,7 +65,9 @@ def _calibration(row: Row, metric: str) -> Score:
 def _confident_and_wrong(row: Row) -> Score:
     if row.predictions is None:
         return Score(gap=row.failure)
-    found = statistics.confident_and_wrong(row.predictions.labels, row.predictions.logits)
+    found = statistics.confident_and_wrong(
+        row.predictions.labels, row.predictions.logits, patients=row.predictions.patients
+    )
     return _rate(found, row)
 
 
@@ -94,7 +96,8 @@ def by_class(findings: Findings, row: Row) -> Iterator[ByClass]:
     labels, logits = row.predictions.labels, row.predictions.logits
     probabilities = metrics.softmax(logits)
     classes = logits.shape[1]
-    frozen = _thresholds(findings, row, classes)
+    clean = findings.clean(row)
+    frozen = None if clean is None else clean.record.thresholds(classes)
     for k in (1,) if classes == 2 else range(classes):
         threshold = None if frozen is None else frozen[k]
         if threshold is None:
@@ -105,21 +108,11 @@ def by_class(findings: Findings, row: Row) -> Iterator[ByClass]:
             )
             yield ByClass(label=k, threshold=None, sensitivity=gap, specificity=gap)
             continue
-        found = statistics.sensitivity_and_specificity(labels == k, probabilities[:, k], threshold)
+        found = statistics.sensitivity_and_specificity(
+            labels == k, probabilities[:, k], threshold, patients=row.predictions.patients
+        )
         own, other = (_rate(rate, row) for rate in found)
         yield ByClass(label=k, threshold=threshold, sensitivity=own, specificity=other)
-
-
-def _thresholds(findings: Findings, row: Row, classes: int) -> list[float | None] | None:
-    """By class, what the clean cell of the same weights froze; None where it holds nothing."""
-    clean = findings.clean(row)
-    if clean is None:
-        return None
-    facts = clean.record.facts.get("thresholds")
-    values = facts.get("by_class") if isinstance(facts, dict) else None
-    if not isinstance(values, list) or len(values) != classes:
-        return None
-    return [float(value) if isinstance(value, int | float) else None for value in values]
 
 
 def _rate(found: statistics.Rate, row: Row) -> Score:

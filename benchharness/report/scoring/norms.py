@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchharness.store.predictions import MINIMAL_NORM
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
     from benchharness.report.scoring.subjects import Subject
-
-FINDING = "minimal_norm"
-"""What such an attack keeps with its predictions: the norm of the closest volume it found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,8 +25,8 @@ class Needed:
     norms: NDArray[np.float64]
     """Shape (N,), 0 where misclassified when clean, infinite where nothing was found."""
 
-    def standing(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The share of volumes that need more than each limit: robust accuracy over ε."""
+    def robust_accuracy(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The share of volumes that need more than each ε in `limits`."""
         return (self.norms[None, :] > limits[:, None]).mean(1)  # type: ignore[no-any-return]
 
 
@@ -57,10 +56,10 @@ def needed(findings: Findings, subject: Subject, attack: str) -> tuple[Needed, .
 
 
 def _has_norms(row: Row) -> bool:
-    return row.predictions is not None and FINDING in row.predictions.extra
+    return row.predictions is not None and MINIMAL_NORM in row.predictions.extra
 
 
 def _norms(row: Row) -> NDArray[np.float64]:
     assert row.predictions is not None
-    norms = row.predictions.extra[FINDING].astype(np.float64)
+    norms = row.predictions.extra[MINIMAL_NORM].astype(np.float64)
     return np.where(row.predictions.extra["found"] > 0, norms, np.inf)

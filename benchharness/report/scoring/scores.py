@@ -42,7 +42,7 @@ def single(findings: Findings, subject: Subject, condition: str, metric: Metric)
         return average
     rows = (findings.find(subject.dataset, subject.model, s, condition) for s in subject.seeds)
     found = findings.cell_scores.over_seeds([row for row in rows if row is not None], metric)
-    return replace(average, low=found.low, high=found.high)
+    return replace(average, low=found.low, high=found.high, method=found.method)
 
 
 def mean(

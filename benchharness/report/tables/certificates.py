@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from benchharness.report.tables.layout import Table, text_table
+from benchharness.report.cells.score import INTERVALS, Score
+from benchharness.report.tables.layout import Line, Table, score_table, text_table
+from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
     from benchharness.report.cells.findings import Findings
@@ -13,11 +15,33 @@ if TYPE_CHECKING:
 
 
 def certificates(findings: Findings) -> tuple[Table, ...]:
-    """Tables of checks; none where no attack was run."""
+    """Tables of checks and controls; none where no attack was run."""
     attacked = [row for row in findings.rows if row.record.certificate]
-    if not attacked:
-        return ()
-    return (_matrix(findings), _records(attacked))
+    checks = (_matrix(findings), _records(attacked)) if attacked else ()
+    return (*checks, _controls(findings)) if findings.controls else checks
+
+
+def _controls(findings: Findings) -> Table:
+    """What was measured as a control, beside the clean accuracy of the same checkpoint."""
+    lines = []
+    for row in findings.controls:
+        clean = findings.clean(row)
+        lines.append(
+            Line(
+                names=(row.model, row.dataset, describe_seed(row.seed), row.condition),
+                fields=(
+                    findings.cell_scores.single(row, "accuracy"),
+                    Score() if clean is None else findings.cell_scores.single(clean, "accuracy"),
+                ),
+            )
+        )
+    return score_table(
+        "Controls",
+        ("Model", "Dataset", "Training seed", "Condition", "Accuracy", "Clean"),
+        lines,
+        caption="Controls show how far the attacks can be trusted. They are no results and enter "
+        f"no mean, worst case, rank, plot or comparison. {INTERVALS}",
+    )
 
 
 def _matrix(findings: Findings) -> Table:

@@ -108,13 +108,13 @@ def _recipes(findings: Findings) -> Table:
 
 def _perturbations(findings: Findings) -> Table:
     severities: dict[tuple[object, ...], dict[str, None]] = {}
-    for row in findings.rows:
+    for row in (*findings.rows, *findings.controls):
         key = row.key
         if key.kind == "none":
             continue
         settings = (
             row.perturbation,
-            key.family,
+            row.family,
             key.version,
             key.seed,
             _join(dict(key.parameters)),

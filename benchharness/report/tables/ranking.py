@@ -13,6 +13,7 @@ from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.scores import gather
 from benchharness.report.scoring.subjects import subjects
 from benchharness.report.tables.layout import Table, text_table
+from benchharness.statistics import patients as by_patient
 from benchharness.statistics import uncertainty
 from benchharness.store.cells import CLEAN_FAMILY
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
+    from benchharness.statistics.basis import Patients
 
 _ALPHA = 0.05
 
@@ -43,7 +45,7 @@ def ranking(findings: Findings, dataset: str) -> Table:
 
 
 def _on_patients(findings: Findings, dataset: str) -> str:
-    if patients(findings.of(dataset)) is None:
+    if by_patient.with_several_volumes(patients(findings.of(dataset))) is None:
         return ""
     return " Here all tests are bootstraps that resample patients with all their volumes."
 
@@ -66,23 +68,23 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
     if not ranked:
         return {}
     single = all(len(rows) == 1 for rows in ranked.values())
-    if single and patients(next(iter(ranked.values()))) is None:
+    known = by_patient.with_several_volumes(patients([rows[0] for rows in ranked.values()]))
+    if single and known is None:
         correct = [rows[0].correct for rows in ranked.values()]
         found = statistics.indistinguishable_groups(
             np.stack([verdicts for verdicts in correct if verdicts is not None]), _ALPHA
         )
     else:
-        found = _of_means(findings, list(ranked.values()))
+        found = _of_means(findings, list(ranked.values()), known)
     return dict(zip(ranked, found, strict=True))
 
 
-def _of_means(findings: Findings, models: Sequence[Sequence[Row]]) -> tuple[int, ...]:
+def _of_means(
+    findings: Findings, models: Sequence[Sequence[Row]], known: Patients | None
+) -> tuple[int, ...]:
     cells = [pairs(rows) for rows in models]
     places = list(combinations(range(len(models)), 2))
-    of_volumes = patients(models[0])
-    tests = [
-        uncertainty.paired_bootstrap("accuracy", cells[i], cells[j], of_volumes) for i, j in places
-    ]
+    tests = [uncertainty.paired_bootstrap("accuracy", cells[i], cells[j], known) for i, j in places]
     different = np.zeros((len(models), len(models)), dtype=np.bool_)
     for (i, j), p_value in zip(places, statistics.holm([t.p_value for t in tests]), strict=True):
         different[i, j] = different[j, i] = p_value < _ALPHA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchharness.attacks.ensemble import AutoAttack3D
+from benchharness.attacks import AutoAttack3D
 from benchharness.canonical import canonical_json
 from tests.attacks.attack_networks import names, task, trained
 

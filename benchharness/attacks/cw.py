@@ -10,22 +10,19 @@ import torch
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Cost
 from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
-from benchharness.attacks.core.norms import L2_RMS
 from benchharness.attacks.core.objectives import choose, evaluate, margin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from benchharness.attacks.core.norms import Budget
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarliniWagner(MinimumNorm):
-    """Carlini and Wagner's L2 attack with its box kept by projection.
+    """Carlini and Wagner's L2 attack, kept in [0, 1] by projection.
 
     The original writes a volume as (tanh w + 1) / 2, whose derivative is zero at exactly 0 and 1:
-    no voxel of a binary mask would ever move. Here the perturbation itself is optimised by Adam and
-    clipped to [0, 1] after each step, so that every voxel moves alike.
+    no voxel of a binary mask would ever move. Here Adam optimises the perturbation itself, which is
+    clipped to [0, 1] after each step, so every voxel can move.
     """
 
     name: ClassVar[str] = "cw"
@@ -38,16 +35,15 @@ class CarliniWagner(MinimumNorm):
     summary: ClassVar[str] = (
         "Minimises the squared L2 norm plus c times the margin, c searched; minimal L2 norm."
     )
-    budget: ClassVar[Budget] = L2_RMS
 
     steps: int = parameter(100, low=1)
     """Steps of Adam for each c."""
     search_steps: int = parameter(6, low=1)
     """Values of c tried for each volume."""
     initial_c: float = parameter(1.0, low=1e-6)
-    """First weight of the margin against the mean square of the perturbation."""
+    """First weight of the margin, against the mean square of the perturbation."""
     learning_rate: float = parameter(0.01, low=1e-6)
-    """Of Adam, falling to zero along a cosine."""
+    """Adam's learning rate, which falls to zero along a cosine."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
         """A pass each way for every step of every c."""
@@ -74,7 +70,7 @@ class CarliniWagner(MinimumNorm):
         """Minimise mean(δ²) + c·max(z_y − max z_j, 0) from δ = 0.
 
         Returns:
-            The first gradient, and which volumes were broken on the way, bool (B,).
+            The first gradient, and which volumes broke on the way, bool (B,).
         """
         clean = nearest.clean
         voxels = clean[0].numel()
@@ -89,7 +85,7 @@ class CarliniWagner(MinimumNorm):
             nearest.offer(clean + delta, found.broken)
             success |= found.broken
             pull = weight.view(-1, 1, 1, 1, 1) * found.gradient
-            # Times the number of voxels, which changes no minimum and keeps Adam off its epsilon.
+            # Scaled by the number of voxels: the minimum stays, and Adam's epsilon plays no part.
             delta.grad = 2 * delta - voxels * choose(found.broken, torch.zeros_like(pull), pull)
             optimiser.step()
             schedule.step()

@@ -1,4 +1,4 @@
-"""The control: noise that knows nothing of the network."""
+"""Random signs: the control that every attack must beat."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSign(Attack):
-    """Random signs at full budget; what an attack cannot beat it has not attacked."""
+    """Random signs at full budget; an attack that does no better has found nothing."""
 
     name: ClassVar[str] = "noise_sign"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = "own implementation"
-    summary: ClassVar[str] = "Adds ε or −ε to every voxel by the toss of a coin: the control."
+    summary: ClassVar[str] = "Adds ε or −ε to every voxel at random: the control."
     access: ClassVar[Access] = "none"
     iterative: ClassVar[bool] = False
     ascends: ClassVar[bool] = False
@@ -32,5 +32,5 @@ class NoiseSign(Attack):
         return Cost(forward=0, backward=0)
 
     def perturb(self, batch: Batch) -> Tensor:
-        """X ± ε."""
+        """Return `x ± ε`."""
         return batch.volumes + batch.severity * batch.draws.signs(batch.volumes)

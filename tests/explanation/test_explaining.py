@@ -24,6 +24,7 @@ from benchharness.networks.batches import as_float
 from benchharness.report import explanations, write
 from benchharness.run import config, runner
 from benchharness.run.progress import Display
+from benchharness.run.subjects import subjects
 from benchharness.statistics import metrics
 from benchharness.store import heatmaps
 from benchharness.store.cells import ModelKey
@@ -33,7 +34,7 @@ from tests import samples
 if TYPE_CHECKING:
     from benchharness.datasets import Dataset
 
-HERE = "tests.explanation.test_session"
+HERE = "tests.explanation.test_explaining"
 
 
 def masked(root: Path | None = None) -> Dataset:
@@ -88,9 +89,12 @@ def load(out: Path, **flags: Any) -> config.RunConfig:
     return config.load(None, settings | flags)
 
 
-def request(out: Path, *, flags: dict[str, Any] | None = None, **asked: Any) -> Request:
+def explain(
+    out: Path, *, flags: dict[str, Any] | None = None, **asked: Any
+) -> tuple[explanation.Explained, ...]:
     settings = {"attacks": "fgsm", "eps": "8/255", "artefacts": "bias_field", "severities": "3"}
-    return Request.checked(load(out, **(settings | (flags or {}))), **asked)
+    request = Request.checked(**asked)
+    return explanation.explain(request, subjects(load(out, **(settings | (flags or {})))), out)
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def copied(store: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def explained(store: Path) -> explanation.Explained:
-    (found,) = explanation.explain(request(store, worst=2))
+    (found,) = explain(store, worst=2)
     return found
 
 
@@ -167,7 +171,7 @@ def test_training_is_what_the_sanity_check_sees(explained: explanation.Explained
 
 
 def test_batches_change_nothing(copied: Path, explained: explanation.Explained) -> None:
-    (again,) = explanation.explain(request(copied, worst=2, flags={"batch_size": 5}))
+    (again,) = explain(copied, worst=2, flags={"batch_size": 5})
     for one, other in zip(explained.found.networks, again.found.networks, strict=True):
         for left, right in zip(one.measured, other.measured, strict=True):
             assert left.located.pointing == right.located.pointing
@@ -198,8 +202,8 @@ def test_what_is_stored_is_read_back_and_reported(
 
 
 def test_ids_choose_what_is_drawn_and_older_pictures_go(copied: Path) -> None:
-    before = explanation.explain(request(copied, worst=2))[0]
-    after = explanation.explain(request(copied, ids="sample/test/5, 11"))[0]
+    before = explain(copied, worst=2)[0]
+    after = explain(copied, ids="sample/test/5, 11")[0]
     assert after.path == before.path
     assert [p.volume for p in after.found.pictures] == ["sample/test/5", "sample/test/11"]
     assert len(list(after.path.parent.glob("*.png"))) == 2
@@ -207,8 +211,7 @@ def test_ids_choose_what_is_drawn_and_older_pictures_go(copied: Path) -> None:
 
 
 def test_the_worst_have_the_lowest_margin(copied: Path) -> None:
-    asked = request(copied, worst=3, flags={"artefacts": None, "attacks": None})
-    (found,) = explanation.explain(asked)
+    (found,) = explain(copied, worst=3, flags={"artefacts": None, "attacks": None})
     records = runner.Store(copied)
     margins = np.min(
         [
@@ -225,8 +228,7 @@ def test_the_worst_have_the_lowest_margin(copied: Path) -> None:
 
 def test_the_predicted_class_and_another_layer(copied: Path) -> None:
     flags = {"models": "tests.samples:tiny", "attacks": None, "artefacts": None, "limit": 6}
-    asked = request(copied, target="predicted", layers=["tiny=features.0"], flags=flags)
-    (found,) = explanation.explain(asked)
+    (found,) = explain(copied, target="predicted", layers=["tiny=features.0"], flags=flags)
     assert found.found.target == "predicted"
     assert (found.found.count, found.found.total) == (6, 24)
     (network,) = found.found.networks
@@ -237,7 +239,7 @@ def test_without_masks_there_is_no_location(store: Path, tmp_path: Path) -> None
     data = samples.write_archive(tmp_path / "data.npz")
     flags = {"models": "tests.samples:tiny", "datasets": str(data)}
     runner.train(load(tmp_path, **flags), Display(_silent()))
-    (found,) = explanation.explain(request(tmp_path, worst=1, flags=flags))
+    (found,) = explain(tmp_path, worst=1, flags=flags)
     (network,) = found.found.networks
     assert (network.sane, network.above_box, found.found.structure) == (None, None, None)
     assert network.measured[0].located.energy is None
@@ -247,7 +249,7 @@ def test_without_masks_there_is_no_location(store: Path, tmp_path: Path) -> None
 
 def refusal(store: Path, *, flags: dict[str, Any] | None = None, **asked: Any) -> str:
     with pytest.raises(BenchError) as caught:
-        explanation.explain(request(store, flags=flags, **asked))
+        explain(store, flags=flags, **asked)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -262,7 +264,7 @@ def test_mistakes_are_one_line(store: Path, tmp_path: Path) -> None:
     assert "--worst must be at least 1, got 0" in refusal(store, worst=0)
     assert "--target is label or predicted, got 'both'" in refusal(store, target="both")
     assert "--layer takes model=layer" in refusal(store, layers=["features.0"])
-    assert "speaks of a model that is not explained" in refusal(store, layers=["other=x"])
+    assert "names a model that is not explained" in refusal(store, layers=["other=x"])
     torch.save(samples.tiny(2).state_dict(), tmp_path / "w.pth")
     flags = {"models": f"{HERE}:no_layer", "checkpoints": f"no_layer={tmp_path / 'w.pth'}"}
     assert "'no_layer' names no layer" in refusal(store, flags=flags)
@@ -294,7 +296,7 @@ def test_networks_are_left_as_they_were_by_the_whole_session(
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    explanation.explain(request(copied, worst=1))
+    explain(copied, worst=1)
     assert torch.equal(torch.rand(2), expected)
     assert len(loaded) == 2
     for classifier in loaded:

@@ -1,7 +1,7 @@
-"""AutoAttack for volumes: several attacks in a row, each on what is still classified correctly.
+"""AutoAttack for volumes: several attacks in turn, each on what is still classified correctly.
 
-torchattacks' AutoAttack raises on volumes, on two or three classes, and runs 10 iterations where
-the protocol has 100; hence this one.
+torchattacks' AutoAttack raises on volumes and on two or three classes, and runs 10 iterations where
+the protocol has 100; hence this implementation.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
-from benchharness.attacks.boundary import FAB
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.certificates import DRAWS
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import LINF
 from benchharness.attacks.core.observation import Observed
-from benchharness.attacks.gradient_sign import PGD
+from benchharness.attacks.fab import FAB
+from benchharness.attacks.pgd import PGD
 from benchharness.attacks.square import Square3D
 from benchharness.canonical import Pairs, pairs
 from benchharness.store.predictions import BROKEN_BY
@@ -30,24 +30,22 @@ if TYPE_CHECKING:
     from benchharness.attacks.core.base import Access
 
 _STANDARD_CLASSES = 4
-"""From how many classes on the standard protocol is defined: its targeted loss needs four."""
+"""Fewest classes of the standard protocol, whose targeted loss needs four."""
 _RAND_CLASSES = 3
-"""From how many classes on the protocol for stochastic networks is defined, by its DLR loss."""
+"""Fewest classes of the protocol for stochastic networks, whose DLR loss needs three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoAttack3D(Attack):
-    """AutoAttack's protocols, and protocols of their own names where too few classes define them.
+    """AutoAttack's protocols, and ones with other names where a task has too few classes for them.
 
-    Networks that draw at random are attacked by the protocols for them, which `samples` chooses.
+    `samples` above 1 chooses the protocols for networks that draw random numbers.
     """
 
     name: ClassVar[str] = "autoattack3d"
     version: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
-    source: ClassVar[str] = (
-        "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation, PGD through torchattacks"
-    )
+    source: ClassVar[str] = "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation"
     summary: ClassVar[str] = (
         "APGD-CE, APGD-T, FAB-T and Square in turn on what is still correct; with 2 or 3 classes "
         "PGD, APGD-CE, APGD on the margin, FAB and Square; with samples the rand protocol."
@@ -61,18 +59,18 @@ class AutoAttack3D(Attack):
     steps: int = parameter(100, low=1)
     """Iterations of APGD and FAB, for each target."""
     targets: int = parameter(9, low=1)
-    """Wrong classes that APGD-T and FAB-T aim at, at most."""
+    """Most wrong classes that APGD-T and FAB-T aim at."""
     queries: int = parameter(5000, low=1)
     """Queries of Square."""
     pgd_steps: int = parameter(10, low=1)
     """Steps of PGD, with 2 or 3 classes."""
     samples: int = parameter(1, low=1)
-    """Passes that a gradient is averaged over; 20 for stochastic networks in AutoAttack's rand."""
+    """Passes per gradient; AutoAttack's *rand* has 20 for stochastic networks."""
 
     def protocol(self, num_classes: int) -> str:
-        """The protocol's name, with ` (altered)` for other iteration counts than its own.
+        """The protocol's name, with ` (altered)` where iteration counts differ from its own.
 
-        `standard` or `few-classes-1`, and `rand` or `few-classes-rand-1` with several `samples`.
+        `standard` or `few-classes-1`; with several `samples`, `rand` or `few-classes-rand-1`.
         """
         if self.samples == 1:
             name = "standard" if num_classes >= _STANDARD_CLASSES else "few-classes-1"
@@ -85,7 +83,7 @@ class AutoAttack3D(Attack):
         return name if same else f"{name} (altered)"
 
     def parts(self, num_classes: int) -> tuple[Attack, ...]:
-        """The attacks in their order."""
+        """The attacks, in order."""
         return self._parts(num_classes) if self.samples == 1 else self._averaging_parts(num_classes)
 
     def _averaging_parts(self, num_classes: int) -> tuple[Attack, ...]:
@@ -122,16 +120,16 @@ class AutoAttack3D(Attack):
         return pairs({**self.parameters(), "protocol": protocol, "parts": described})
 
     def cost(self, num_classes: int) -> Cost:
-        """All parts, with a forward pass before and after each; a broken volume costs no more."""
+        """All parts and a forward pass after each; once broken, a volume costs nothing more."""
         total = Cost(forward=1, backward=0)
         for part in self.parts(num_classes):
             total = total + part.cost(num_classes) + Cost(forward=1, backward=0)
         return total
 
     def perturb(self, batch: Batch) -> Tensor:
-        """Run the parts in turn; a volume that none breaks comes back clean.
+        """Run the parts in turn; a volume that no part breaks comes back clean.
 
-        Which part broke a volume is kept as `predictions.BROKEN_BY`.
+        The part that broke a volume is reported as `predictions.BROKEN_BY`.
         """
         adversarial = batch.volumes.clone()
         broken_by = torch.where(self._broken(batch, adversarial), 0, -1)
@@ -160,20 +158,7 @@ class AutoAttack3D(Attack):
 
 
 def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
-    """The batch's still correct volumes, with the draws that the part would make on its own."""
-    labels = batch.labels[rows]
-    draws = Draws(
-        [batch.draws.ids[row] for row in rows.tolist()],
-        part.name,
-        *batch.draws.names[1:],
-        device=batch.draws.device,
-    )
-    return replace(
-        batch,
-        classifier=Observed(batch.classifier, labels),
-        volumes=batch.volumes[rows],
-        clean=batch.clean[rows],
-        labels=labels,
-        draws=draws,
-        findings={},
-    )
+    """The volumes that are still correct, with the draws that the part would make by itself."""
+    rest = batch.select(rows)
+    draws = Draws(rest.draws.ids, part.name, *batch.draws.names[1:], device=batch.draws.device)
+    return replace(rest, classifier=Observed(batch.classifier, rest.labels), draws=draws)

@@ -1,4 +1,4 @@
-"""Attacks that step from one linearised decision boundary to the next: FAB and DeepFool."""
+"""FAB: steps to the linearised decision boundary nearest to the clean volume."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Cost
 from benchharness.attacks.core.hyperplanes import boundaries, to_hyperplane
 from benchharness.attacks.core.minimum_norm import MinimumNorm, Nearest
-from benchharness.attacks.core.norms import L2_RMS, LINF
 from benchharness.attacks.core.objectives import choose, ranked_targets
 from benchharness.canonical import Pairs, pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from benchharness.attacks.core.norms import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +25,22 @@ class FastAdaptiveBoundary(MinimumNorm):
     steps: int = parameter(100, low=1)
     """Iterations, for each target if there are targets."""
     targets: int = parameter(0, low=0)
-    """Wrong classes to aim at in turn, at most, in the order of their clean logits (FAB-T); 0 looks
-    at all boundaries at once."""
+    """Most wrong classes to aim at in turn, in the order of their clean logits (FAB-T); 0 looks at
+    all boundaries at once."""
     alpha_max: float = parameter(0.1, low=0.0, high=1.0)
     """Largest pull towards the clean volume."""
     eta: float = parameter(1.05, low=1.0)
-    """Overshoot of the hyperplane."""
+    """Length of a step, in units of the distance to the hyperplane."""
     beta: float = parameter(0.9, low=0.0, high=1.0)
-    """Where a misclassified iterate goes back to, on the way from the clean volume."""
+    """Where a misclassified iterate moves back to, as a share of the way from the clean volume."""
 
     def resolved(self, num_classes: int, severity: float) -> Pairs:  # noqa: ARG002
-        """The parameters, and how many targets there are."""
+        """The parameters, and the number of targets that this many classes leave."""
         aimed = min(self.targets, num_classes - 1)
         return pairs({**self.parameters(), "effective_targets": aimed})
 
     def cost(self, num_classes: int) -> Cost:
-        """A pass each way for every boundary looked at, and a forward pass to judge the step."""
+        """A backward pass for every boundary and two forward passes, at every step."""
         if self.targets:
             step = Cost(forward=2, backward=1) * min(self.targets, num_classes - 1)
         else:
@@ -62,7 +59,7 @@ class FastAdaptiveBoundary(MinimumNorm):
     def _run(
         self, classifier: nn.Module, nearest: Nearest, labels: Tensor, targets: Tensor | None
     ) -> Tensor:
-        """Step to the nearest boundary, pulled towards the clean volume; Algorithm 1 of FAB."""
+        """Step to the nearest boundary, pulled towards the clean volume (FAB, Algorithm 1)."""
         clean, norm = nearest.clean, nearest.norm
         point, first = clean, None
         for _ in range(self.steps):
@@ -101,7 +98,6 @@ class FAB(FastAdaptiveBoundary):
     summary: ClassVar[str] = (
         "Steps to the linearised decision boundary nearest to the clean volume; minimal L∞ norm."
     )
-    budget: ClassVar[Budget] = LINF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,49 +111,3 @@ class FABL2(FastAdaptiveBoundary):
     summary: ClassVar[str] = (
         "Steps to the linearised decision boundary nearest to the clean volume; minimal L2 norm."
     )
-    budget: ClassVar[Budget] = L2_RMS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeepFool(MinimumNorm):
-    """DeepFool: repeated steps to the nearest linearised boundary, never looking back."""
-
-    name: ClassVar[str] = "deepfool"
-    version: ClassVar[int] = 1
-    norm: ClassVar[str] = "l2"
-    source: ClassVar[str] = (
-        "Moosavi-Dezfooli, Fawzi & Frossard, CVPR 2016, arXiv 1511.04599; own implementation"
-    )
-    summary: ClassVar[str] = (
-        "Steps over the nearest linearised boundary until the class changes; minimal L2 norm."
-    )
-    budget: ClassVar[Budget] = L2_RMS
-
-    steps: int = parameter(50, low=1)
-    """Steps at most."""
-    overshoot: float = parameter(0.02, low=0.0)
-    """How much farther than the boundary a step goes, as a share of it."""
-
-    def cost(self, num_classes: int) -> Cost:
-        """A forward pass and a backward pass for every boundary, at every step."""
-        step = Cost(forward=1, backward=num_classes - 1)
-        return step * self.steps + Cost(forward=3 + self.refinements, backward=0)
-
-    def search(self, classifier: nn.Module, nearest: Nearest, labels: Tensor) -> Tensor:
-        """Step until misclassified; steps are the smallest within [0, 1]."""
-        point, first = nearest.clean, None
-        for _ in range(self.steps):
-            found, broken = boundaries(classifier, point, labels, None)
-            nearest.offer(point, broken)
-            difference, gradient = found.nearest(L2_RMS)
-            first = gradient if first is None else first
-            if broken.all():
-                return first
-            # A hair beyond the boundary: exactly on it, rounding would decide the class.
-            step = to_hyperplane(point, gradient, 1e-6 - difference, L2_RMS)
-            ahead = (point + (1 + self.overshoot) * step).clamp(0, 1)
-            point = choose(broken, point, ahead)
-        with torch.no_grad():
-            nearest.offer(point, classifier(point).argmax(1) != labels)
-        assert first is not None
-        return first

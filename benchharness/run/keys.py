@@ -1,0 +1,138 @@
+"""From the names of a config to the keys that cells are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from benchharness import registry
+from benchharness.artefacts.corruption import implementation
+from benchharness.attacks import full_range
+from benchharness.attacks.core.norms import norm_named
+from benchharness.canonical import digest, pairs
+from benchharness.errors import BenchError
+from benchharness.run.config import ModelOptions
+from benchharness.store.cells import (
+    ACCURACY_ONLY,
+    CONTROL_FAMILY,
+    TRANSFER_FAMILY,
+    DatasetKey,
+    ModelKey,
+    PerturbationKey,
+    SourceKey,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from benchharness.artefacts import Artefact
+    from benchharness.attacks import Attack
+    from benchharness.datasets import Dataset, Split
+    from benchharness.run.config import RunConfig
+
+CONTROL = full_range.FullRange()
+"""The control that every network gets once where its gradient is attacked."""
+
+
+def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
+    """Each model with what the config says of it; the keys have no preprocessing yet.
+
+    Raises:
+        BenchError: For an unknown model, one that cannot be imported, two of one name, or options
+            for a model that is not among them.
+    """
+    options = dict(config.model_options)
+    keys: dict[str, ModelKey] = {}
+    for typed in registry.expand("models", config.models):
+        entry = registry.resolve("models", typed)
+        registry.import_target(entry.target)
+        if entry.name in keys:
+            raise BenchError(
+                f"two models are called {entry.name!r} ({keys[entry.name].factory} and "
+                f"{entry.target}). Rename one factory, or run them into two --out folders."
+            )
+        arguments = options.get(entry.name, ModelOptions()).arguments
+        keys[entry.name] = ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
+    for option, names in (
+        ("[model.NAME] of the config", options),
+        ("--checkpoint", [name.partition("@")[0] for name, _ in config.checkpoints]),
+        ("--init", [name for name, _ in config.init if name is not None]),
+    ):
+        _refuse_strangers(option, names, keys)
+    return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
+
+
+def _refuse_strangers(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise BenchError(
+                f"{option} names {name!r}, which is not among the models of this run "
+                f"({', '.join(known)}). Add it to --models or take it out."
+            )
+
+
+def dataset_key(dataset: Dataset, split: Split) -> DatasetKey:
+    """The key of a dataset's test split, or of a subset of it."""
+    return DatasetKey(
+        name=dataset.name,
+        digest=dataset.digest,
+        split="test",
+        volumes=digest(split.ids),
+        count=len(split),
+        total=len(dataset.test),
+        modality=dataset.modality,
+    )
+
+
+def attack_keys(config: RunConfig, attack: Attack, dataset: Dataset) -> Iterator[PerturbationKey]:
+    """A key for every severity of an attack, ascending."""
+    severities = sorted(config.counts if norm_named(attack.norm).counts else config.eps)
+    for place, severity in enumerate(severities):
+        key = _attack_key(attack, dataset, severity, attack.norm, config.perturbation_seed)
+        if config.accuracy_only and not attack.needs_source:
+            # What is left out depends on the smaller severities, and so do the numbers.
+            settings = {**dict(key.parameters), ACCURACY_ONLY: tuple(severities[:place])}
+            key = replace(key, parameters=pairs(settings))
+        yield key
+
+
+def transferred(key: PerturbationKey, source: SourceKey) -> PerturbationKey:
+    """The key of an attack whose volumes are made on another network."""
+    return replace(key, family=TRANSFER_FAMILY, source=source)
+
+
+def control_key(dataset: Dataset) -> PerturbationKey:
+    """The key of the control, which no perturbation seed changes."""
+    return _attack_key(CONTROL, dataset, full_range.EPSILON, CONTROL_FAMILY, seed=0)
+
+
+def _attack_key(
+    attack: Attack, dataset: Dataset, severity: float, family: str, seed: int
+) -> PerturbationKey:
+    return PerturbationKey(
+        kind="attack",
+        name=attack.name,
+        version=attack.version,
+        family=family,
+        parameters=attack.resolved(dataset.num_classes, severity),
+        severity=severity,
+        seed=seed,
+    )
+
+
+def artefact_keys(
+    config: RunConfig, artefact: Artefact, dataset: Dataset
+) -> Iterator[PerturbationKey]:
+    """A key for every level of an artefact, in the config's order."""
+    # The batched implementations ignore the spacing.
+    fast = config.fast_artefacts and dataset.test.spacing is None
+    for level in config.severities:
+        yield PerturbationKey(
+            kind="artefact",
+            name=artefact.name,
+            version=artefact.version,
+            family=artefact.group,
+            parameters=artefact.identity(level, implementation(artefact, fast=fast)),
+            severity=level,
+            seed=config.perturbation_seed,
+        )

@@ -1,0 +1,146 @@
+"""From a `RunConfig` to what `bench explain` explains: networks and the volumes they were given.
+
+The volumes are made by `run.perturb`, as in `bench run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchharness.errors import BenchError
+from benchharness.explanation import Condition, Network, Subject
+from benchharness.networks import devices
+from benchharness.run import measuring
+from benchharness.run.perturb import perturb
+from benchharness.run.planning import plan
+from benchharness.run.weights import missing
+from benchharness.store.cells import CONTROL_FAMILY, condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from benchharness.artefacts import Artefact
+    from benchharness.attacks import Attack
+    from benchharness.datasets import Split
+    from benchharness.networks.classifier import Classifier
+    from benchharness.run.config import RunConfig
+    from benchharness.run.measuring import Setting
+    from benchharness.run.perturb import Attacked, Stored
+    from benchharness.run.planning import Job
+    from benchharness.store.cells import Cell
+
+
+def subjects(
+    config: RunConfig, note: Callable[[str], None] = lambda _: None
+) -> tuple[Subject, ...]:
+    """Plan a config and gather its networks by dataset; controls are left out.
+
+    Args:
+        config: As `bench run` takes it.
+        note: Called with a line about everything left out.
+
+    Raises:
+        BenchError: As `planning.plan`, and when a checkpoint is yet to be trained.
+    """
+    device = devices.resolve(config.device)
+    if config.compile:
+        devices.check_compiler(device)
+    planned = plan(config)
+    for remark in planned.notes:
+        note(remark)
+    jobs = [job for job in planned.jobs if job.cells[0].perturbation.family != CONTROL_FAMILY]
+    _refuse_untrained(jobs, config.out)
+    by_dataset: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_dataset.setdefault(job.dataset.name, []).append(job)
+    setting = measuring.Setting(
+        device=device, batch_size=config.batch_size, compiled=config.compile
+    )
+    return tuple(
+        _subject(of_one, planned.perturbations, setting, note) for of_one in by_dataset.values()
+    )
+
+
+def _refuse_untrained(jobs: Sequence[Job], out: Path) -> None:
+    for job in jobs:
+        if job.weights.to_train:
+            model, dataset = job.weights.model.name, job.dataset
+            raise BenchError(
+                f"{missing(job.weights, dataset, out)} Train it with bench train --models {model} "
+                f"--datasets {dataset.name} --out {out}, or pass --checkpoint {model}=PATH."
+            )
+
+
+def _subject(
+    jobs: Sequence[Job],
+    perturbations: Mapping[str, Attack | Artefact],
+    setting: Setting,
+    note: Callable[[str], None],
+) -> Subject:
+    """Everything that is explained on one dataset."""
+    first = jobs[0]
+    by_network: dict[tuple[str, int | None], list[Job]] = {}
+    for job in jobs:
+        by_network.setdefault((job.weights.model.name, job.weights.seed), []).append(job)
+    networks = list(by_network.values())
+    if not _comparable(networks):
+        note(
+            f"transfers left out on {first.dataset.name}: networks do not meet the same sources. "
+            "Name one training seed."
+        )
+        networks = [[job for job in own if job.source is None] for own in networks]
+    several = len({job.weights.seed for job in jobs}) > 1
+    return Subject(
+        dataset=first.dataset,
+        split=first.split,
+        key=first.cells[0].dataset,
+        networks=tuple(_network(own, perturbations, setting, several=several) for own in networks),
+        device=setting.device,
+        batch_size=setting.batch_size_for(first.dataset),
+        compiled=setting.compiled,
+    )
+
+
+def _comparable(networks: Sequence[Sequence[Job]]) -> bool:
+    """Whether all networks have the same conditions, each once.
+
+    Own weights meet a trained model once for each training seed; trained weights do not.
+    """
+    first, *others = (
+        [condition(cell.perturbation) for job in own for cell in job.cells] for own in networks
+    )
+    return len(set(first)) == len(first) and all(other == first for other in others)
+
+
+def _network(
+    jobs: Sequence[Job],
+    perturbations: Mapping[str, Attack | Artefact],
+    setting: Setting,
+    *,
+    several: bool,
+) -> Network:
+    """The jobs of one network, its clean one first."""
+    weights, dataset = jobs[0].weights, jobs[0].dataset
+    assert weights.checkpoint.sha256 is not None
+    return Network(
+        name=f"{weights.model.name} seed {weights.seed}" if several else weights.model.name,
+        model=weights.model,
+        checkpoint=weights.checkpoint.sha256,
+        load=lambda: measuring.load(weights, dataset, setting.device),
+        conditions=tuple(
+            _condition(cell, job, perturbations.get(cell.perturbation.name), setting)
+            for job in jobs
+            for cell in job.cells
+        ),
+    )
+
+
+def _condition(
+    cell: Cell, job: Job, perturbation: Attack | Artefact | None, setting: Setting
+) -> Condition:
+    def volumes(classifier: Classifier, split: Split) -> Stored | Attacked:
+        source = measuring.source_of(job, setting)
+        return perturb(cell, split, perturbation, classifier, source=source, whole=job.split)
+
+    return Condition(key=cell.perturbation, volumes=volumes)

@@ -1,0 +1,149 @@
+"""Where the weights of a network on a dataset are, or will be once they are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchharness.disk import file_sha256
+from benchharness.errors import BenchError
+from benchharness.networks import building, checkpoints
+from benchharness.networks.preprocessing import Preprocessing
+from benchharness.store.cells import CheckpointKey, ModelKey
+from benchharness.store.folder import WEIGHTS
+from benchharness.training import initialisation, recipes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchharness.datasets import Dataset
+    from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.training.initialisation import InitialWeights
+    from benchharness.training.recipes import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The weights of one network on one dataset."""
+
+    model: ModelKey
+    """The network, with the preprocessing that these weights expect."""
+    checkpoint: CheckpointKey
+    path: Path
+    """Where they are, or will be."""
+    recipe: Recipe | None = None
+    """How they are trained; None for weights that the user brought."""
+    initial: InitialWeights | None = None
+    """Weights that training starts from; None where all are drawn."""
+
+    @property
+    def to_train(self) -> bool:
+        """Whether they do not exist yet."""
+        return self.checkpoint.sha256 is None
+
+    @property
+    def seed(self) -> int | None:
+        """The training seed; None for weights that the user brought."""
+        return self.checkpoint.seed
+
+
+def locate(
+    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> Iterator[Weights]:
+    """Find the weights of a model on a dataset: the user's own, else one for each training seed.
+
+    Raises:
+        BenchError: When weights do not fit the network, or are missing and may not be trained.
+    """
+    given = dict(config.checkpoints)
+    path = given.get(f"{model.name}@{dataset.name}", given.get(model.name))
+    if path is None:
+        yield from _by_recipe(config, model, options, dataset)
+        return
+    if model.name in dict(config.init):
+        raise BenchError(
+            f"--checkpoint {model.name}={path} is measured as it is, and --init {model.name}=… is "
+            "for training. Keep one of the two."
+        )
+    yield _brought(path, _preprocessed(model, options, Preprocessing()), dataset)
+
+
+def _brought(path: Path, model: ModelKey, dataset: Dataset) -> Weights:
+    """The user's own weights, once it is known that they fit."""
+    checkpoints.load_classifier(
+        model,
+        path,
+        num_classes=dataset.num_classes,
+        in_channels=dataset.in_channels,
+        device="cpu",
+    )
+    sha256 = file_sha256(path, what="checkpoint")
+    checkpoint = CheckpointKey(recipe=None, seed=None, sha256=sha256)
+    return Weights(model=model, checkpoint=checkpoint, path=path)
+
+
+def _by_recipe(
+    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> Iterator[Weights]:
+    """Weights in the run's folder, for each training seed: trained before, or to be trained."""
+    recipe = recipes.find(config.recipe or dataset.default_recipe)
+    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality))
+    initial = _initial(config, model.name)
+    settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
+    for seed in config.seeds:
+        folder = checkpoints.folder(
+            config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
+        )
+        card = checkpoints.read_card(folder)
+        weights = Weights(
+            model=model,
+            checkpoint=CheckpointKey(
+                recipe=settings, seed=seed, sha256=None if card is None else card.sha256
+            ),
+            path=folder / WEIGHTS,
+            recipe=recipe,
+            initial=initial,
+        )
+        if weights.to_train:
+            if not config.train:
+                raise BenchError(
+                    f"{missing(weights, dataset, config.out)} Drop --no-train to train it, or pass "
+                    f"--checkpoint {model.name}=PATH."
+                )
+            _check_trainable(weights, dataset)
+        yield weights
+
+
+def missing(weights: Weights, dataset: Dataset, out: Path) -> str:
+    """Say in a sentence which weights are not there."""
+    assert weights.recipe is not None
+    return (
+        f"no checkpoint of {weights.model.name} on {dataset.name} (recipe {weights.recipe.name}, "
+        f"seed {weights.seed}) in {out}."
+    )
+
+
+def _check_trainable(weights: Weights, dataset: Dataset) -> None:
+    """Find what would stop a training before anything is written."""
+    building.check_arguments(weights.model)
+    if weights.initial is not None:
+        network = building.build_network(
+            weights.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
+        )
+        initialisation.apply(weights.initial, network, weights.model.name)
+
+
+def _initial(config: RunConfig, model: str) -> InitialWeights | None:
+    """What a model's training starts from: its own file, else the one for every model."""
+    given = dict(config.init)
+    path = given.get(model, given.get(None))
+    return None if path is None else initialisation.find(path, config.init_method)
+
+
+def _preprocessed(model: ModelKey, options: ModelOptions, default: Preprocessing) -> ModelKey:
+    """The model with the config's preprocessing, else with the default."""
+    chosen = default
+    if options.preprocessing is not None:
+        chosen = Preprocessing.checked(dict(options.preprocessing))
+    return replace(model, preprocessing=chosen.to_pairs())
