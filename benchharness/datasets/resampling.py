@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Affine = NDArray[np.float64]
 
-_EDGE = 1e-3
+_EDGE = 1e-4
 """In voxels: a sample this near to an outer face of the volume lies on it."""
 
 
