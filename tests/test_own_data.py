@@ -57,6 +57,7 @@ def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path:
     assert found.ids[0] == "lesions/test/bright/00.nii.gz"
     assert found.patients is None
     assert records[0].provenance["preparation"] == {
+        "fitted_to": "bright/00.nii",
         "size": [12, 12, 12],
         "spacing": [2.0, 2.0, 2.0],  # 24 mm on 12 voxels
         "version": 1,

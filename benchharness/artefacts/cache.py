@@ -2,7 +2,8 @@
 
 A set is named after the digest of everything that determines its bits: the data, the ids, the
 artefact with its version, parameters, level and seed, and the versions of the libraries that
-compute it. It is one file, `<digest>.npz`, with the volumes as uint16. A kill leaves a whole set or
+compute it. It is one file, `<digest>.npz`, with the volumes as uint16 and a seal over every array
+(see `caches`): a set that is damaged or of another key is made anew. A kill leaves a whole set or
 none. A lock per set lets one worker make it while others wait. When the folder exceeds its limit,
 the least recently used sets are removed.
 """
@@ -10,30 +11,24 @@ the least recently used sets are removed.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from benchharness.canonical import canonical_json, digest
-from benchharness.disk import DAMAGE, cache_folder, read_arrays, write_arrays
-from benchharness.errors import BenchError
+from benchharness.canonical import digest
+from benchharness.disk import caches, locked, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-LIMIT = "BENCH_CACHE_GIB"
-"""Environment variable: how many GiB the sets may fill; 0 keeps none."""
-
-DEFAULT_GIB = 10.0
 
 _LOCKS = "locks"
 _HEADERS = 512
@@ -75,17 +70,7 @@ class Cache:
         Raises:
             BenchError: When the limit is not a number from 0 up.
         """
-        text = os.environ.get(LIMIT, str(DEFAULT_GIB))
-        try:
-            gib = float(text)
-        except ValueError:
-            gib = float("nan")
-        if not 0 <= gib < float("inf"):
-            raise BenchError(
-                f"{LIMIT} takes a number of GiB from 0 up, got {text!r}. Type {LIMIT}=10, or 0 to "
-                "keep no corrupted volumes."
-            )
-        return cls(root=cache_folder("corrupted"), limit=int(gib * 2**30))
+        return cls(root=caches.cache_folder("corrupted"), limit=caches.limit())
 
     def get(self, key: dict[str, Any], make: Callable[[], CorruptedSet]) -> CorruptedSet:
         """Return the set of a key; make and keep it if there is none.
@@ -100,34 +85,27 @@ class Cache:
             return make()
         name = digest(key)
         path = self.root / f"{name}.npz"
-        try:
-            (self.root / _LOCKS).mkdir(parents=True, exist_ok=True)
-            lock = self._lock(name)
-            lock.acquire()
-        except OSError as error:
-            _log.warning("corrupted volumes are not kept: %s: %s", self.root, error.strerror)
-            return make()
-        try:
+        with ExitStack() as held:
+            try:
+                (self.root / _LOCKS).mkdir(parents=True, exist_ok=True)
+                held.enter_context(self._lock(name))
+            except OSError as error:
+                _log.warning("corrupted volumes are not kept: %s: %s", self.root, error.strerror)
+                return make()
             found = _read(path, key)
             if found is None:
                 found = make()
                 self._keep(path, key, found)
             return found
-        finally:
-            lock.release()
 
-    def _lock(self, name: str, timeout: float = -1) -> FileLock:
-        return FileLock(self.root / _LOCKS / name, timeout=timeout)
+    def _lock(self, name: str, timeout: float = -1) -> AbstractContextManager[None]:
+        return locked(self.root / _LOCKS / name, timeout=timeout)
 
     def _keep(self, path: Path, key: dict[str, Any], made: CorruptedSet) -> None:
         """Write a set if it fits; call under its lock."""
-        arrays: dict[str, NDArray[Any]] = {
-            "key": np.asarray(canonical_json(key)),
-            "sha256": np.asarray(made.sha256),
-            "volumes": made.volumes,
-            "clipped": made.clipped,
-            "changed": made.changed,
-        }
+        arrays = caches.seal(
+            key, {"volumes": made.volumes, "clipped": made.clipped, "changed": made.changed}
+        )
         if sum(array.nbytes + _HEADERS for array in arrays.values()) > self.limit:
             return
         try:
@@ -179,15 +157,11 @@ class Cache:
 
 def _read(path: Path, key: dict[str, Any]) -> CorruptedSet | None:
     """Read a set and mark it as used; None when it is absent, damaged or of another key."""
-    try:
-        arrays = read_arrays(path)
-        found = CorruptedSet(
-            volumes=arrays["volumes"], clipped=arrays["clipped"], changed=arrays["changed"]
-        )
-        whole = str(arrays["sha256"]) == found.sha256
-        if not whole or json.loads(str(arrays["key"])) != json.loads(canonical_json(key)):
-            return None
-        os.utime(path)
-    except DAMAGE:
+    arrays = caches.unsealed(path, key)
+    if arrays is None:
         return None
-    return found
+    with suppress(OSError):  # a folder that may only be read serves all the same
+        os.utime(path)
+    return CorruptedSet(
+        volumes=arrays["volumes"], clipped=arrays["clipped"], changed=arrays["changed"]
+    )

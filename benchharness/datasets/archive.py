@@ -17,11 +17,12 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.datasets.base import SPLITS, Dataset, Split
+from benchharness.datasets.base import LARGEST_LABEL, SPLITS, Dataset, Split
 from benchharness.disk import DAMAGE, array_header
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,17 +42,25 @@ class Archive:
     test: Split
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, *, published: Callable[[str], bool] = lambda _: False) -> Dataset:
     """Load an archive as a dataset named after its file, with classes 0 to the largest label.
 
+    Args:
+        path: The .npz file.
+        published: Whether an MD5 is that of a published set, which may hold a volume twice.
+
     Raises:
-        BenchError: When the file is absent, damaged, or not in MedMNIST's layout.
+        BenchError: When the file is absent, damaged, or not in MedMNIST's layout, a class has no
+            volume, the images are masks of 0 and 1, or a volume is in two splits or has two labels.
     """
     found = read(path, name=path.stem)
-    splits = (found.train, found.val, found.test)
-    count = max(int(split.labels.max()) for split in splits) + 1
-    if count < 2:
-        raise BenchError(f"{path}: every label is 0; a classifier needs at least two classes.")
+    splits = {"train": found.train, "val": found.val, "test": found.test}
+    count = _count(splits, path)
+    for name, split in splits.items():
+        _refuse_dark(split, f"{path}, {name}_images")
+    equal = _equal(splits, path)
+    if equal is not None and not published(found.md5):
+        raise equal
     return Dataset(
         name=path.stem,
         classes=tuple(f"class {label}" for label in range(count)),
@@ -62,6 +71,54 @@ def load(path: Path) -> Dataset:
         val=found.val,
         test=found.test,
     )
+
+
+def _count(splits: Mapping[str, Split], path: Path) -> int:
+    """Number of classes; each of them must have a volume."""
+    present = np.unique(np.concatenate([split.labels for split in splits.values()]))
+    largest = int(present[-1])
+    if largest == 0:
+        raise BenchError(f"{path}: every label is 0; a classifier needs at least two classes.")
+    if largest > LARGEST_LABEL:
+        raise BenchError(
+            f"{path}: label {largest} is not an integer from 0 to {LARGEST_LABEL}. Number the "
+            "classes 0 to K-1."
+        )
+    gaps = np.setdiff1d(np.arange(largest), present)
+    if len(gaps):
+        raise BenchError(
+            f"{path}: no split has a volume of 'class {gaps[0]}', but labels go up to {largest}. "
+            "Number the classes 0 to K-1, and take out volumes without one."
+        )
+    return largest + 1
+
+
+def _refuse_dark(split: Split, source: str) -> None:
+    largest = int(split.volumes.max())
+    if largest <= 1:
+        raise BenchError(
+            f"{source}: the largest intensity is {largest} of 255, so a network sees black. "
+            "Multiply masks of 0 and 1 by 255 and write the archive again."
+        )
+
+
+def _equal(splits: Mapping[str, Split], path: Path) -> BenchError | None:
+    """What to say if two volumes have the same voxels in two splits or with two labels."""
+    first: dict[bytes, tuple[str, int, int]] = {}
+    for name, split in splits.items():
+        for place, volume in enumerate(split.volumes):
+            content = hashlib.blake2b(volume.tobytes(), digest_size=16).digest()
+            label = int(split.labels[place])
+            other, there, known = first.setdefault(content, (name, place, label))
+            same = f"{path}: {other} {there} and {name} {place} hold the same voxels"
+            if other != name:
+                return BenchError(f"{same}. Keep it in one split, or training sees test volumes.")
+            if known != label:
+                return BenchError(
+                    f"{same} but are 'class {known}' and 'class {label}'. Keep the one with the "
+                    "right class."
+                )
+    return None
 
 
 def read(path: Path, *, name: str, md5: str | None = None) -> Archive:

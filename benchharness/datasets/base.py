@@ -32,6 +32,9 @@ SplitName = Literal["train", "val", "test"]
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
+LARGEST_LABEL = 9999
+"""What is larger is a mistake: each class takes an output of the network."""
+
 Spacing = tuple[float, float, float]
 """Millimetres between voxels, (D, H, W)."""
 
@@ -103,6 +106,13 @@ def _shares(counts: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     return shares
 
 
+_CONSEQUENCES = {
+    "train": "a network cannot learn what it never sees",
+    "val": "the choice of weights does not see every class",
+    "test": "metrics that need every class, such as the AUC, are undefined",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """A dataset as every package of the harness sees it."""
@@ -149,3 +159,30 @@ class Dataset:
         """Size of a volume, (D, H, W)."""
         depth, height, width = self.test.volumes.shape[2:]
         return int(depth), int(height), int(width)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know of the data, a line each."""
+        found = []
+        for name in SPLITS:
+            split: Split = getattr(self, name)
+            present = set(np.unique(split.labels).tolist())
+            absent = [text for label, text in enumerate(self.classes) if label not in present]
+            if len(present) == 1:
+                (label,) = present
+                found.append(
+                    f"{self.name}: every volume of its {name} split is {self.classes[label]!r}; "
+                    f"{_CONSEQUENCES[name]}."
+                )
+            elif absent:
+                more = f" and {len(absent) - 1} more classes" if len(absent) > 1 else ""
+                found.append(
+                    f"{self.name}: its {name} split has no volume of {absent[0]!r}{more}; "
+                    f"{_CONSEQUENCES[name]}."
+                )
+        fitted = dict(self.preparation).get("fitted_to")
+        if fitted is not None:
+            found.append(
+                f"{self.name}: {fitted} decides the spacing that fits all (--spacing fit)."
+            )
+        return tuple(found)

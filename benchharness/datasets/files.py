@@ -59,12 +59,14 @@ def load(source: Path, preparation: Preparation) -> Dataset:
 
 
 def _description(made: Prepared, preparation: Preparation) -> Pairs:
+    fitted = {} if made.driver is None else {"fitted_to": made.driver}
     return pairs(
         {
             "size": preparation.size,
             "spacing": made.spacing,
             "window": str(preparation.window),
             "version": VERSION,
+            **fitted,
         }
     )
 

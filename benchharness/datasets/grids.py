@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from benchharness import randomness
 from benchharness.datasets import reading
 from benchharness.datasets.base import SPLITS
+from benchharness.datasets.listing import refuse_equal_volumes
 from benchharness.datasets.parallel import each
 from benchharness.errors import BenchError
 
@@ -21,15 +23,51 @@ if TYPE_CHECKING:
     from benchharness.datasets.preparation import Preparation
 
 
-def find_spacing(found: Listing, preparation: Preparation) -> tuple[Spacing, bool]:
-    """The grid's spacing, stated or fitted, and whether it is in millimetres.
+_MICROMETRES = 0.1
+"""From this spacing up `fit` counts in whole micrometres, which are at most 1 % of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The grid's spacing and where it comes from."""
+
+    spacing: Spacing
+    """In mm, or in voxels where the files do not tell mm."""
+    physical: bool
+    """Whether it is in mm."""
+    driver: str | None
+    """The training volume that `fit` had to hold; None for a stated spacing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grids:
+    """The volumes of a listing on their grid."""
+
+    volumes: dict[SplitName, NDArray[np.uint8]]
+    """By split, (N, 1, D, H, W) in the order of the listing."""
+    marks: tuple[tuple[SplitName, str, tuple[str, ...]], ...]
+    """Split, name and `reading.Made.marks` of the volumes that have any."""
+
+
+def find_spacing(found: Listing, preparation: Preparation) -> Fit:
+    """The grid's spacing, stated or fitted.
 
     Raises:
         BenchError: When a header cannot be read, or some files state a spacing and some do not.
     """
     headers = each(found.items, lambda item: reading.header(item.path), "reading headers")
     physical = _physical(found, headers, preparation)
-    return preparation.spacing or _fitting(found, headers, preparation.size), physical
+    if preparation.spacing is not None:
+        return Fit(spacing=preparation.spacing, physical=physical, driver=None)
+    needs = {
+        item.name: max(n / side for n, side in zip(header.extent, preparation.size, strict=True))
+        for item, header in zip(found.items, headers, strict=True)
+        if item.split == "train"
+    }
+    # Headers hold float32: of equal volumes the first drives it, not the one that rounding favours.
+    driver = max(needs, key=lambda name: float(f"{needs[name]:.6g}"))
+    step = _rounded_up(max(needs.values()))
+    return Fit(spacing=(step, step, step), physical=physical, driver=driver)
 
 
 def _physical(found: Listing, headers: list[reading.Header], preparation: Preparation) -> bool:
@@ -50,40 +88,34 @@ def _physical(found: Listing, headers: list[reading.Header], preparation: Prepar
     return not without
 
 
-def _fitting(found: Listing, headers: list[reading.Header], size: tuple[int, int, int]) -> Spacing:
-    """The finest isotropic spacing that cuts no training volume, in whole micrometres."""
-    needed = max(
-        extent / side
-        for item, header in zip(found.items, headers, strict=True)
-        if item.split == "train"
-        for extent, side in zip(header.extent, size, strict=True)
-    )
-    step = math.ceil(needed * 1000 - 1e-3) / 1000
-    return step, step, step
+def _rounded_up(needed: float) -> float:
+    """The finest isotropic spacing that cuts nothing: in whole micrometres, or to four digits."""
+    digits = 3 if needed >= _MICROMETRES else 3 - math.floor(math.log10(needed))
+    return round(math.ceil(needed * 10.0**digits - 1e-3) / 10.0**digits, digits)
 
 
-def volumes(
-    found: Listing, preparation: Preparation, spacing: Spacing
-) -> dict[SplitName, NDArray[np.uint8]]:
+def volumes(found: Listing, preparation: Preparation, spacing: Spacing) -> Grids:
     """Read every volume and resample it to the grid.
 
-    Returns:
-        By split, (N, 1, D, H, W) in the order of the listing.
-
     Raises:
-        BenchError: When a volume cannot be read or used; see `reading.grid`.
+        BenchError: When a volume cannot be read or used (see `reading.grid`), or when volumes of
+            the same voxels lie in two splits or have two labels.
     """
 
-    def made(item: Item) -> NDArray[np.uint8]:
-        return reading.grid(
+    def made(item: Item) -> reading.Made:
+        return reading.make(
             item.path, size=preparation.size, spacing=spacing, window=preparation.window
         )
 
     # TorchIO draws from torch's global generator whether to apply a transform.
     with randomness.isolated("preparation"):
         grids = each(found.items, made, "preparing volumes")
-    by_split = {
-        split: [grid for item, grid in zip(found.items, grids, strict=True) if item.split == split]
-        for split in SPLITS
-    }
-    return {split: np.stack(members)[:, None] for split, members in by_split.items()}
+    refuse_equal_volumes(found, [grid.content for grid in grids])
+    pairs = list(zip(found.items, grids, strict=True))
+    return Grids(
+        volumes={
+            split: np.stack([grid.volume for item, grid in pairs if item.split == split])[:, None]
+            for split in SPLITS
+        },
+        marks=tuple((item.split, item.name, grid.marks) for item, grid in pairs if grid.marks),
+    )

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness.datasets.base import SPLITS
+from benchharness.datasets.base import LARGEST_LABEL, SPLITS
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from benchharness.datasets.base import SplitName
 
@@ -26,7 +28,7 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".npy")
 _REQUIRED = ("path", "label", "split")
 _OPTIONAL = ("patient",)
 _FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd) or NumPy (.npy)"
-_LARGEST_LABEL = 9999
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def _folder(source: Path) -> Listing:
         for split, parent in folders.items()
         for folder in _classes(parent)
     }
-    classes = sorted({name for _, name in by_class}, key=_class_order)
+    classes = _in_order(name for _, name in by_class)
     if not any(by_class.values()):
         raise BenchError(f"{source} holds no volumes. Put {_FORMATS} files into its class folders.")
     items = tuple(
@@ -137,10 +139,12 @@ def _entries(folder: Path) -> list[Path]:
         raise BenchError(f"cannot read {folder}: {error.strerror}.") from error
 
 
-def _class_order(name: str) -> tuple[bool, int, str]:
-    """Alphabetical, but 2 before 10 where names are numbers."""
-    number = name.isascii() and name.isdigit()
-    return not number, int(name) if number else 0, name
+def _in_order(names: Iterable[str]) -> list[str]:
+    """By name, or by number where all names are numbers: -1 before 0, 2 before 10."""
+    distinct = sorted(set(names))
+    if all(_NUMBER.fullmatch(name) for name in distinct):
+        distinct.sort(key=Decimal)
+    return distinct
 
 
 def _table(source: Path) -> Listing:
@@ -202,9 +206,9 @@ def _item(source: Path, line: int, row: dict[str, str]) -> Item:
         if not value:
             raise BenchError(f"{where}: {column} is empty. Fill it in or take the line out.")
     label, name = row["label"], row["path"].replace("\\", "/")
-    if not (label.isascii() and label.isdigit()) or int(label) > _LARGEST_LABEL:
+    if not (label.isascii() and label.isdigit()) or int(label) > LARGEST_LABEL:
         raise BenchError(
-            f"{where}: label {label!r} is not an integer from 0 to {_LARGEST_LABEL}. Number the "
+            f"{where}: label {label!r} is not an integer from 0 to {LARGEST_LABEL}. Number the "
             "classes 0 to K-1."
         )
     if row["split"] not in SPLITS:
@@ -264,7 +268,7 @@ def _refuse_shared_patients(found: Listing) -> None:
 
 
 def refuse_equal_files(found: Listing, digests: Sequence[str]) -> None:
-    """Refuse two files of the same bytes in two splits.
+    """Refuse two files of the same bytes in two splits or with two labels.
 
     Args:
         found: The listing.
@@ -273,11 +277,34 @@ def refuse_equal_files(found: Listing, digests: Sequence[str]) -> None:
     Raises:
         BenchError: When there are such files; the message names them.
     """
-    seen: dict[str, Item] = {}
+    _refuse_equal(found, digests, "are the same file under two names")
+
+
+def refuse_equal_volumes(found: Listing, digests: Sequence[str]) -> None:
+    """Refuse two files of the same voxels in two splits or with two labels.
+
+    Args:
+        found: The listing.
+        digests: Of the files' voxels, in the order of `found.items`.
+
+    Raises:
+        BenchError: When there are such files; the message names them.
+    """
+    _refuse_equal(found, digests, "hold the same voxels")
+
+
+def _refuse_equal(found: Listing, digests: Sequence[str], what: str) -> None:
+    first: dict[str, Item] = {}
     for item, digest in zip(found.items, digests, strict=True):
-        other = seen.setdefault(digest, item)
+        other = first.setdefault(digest, item)
         if other.split != item.split:
             raise BenchError(
-                f"{found.source}: {other.split} {other.name} and {item.split} {item.name} are the "
-                "same file under two names. Keep it in one split, or training sees test volumes."
+                f"{found.source}: {other.split} {other.name} and {item.split} {item.name} {what}. "
+                "Keep it in one split, or training sees test volumes."
+            )
+        if other.label != item.label:
+            raise BenchError(
+                f"{found.source}: {other.split} {other.name} and {item.split} {item.name} {what} "
+                f"but are {found.classes[other.label]!r} and {found.classes[item.label]!r}. Keep "
+                "the one with the right class."
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, datasets, registry
 from benchharness.attacks import full_range
+from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.run import keys
 from benchharness.run.weights import locate
@@ -64,6 +65,7 @@ def plan(config: RunConfig) -> Plan:
         BenchError: For an unknown name, unusable data, a checkpoint that is absent or does not
             fit, or a perturbation that a dataset does not allow.
     """
+    caches.limit()  # A wrong BENCH_CACHE_GIB is refused here, not after the training.
     models = keys.models(config)
     chosen_attacks = _attacks(config)
     chosen_artefacts = {
@@ -75,7 +77,7 @@ def plan(config: RunConfig) -> Plan:
     for name in _dataset_names(config):
         dataset = datasets.load(name, config.data_root, config.preparation)
         usable, left_out = _applicable(config, chosen_attacks, dataset, len(models))
-        notes += left_out
+        notes += [*dataset.notes, *left_out]
         jobs += _jobs(config, models, dataset, usable, list(chosen_artefacts.values()))
     perturbations: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
     perturbations[keys.CONTROL.name] = keys.CONTROL

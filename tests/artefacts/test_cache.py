@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from benchharness import artefacts
 from benchharness.artefacts.cache import Cache, CorruptedSet
 from benchharness.artefacts.corruption import corrupt
 from benchharness.errors import BenchError
+from tests.mutations import mutate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,3 +258,41 @@ def test_a_corrupted_set_holds_what_the_artefact_gives_and_knows_what_changed() 
     one = gamma(torch.from_numpy(volumes[7]).float() / 255, severity=3, id=ids[7], seed=0)
     assert np.array_equal(found.volumes[7], (one.volume.double() * 65535).round().numpy())
     assert found.changed.tolist() == [index != 3 for index in range(20)]
+
+
+def test_500_damaged_or_exchanged_sets_change_nothing_and_raise_nothing(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every array of a set counts, not its volumes alone."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a thousand of them take a minute
+    keys: list[dict[str, Any]] = [{"number": number} for number in range(3)]
+    for number, key in enumerate(keys):
+        cache.get(key, Maker(number, size=4 + number // 2))
+    pristine = tmp_path / "pristine"
+    shutil.copytree(cache.root, pristine, ignore=shutil.ignore_patterns("locks"))
+    draws = np.random.default_rng(0)
+    for _ in range(500):
+        done = mutate(cache.root, pristine, ".npz", draws)
+        for number, key in enumerate(keys):
+            wanted = made(number, size=4 + number // 2)
+            try:
+                found = cache.get(key, lambda wanted=wanted: wanted)  # type: ignore[misc]
+                np.testing.assert_array_equal(found.volumes, wanted.volumes)
+                np.testing.assert_array_equal(found.clipped, wanted.clipped)
+                np.testing.assert_array_equal(found.changed, wanted.changed)
+            except BaseException as error:
+                raise AssertionError(f"after a {done}") from error
+
+
+def test_a_set_in_a_folder_that_may_only_be_read_is_taken(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.get(KEY, Maker())
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "utime", refused)
+    make = Maker()
+    cache.get(KEY, make)
+    assert make.calls == 0

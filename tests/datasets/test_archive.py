@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchharness import datasets
-from benchharness.datasets import archive
+from benchharness.datasets import archive, medmnist
 from benchharness.errors import BenchError
 
 
@@ -199,3 +199,104 @@ def test_nothing_is_unpickled(tmp_path, monkeypatch):
     monkeypatch.setattr("pickle.load", lambda *_, **__: pytest.fail("a pickle was loaded"))
     held = arrays(train_labels=np.array([{"a": 1}] * 5, dtype=object))
     assert "pickled objects" in refusal(written(tmp_path, held))
+
+
+def relabelled(labels):
+    held = arrays()
+    for offset, split in enumerate(archive.SPLITS):
+        held[f"{split}_labels"] = np.resize(labels, (5 + offset, 1))
+    return held
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([1, 2], "no split has a volume of 'class 0', but labels go up to 2. Number the classes"),
+        ([0, 255], "no split has a volume of 'class 1', but labels go up to 255. Number the"),
+        ([0, 2, 3], "no split has a volume of 'class 1'"),
+        ([0, 900_000_000], "label 900000000 is not an integer from 0 to 9999. Number the classes"),
+        ([0, 10_000], "label 10000 is not an integer from 0 to 9999"),
+    ],
+)
+def test_labels_with_gaps_sentinels_or_huge_values_are_refused(tmp_path, labels, words):
+    path = written(tmp_path, relabelled(np.asarray(labels)))
+    with pytest.raises(BenchError) as caught:
+        datasets.load(str(path))
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("split", archive.SPLITS)
+def test_masks_of_0_and_1_are_refused_with_what_to_do(tmp_path, split, largest):
+    held = arrays()
+    held[f"{split}_images"] = np.minimum(held[f"{split}_images"], largest)
+    with pytest.raises(BenchError, match="Multiply masks of 0 and 1 by 255") as caught:
+        datasets.load(str(written(tmp_path, held)))
+    assert f"{split}_images: the largest intensity is {largest} of 255" in str(caught.value)
+
+
+def test_a_volume_in_two_splits_is_refused(tmp_path):
+    held = arrays()
+    held["test_images"][3] = held["train_images"][1]
+    with pytest.raises(
+        BenchError, match=r"train 1 and test 3 hold the same voxels. Keep it in one"
+    ):
+        datasets.load(str(written(tmp_path, held)))
+
+
+def test_a_volume_with_two_labels_is_refused_and_twice_with_one_is_not(tmp_path):
+    held = arrays()
+    held["train_images"][3] = held["train_images"][0]
+    datasets.load(str(written(tmp_path, held)))
+    held["train_images"][1] = held["train_images"][0]
+    with pytest.raises(BenchError, match=r"train 0 and train 1 .* 'class 0' and 'class 1'"):
+        datasets.load(str(written(tmp_path, held)))
+
+
+def test_a_published_archive_is_taken_as_it_was_published(tmp_path, monkeypatch):
+    held = arrays()
+    held["test_images"][3] = held["train_images"][1]
+    path = written(tmp_path, held)
+    md5 = archive.read(path, name="own").md5
+    monkeypatch.setattr(datasets, "_is_published", lambda found: found == md5)
+    assert len(datasets.load(str(path)).test) == 7
+    published = medmnist.information("pneumoniamnist")["MD5_224"]
+    assert medmnist.is_published(published)
+    assert not medmnist.is_published(md5)
+
+
+def test_a_split_that_lacks_classes_is_noted(tmp_path):
+    held = arrays()
+    held["test_labels"] *= 0
+    held["val_labels"] = np.minimum(held["val_labels"], 1)
+    notes = datasets.load(str(written(tmp_path, held))).notes
+    assert notes == (
+        "own: its val split has no volume of 'class 2'; the choice of weights does not see every "
+        "class.",
+        "own: every volume of its test split is 'class 0'; metrics that need every class, such as "
+        "the AUC, are undefined.",
+    )
+    assert datasets.load(str(written(tmp_path, arrays()))).notes == ()
+
+
+def test_a_single_flipped_bit_of_an_archive_never_changes_its_arrays(tmp_path):
+    path = written(tmp_path, arrays((2, 3, 2)))
+    content = path.read_bytes()
+    whole = archive.read(path, name="own")
+    draws = np.random.default_rng(0)
+    for place in draws.integers(0, 8 * len(content), 300).tolist():
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            found = archive.read(path, name="own")
+        except BenchError:
+            continue
+        for split in archive.SPLITS:
+            np.testing.assert_array_equal(
+                getattr(found, split).volumes, getattr(whole, split).volumes
+            )
+            np.testing.assert_array_equal(
+                getattr(found, split).labels, getattr(whole, split).labels
+            )

@@ -12,7 +12,7 @@ import torch
 
 from benchharness import datasets
 from benchharness.datasets import Preparation, Window, grids, prepared, reading
-from benchharness.disk import cache_folder
+from benchharness.disk.caches import cache_folder
 from benchharness.errors import BenchError
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
@@ -253,3 +253,59 @@ def test_a_registered_name_wins_over_a_folder_and_a_plain_folder_is_found(
     assert datasets.is_prepared("own.csv")
     assert not datasets.is_prepared("own/own.npz")
     assert load("own").name == "own"
+
+
+def test_the_same_volume_in_two_formats_and_two_splits_is_refused(folder):
+    import nibabel
+
+    image = nibabel.load(folder / "train" / "bright" / "01.nii.gz")
+    image.to_filename(folder / "test" / "bright" / "copy.nii")
+    said = refusal(folder)
+    assert "train bright/01.nii.gz and test bright/copy.nii hold the same voxels" in said
+    (folder / "test" / "bright" / "copy.nii").rename(folder / "train" / "bright" / "copy.nii")
+    assert len(load(folder).train) == 5  # twice in one class of one split contradicts nothing
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+def test_copies_of_one_volume_with_two_labels_are_refused(folder, suffix):
+    import nibabel
+
+    source = folder / "train" / "bright" / "01.nii.gz"
+    target = folder / "train" / "faint" / f"copy{suffix}"
+    if suffix == ".nii.gz":
+        target.write_bytes(source.read_bytes())
+    else:
+        nibabel.load(source).to_filename(target)
+    said = refusal(folder)
+    assert f"train bright/01.nii.gz and train faint/copy{suffix}" in said
+    assert "but are 'bright' and 'faint'. Keep the one with the right class" in said
+
+
+@pytest.mark.parametrize(
+    ("scale", "wanted"),
+    [(1, 3.0), (1e-3, 0.003), (1.2345e-4, 3.704e-4), (1 / 28, 0.108), (0.029, 0.087)],
+)
+def test_fit_rounds_in_proportion(folder, scale, wanted):
+    """A microscope's spacing is not rounded to whole micrometres, nor is 3.704e-4 mm to 1 µm."""
+    import nibabel
+
+    for path in folder.rglob("*.nii*"):
+        image = nibabel.load(path)
+        affine = np.diag([scale, scale, scale, 1]) @ image.affine
+        nibabel.Nifti1Image(np.asanyarray(image.dataobj).copy(), affine).to_filename(path)
+    found = load(folder)
+    assert found.train.spacing == pytest.approx((wanted,) * 3, rel=2e-3)
+    assert found.train.spacing[0] >= 3 * scale * (1 - 1e-6)
+
+
+def test_the_file_that_decides_a_fitted_spacing_is_named(folder):
+    values, affine = scene((1, 1, 1))
+    wide = affine @ np.diag([1.0, 1.5, 1.0, 1.0])
+    write_nifti(folder / "train" / "bright" / "wide.nii", values + 1, wide)
+    for _ in ("made", "from the cache"):
+        found = load(folder)
+        assert dict(found.preparation)["fitted_to"] == "bright/wide.nii"
+        assert any("bright/wide.nii decides the spacing" in note for note in found.notes)
+    stated = load(folder, Preparation(size=(8, 8, 8), spacing=(3, 3, 3)))
+    assert "fitted_to" not in dict(stated.preparation)
+    assert stated.notes == ()

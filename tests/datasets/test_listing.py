@@ -178,3 +178,22 @@ def test_what_is_no_csv_is_one_line(tmp_path):
     assert "own.csv is empty" in refusal(path)
     path.write_bytes(b"\xff\xfe\x00")
     assert "is not a CSV in UTF-8" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (("0", "1", "-1"), ("-1", "0", "1")),
+        (("10", "-2", "+3"), ("-2", "+3", "10")),
+        (("1.5", "0.25", "10"), ("0.25", "1.5", "10")),
+        (("10", "2", "benign"), ("10", "2", "benign")),
+        (("01", "1", "0"), ("0", "01", "1")),
+        (("-a", "1", "2"), ("-a", "1", "2")),
+    ],
+)
+def test_folders_are_sorted_by_number_only_where_all_are_numbers(tmp_path, names, wanted):
+    for split in ("train", "val", "test"):
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "a.nii").touch()
+    assert listing.read(tmp_path).classes == wanted

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchharness import datasets, registry
+from benchharness import datasets, disk, registry
 from benchharness.datasets import medmnist, medmnist3d
 from benchharness.errors import BenchError
 
@@ -164,3 +164,47 @@ def test_the_published_archives_load(name, grid, sizes, positives):
     assert tuple(len(getattr(dataset, split)) for split in ("train", "val", "test")) == sizes
     assert int(dataset.test.labels.sum()) == positives
     assert set(np.unique(dataset.test.volumes)) == {0, 255}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pooch
+from benchharness.datasets import medmnist
+def torn(self, url, output, _):
+    Path(output).write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+pooch.HTTPDownloader.__call__ = torn
+medmnist._download("http://127.0.0.1:1/a", "0" * 32, Path(sys.argv[1]) / "vesselmnist3d.npz")
+"""
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_what_a_killed_download_leaves_is_removed_at_the_next_start(published, tmp_path, present):
+    """Of any archive, whether or not the next start downloads one."""
+    root = tmp_path / "root"
+    root.mkdir()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False)
+    assert done.returncode == -9
+    assert list(root.glob(".vesselmnist3d.npz.*.partial"))
+    if present:
+        (root / "adrenalmnist3d.npz").write_bytes(published.read_bytes())
+    datasets.load("adrenalmnist3d", root)
+    assert [file.name for file in root.iterdir()] == ["adrenalmnist3d.npz"]
+
+
+def test_a_download_that_another_process_has_begun_is_left_alone(published, tmp_path):
+    begun = tmp_path / ".vesselmnist3d.npz.1.partial"
+    begun.touch()
+    with disk.locked(tmp_path / ".vesselmnist3d.npz.lock"):
+        datasets.load("adrenalmnist3d", tmp_path)
+        assert begun.exists()
+
+
+def test_a_downloaded_archive_can_be_read_by_whom_the_umask_lets(published, tmp_path):
+    before = os.umask(0o022)
+    try:
+        datasets.load("adrenalmnist3d", tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "adrenalmnist3d.npz").stat().st_mode & 0o777 == 0o644

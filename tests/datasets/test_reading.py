@@ -1,5 +1,7 @@
 """One file → one grid: orientation, spacing, window, and files that cannot be used."""
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -195,3 +197,237 @@ def test_an_affine_without_a_step_is_refused(tmp_path):
     image.to_filename(tmp_path / "a.nii")
     assert "has no valid affine in its header" in refusal(tmp_path / "a.nii")
     assert FIELD == 24
+
+
+def flipped_bits(path, number, start=0):
+    """Copies of a file with one bit turned, and the untouched file's bytes."""
+    content = path.read_bytes()
+    draws = np.random.default_rng(7)
+    for place in draws.integers(8 * start, 8 * len(content), number).tolist():
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        yield bytes(changed)
+
+
+def noise(shape=(16, 16, 16)):
+    return np.random.default_rng(3).integers(0, 1000, shape).astype(np.int16)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd"])
+@pytest.mark.parametrize("level", [0, 9])
+def test_a_single_flipped_bit_in_a_compressed_file_never_changes_the_grid(tmp_path, name, level):
+    path = tmp_path / name
+    plain = tmp_path / ("plain.nii" if name == "a.nii.gz" else "plain.nrrd")
+    image = SimpleITK.GetImageFromArray(noise())
+    SimpleITK.WriteImage(image, str(plain))
+    content = plain.read_bytes()
+    if name == "a.nii.gz":
+        path.write_bytes(gzip.compress(content, level, mtime=0))
+        start = 0
+    else:
+        header, _, body = content.partition(b"\n\n")
+        header = header.replace(b"encoding: raw", b"encoding: gzip") + b"\n\n"
+        path.write_bytes(header + gzip.compress(body, level, mtime=0))
+        start = len(header)
+    whole = grid(path, (16, 16, 16))
+    refused = 0
+    for content in flipped_bits(path, 100, start):
+        path.write_bytes(content)
+        try:
+            found = grid(path, (16, 16, 16))
+        except BenchError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017 - harmless bits of the header may turn
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            np.testing.assert_array_equal(found, whole)
+    assert refused > 90
+
+
+def test_zeroed_bytes_of_stored_blocks_and_lost_ends_are_refused(tmp_path):
+    """Nothing in a stored block tells that it is damaged but the checksum at the stream's end."""
+    path = tmp_path / "a.nii.gz"
+    nibabel.Nifti1Image(noise(), np.eye(4)).to_filename(tmp_path / "a.nii")
+    content = gzip.compress((tmp_path / "a.nii").read_bytes(), 0, mtime=0)
+    for damaged in (
+        content[:3000] + bytes(2000) + content[5000:],
+        content[:-8],
+        content[:-4] + bytes(4),
+        content[:-8] + bytes(4) + content[-4:],
+    ):
+        path.write_bytes(damaged)
+        assert "cannot read volume" in refusal(path)
+    path.write_bytes(content)
+    grid(path)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1000), ("meter", 0.001), ("mm", 1)])
+def test_nifti_units_of_space_are_heeded(tmp_path, unit, factor):
+    values, affine = scene((2, 1, 1.5))
+    plain = grid(write_nifti(tmp_path / "plain.nii", values, affine))
+    image = nibabel.Nifti1Image(values, np.diag([factor, factor, factor, 1]) @ affine)
+    image.header.set_xyzt_units(unit, "sec")
+    image.to_filename(tmp_path / "a.nii")
+    assert reading.header(tmp_path / "a.nii").extent == pytest.approx((24, 24, 24), rel=1e-5)
+    np.testing.assert_allclose(grid(tmp_path / "a.nii").astype(int), plain, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "factor"),
+    [
+        ('space units: "mm" "mm" "mm"', 1),
+        ('space units: "" "" ""', 1),
+        ('space units: "um" "um" "um"', 1000),
+        ('space units: "µm" "µm" "µm"', 1000),
+        ('space units: "microns" "Micrometers" "micron"', 1000),
+        ('space units: "m" "meter" "metres"', 0.001),
+        ('space units: "cm" "cm" "cm"', 0.1),
+        ('space units: "nm" "nm" "nm"', 1e6),
+        ("note:=space units: um", 1),
+    ],
+)
+def test_nrrd_units_of_space_are_heeded(tmp_path, line, factor):
+    path = tmp_path / "a.nrrd"
+    image = SimpleITK.GetImageFromArray(noise((6, 5, 4)))
+    image.SetSpacing([2.0 * factor, 3.0 * factor, 4.0 * factor])
+    image.SetOrigin([10.0 * factor] * 3)
+    SimpleITK.WriteImage(image, str(path))
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + b"\n" + line.encode() + b"\n\n" + body)
+    found = reading.header(path)
+    assert found.extent == pytest.approx((24, 15, 8))
+    np.testing.assert_allclose(found.affine[:3, 3], [-10, -10, 10])
+
+
+def test_units_of_axes_without_directions_are_heeded(tmp_path):
+    head = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 5 6\nspacings: 2000 3 4000\n"
+        'units: "um" "mm" "µm"\nencoding: raw\n\n'
+    )
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + noise((4, 5, 6)).astype(np.uint8).tobytes())
+    assert reading.header(tmp_path / "a.nrrd").extent == pytest.approx((24, 15, 8))
+
+
+def test_an_unknown_unit_is_refused(tmp_path):
+    path = tmp_path / "a.nrrd"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(noise()), str(path))
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + b'\nspace units: "furlong" "mm" "mm"\n\n' + body)
+    assert "states its spacing in 'furlong', which is not known. Write it in mm" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("qform", [0, 1])
+@pytest.mark.parametrize("step", [0, np.nan])
+def test_a_step_of_0_is_refused_unless_an_sform_says_it(tmp_path, suffix, qform, step):
+    image = nibabel.Nifti1Image(noise(), np.eye(4))
+    image.set_sform(None, 0)
+    image.set_qform(np.eye(4), qform)
+    image.to_filename(tmp_path / "plain.nii")
+    content = bytearray((tmp_path / "plain.nii").read_bytes())
+    content[84:88] = np.float32(step).tobytes()  # pixdim[2]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    with pytest.raises(BenchError, match="does not say its spacing: pixdim is") as caught:
+        reading.header(path)
+    assert str(path) in str(caught.value)
+    content[254:256] = np.int16(1).tobytes()  # sform_code
+    for row, place in enumerate((280, 296, 312)):
+        content[place + 4 * row : place + 4 * row + 4] = np.float32(2).tobytes()
+    (tmp_path / "b.nii").write_bytes(content)
+    assert reading.header(tmp_path / "b.nii").extent == (32, 32, 32)
+
+
+def offset_by(base, dtype):
+    return noise((8, 8, 8)).astype(dtype) + np.asarray(base, dtype)
+
+
+@pytest.mark.parametrize(
+    ("base", "dtype"),
+    [
+        (2**31 - 500, np.int64),
+        (-(2**40), np.int64),
+        (2**63, np.uint64),
+        (-(2**63), np.int64),
+        (2**31 - 2000, np.int32),
+        (2**31, np.float64),
+    ],
+)
+def test_large_integers_keep_their_differences(tmp_path, base, dtype):
+    np.save(tmp_path / "small.npy", noise((8, 8, 8)))
+    wanted = grid(tmp_path / "small.npy", (8, 8, 8))
+    np.save(tmp_path / "a.npy", offset_by(base, dtype))
+    np.testing.assert_allclose(grid(tmp_path / "a.npy", (8, 8, 8)).astype(int), wanted, atol=1)
+    if np.dtype(dtype).itemsize == 8:
+        image = nibabel.Nifti1Image(offset_by(base, dtype), np.eye(4), dtype=dtype)
+        image.to_filename(tmp_path / "a.nii.gz")
+        values = np.asanyarray(nibabel.load(tmp_path / "a.nii.gz").dataobj)
+        np.save(tmp_path / "b.npy", values.transpose(2, 1, 0))
+        np.testing.assert_array_equal(
+            grid(tmp_path / "a.nii.gz", (8, 8, 8)), grid(tmp_path / "b.npy", (8, 8, 8))
+        )
+
+
+def test_a_ct_window_far_from_0_keeps_its_grey_levels(tmp_path):
+    np.save(tmp_path / "small.npy", noise((8, 8, 8)))
+    np.save(tmp_path / "a.npy", offset_by(2**31, np.int64))
+    near = grid(tmp_path / "small.npy", (8, 8, 8), window=Window.parse("ct:500,400"))
+    far = Window(kind="ct", low=2**31 + 300, high=2**31 + 700)
+    np.testing.assert_array_equal(grid(tmp_path / "a.npy", (8, 8, 8), window=far), near)
+
+
+def test_a_distant_sentinel_does_not_cost_the_others_their_grey_levels(tmp_path):
+    values = noise((8, 8, 8)).astype(np.int64)
+    np.save(tmp_path / "small.npy", values)
+    values[0, 0, 0] = -(2**31)
+    np.save(tmp_path / "a.npy", values)
+    window = Window.parse("ct:500,400")
+    found = grid(tmp_path / "a.npy", (8, 8, 8), window=window)
+    wanted = grid(tmp_path / "small.npy", (8, 8, 8), window=window)
+    np.testing.assert_array_equal(found.ravel()[1:], wanted.ravel()[1:])
+
+
+@pytest.mark.parametrize("step", [1.0, 0.7, 1.3, 0.1])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_both_outer_faces_are_filled_alike(tmp_path, step, orientation):
+    """A grid of odd excess has samples on both faces of the volume."""
+    values = np.full((8, 8, 8), 100, np.float32)
+    values[0, 0, 0] = 0
+    path = write_nifti(tmp_path / "a.nii", values, np.diag([step, step, step, 1]), orientation)
+    found = grid(path, (11, 11, 11), (step,) * 3)
+    for axis in range(3):
+        line = np.moveaxis(found, axis, 0)[:, 5, 5]
+        np.testing.assert_array_equal(line, [0] + 9 * [255] + [0])
+    np.testing.assert_array_equal(grid(path, (10, 10, 10), (step,) * 3)[0], 0)
+
+
+def test_marks_tell_which_volumes_an_earlier_version_misread(tmp_path):
+    def marks(path, size=(8, 8, 8), spacing=(1, 1, 1)):
+        return reading.make(path, size=size, spacing=spacing, window=ALL).marks
+
+    path = write_nifti(tmp_path / "a.nii", *scene((3, 3, 3)))
+    assert marks(path, spacing=(3, 3, 3)) == ()
+    assert marks(path, size=(11, 11, 11), spacing=(3, 3, 3)) == ("voxels",)
+    assert marks(path, size=(12, 12, 12), spacing=(3, 3, 3)) == ()
+    np.save(tmp_path / "a.npy", offset_by(2**31, np.int64))
+    assert marks(tmp_path / "a.npy") == ("voxels",)
+    np.save(tmp_path / "b.npy", offset_by(2**20, np.int64))
+    assert marks(tmp_path / "b.npy") == ()
+
+
+def test_content_is_the_same_in_any_format_type_and_orientation(tmp_path):
+    values, affine = scene((1, 1, 1))
+    values = np.rint(values)
+    paths = [
+        write_nifti(tmp_path / "a.nii", values, affine),
+        write_nifti(tmp_path / "a.nii.gz", values, affine, "LPS"),
+        write_nifti(tmp_path / "b.nii", values.astype(np.int16), affine, "SPR"),
+        tmp_path / "a.nrrd",
+        tmp_path / "a.npy",
+    ]
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(paths[0])), str(paths[3]))
+    np.save(paths[4], values.transpose(2, 1, 0).astype(np.float64))
+    found = {
+        reading.make(path, size=(8, 8, 8), spacing=(3, 3, 3), window=ALL).content for path in paths
+    }
+    assert len(found) == 1

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import lzma
 import math
 import os
+import stat
 import struct
 import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -42,6 +45,9 @@ DAMAGE = (
     tokenize.TokenError,
 )
 """What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system without locks answers; a lock here saves work and protects nothing else."""
 
 UNPACKED_LIMIT = 1 << 28
 """The most bytes that an archive may unpack to, which keeps a zip bomb from filling the memory.
@@ -89,11 +95,16 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; the file moves to `path` unless something was raised.
 
-    A process killed inside leaves `.NAME.PID.partial`, which `clear_partial` removes.
+    The file gets the permissions that the umask leaves, whatever the writer gave it. A process
+    killed inside leaves `.NAME.PID.partial`, which `clear_partial` removes.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        if partial.stat().st_mode != mode:
+            partial.chmod(stat.S_IMODE(mode))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -114,6 +125,30 @@ def clear_partial(folder: Path) -> None:
     """Remove what killed writers left in a folder; call it only while no other process writes."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock file while inside; on a file system without locks, go on without one.
+
+    Args:
+        path: The lock file; it stays.
+        timeout: Seconds to wait for another holder; below 0 waits as long as it takes.
+
+    Raises:
+        filelock.Timeout: When another holds it for longer.
+        OSError: When the file cannot be made.
+    """
+    lock = FileLock(path, timeout=timeout)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
@@ -170,23 +205,31 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of an .npz that this program wrote; no pickle is opened.
+    """Read the arrays of an .npz that `write_arrays` wrote; no pickle is opened.
+
+    Nothing is allocated before the header of an array agrees with what the file holds.
 
     Raises:
         OSError: When the file cannot be read; a damaged one raises one of `DAMAGE`.
     """
-    # Opened here: NumPy leaves a file open that it cannot parse.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        size = path.stat().st_size
+        return {
+            member.filename.removesuffix(".npy"): _member(archive, member, size)
+            for member in archive.infolist()
+        }
 
 
-def cache_folder(kind: str) -> Path:
-    """Where files that can be recreated are kept: `BENCH_CACHE_ROOT`, else the user's cache.
-
-    Args:
-        kind: Name of the folder below it: `corrupted`, `prepared`.
-    """
-    import pooch
-
-    root = os.environ.get("BENCH_CACHE_ROOT") or pooch.os_cache("benchharness")
-    return Path(root).expanduser() / kind
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> NDArray[Any]:
+    """Read one array of an uncompressed archive of at most so many bytes."""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size > most:
+        raise ValueError(f"{member.filename} is not stored as it was written")
+    with archive.open(member) as content:
+        shape, _, dtype = array_header(content)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be read, they could run code")
+        if math.prod(shape) * dtype.itemsize != member.file_size - content.tell():
+            raise ValueError(f"{member.file_size} bytes do not hold {shape} of {dtype}")
+    with archive.open(member) as content:
+        array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    return array

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from benchharness import disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -42,7 +48,7 @@ def test_an_error_while_arrays_are_written_leaves_the_old_ones(
 def test_damaged_arrays_raise_damage_and_open_no_pickle(tmp_path: Path) -> None:
     path = tmp_path / "some.npz"
     np.savez(path, one=np.asarray([{}], dtype=object))
-    with pytest.raises(disk.DAMAGE, match="allow_pickle"):
+    with pytest.raises(disk.DAMAGE, match="Object arrays"):
         disk.read_arrays(path)
     for content in (b"", b"PK\x03\x04", b"words"):
         path.write_bytes(content)
@@ -73,17 +79,52 @@ def test_a_name_that_stands_twice_in_an_archive_is_damage() -> None:
         disk.unpack(stream.getvalue())
 
 
-def test_the_cache_is_where_the_variable_says_or_the_system_keeps_caches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_file_gets_the_mode_of_the_umask_whatever_its_writer_gave_it(
+    tmp_path: Path, umask: int
 ) -> None:
-    monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path))
-    assert disk.cache_folder("prepared") == tmp_path / "prepared"
-    monkeypatch.setenv("BENCH_CACHE_ROOT", "~/kept")
-    assert disk.cache_folder("prepared") == Path.home() / "kept" / "prepared"
-    for absent in ("set to nothing", "not set"):
-        if absent == "not set":
-            monkeypatch.delenv("BENCH_CACHE_ROOT")
-        else:
-            monkeypatch.setenv("BENCH_CACHE_ROOT", "")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
-        assert disk.cache_folder("prepared") == tmp_path / "system" / "benchharness" / "prepared"
+    def private(partial: Path) -> None:
+        other = tmp_path / "private"
+        other.write_bytes(b"whole")
+        other.chmod(0o600)
+        other.replace(partial)
+
+    before = os.umask(umask)
+    try:
+        disk.write_atomically(tmp_path / "plain", b"whole")
+        with disk.replacing(tmp_path / "moved") as partial:
+            private(partial)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "plain", tmp_path / "moved"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(disk.FileLock, "acquire", refused)
+    with disk.locked(tmp_path / "lock"):
+        pass
+    code = errno.EACCES
+    with pytest.raises(OSError, match="Permission denied"), disk.locked(tmp_path / "lock"):
+        pass
+
+
+def test_an_archive_allocates_no_more_than_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "some.npz"
+    absurd = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 10**9)}
+    np.lib.format.write_array_header_1_0(absurd, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("one.npy", absurd.getvalue() + bytes(10))
+    with pytest.raises(ValueError, match="do not hold"):
+        disk.read_arrays(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.npy", bytes(1000))
+    with pytest.raises(ValueError, match="not stored as it was written"):
+        disk.read_arrays(path)
