@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from benchharness.comparison import Settings, StoreComparison, compare, render
+from benchharness.comparison import StoreComparison, render
 from benchharness.comparison.contributions import METRICS
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from tests.factories import Made, store_of
+from tests.factories import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 
 N = 100
 LABELS = np.arange(N) % 2
-
-
-@pytest.fixture
-def against(tmp_path: Path) -> Compare:
-    """Compare two lists of cells."""
-
-    def held(base: Sequence[Made], new: Sequence[Made], **settings: Any) -> StoreComparison:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        sources = (store_of(folder / "base", base), store_of(folder / "new", new))
-        return compare(*sources, Settings(**settings))
-
-    return held
 
 
 def logits_of(scores: NDArray[np.float64]) -> NDArray[np.float32]:

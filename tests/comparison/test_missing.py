@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchharness.comparison import Settings, StoreComparison, compare, render
-from tests.factories import Made, small_matrix, store_of, tiny
+from benchharness.comparison import Settings, StoreComparison, render
+from tests.factories import Made, small_matrix, tiny
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     Compare = Callable[..., StoreComparison]
-
-
-@pytest.fixture
-def against(tmp_path: Path) -> Compare:
-    """Compare two lists of cells."""
-
-    def held(base: Sequence[Made], new: Sequence[Made], **settings: Any) -> StoreComparison:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        sources = (store_of(folder / "base", base), store_of(folder / "new", new))
-        return compare(*sources, Settings(**settings))
-
-    return held
 
 
 def without(*names: str | None) -> list[Made]:
