@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class BenchError(Exception):
@@ -23,6 +23,18 @@ class BenchError(Exception):
 
 class CellError(Exception):
     """One cell cannot be evaluated; the message becomes the text of its error record."""
+
+
+def did_you_mean(name: str, known: Sequence[str], *, cutoff: float = 0.5) -> str:
+    """` Did you mean 'x' or 'y'?` with the closest matches; empty without any.
+
+    Args:
+        name: What was received.
+        known: Every accepted name.
+        cutoff: Smallest similarity of a match, 0 to 1.
+    """
+    close = get_close_matches(name, known, n=3, cutoff=cutoff)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> BenchError:
@@ -38,8 +50,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
         The error, which lists the closest matches first and then all names.
     """
     everything = sorted(known)
-    close = get_close_matches(name, everything, n=3, cutoff=0.5)
-    nearest = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     listing = ", ".join(everything) or "none"
     tail = f" {hint}" if hint else ""
-    return BenchError(f"unknown {kind} {name!r}.{nearest} Known: {listing}.{tail}")
+    return BenchError(
+        f"unknown {kind} {name!r}.{did_you_mean(name, everything)} Known: {listing}.{tail}"
+    )

@@ -248,7 +248,7 @@ OPTIONS: Mapping[str, Option] = {
             key="init_method",
             panel=Panel.TRAINING,
             metavar="NAME",
-            help="How a network adopts them; MedViT-3D knows centre and mean.",
+            help="How a network adopts them; MedViT-3D takes centre or mean.",
         ),
         Option(
             key="train",

@@ -16,13 +16,12 @@ import copy
 import importlib
 import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from benchharness.errors import BenchError, CellError
+from benchharness.errors import BenchError, CellError, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +61,7 @@ def layer_of(network: nn.Module, model: str, chosen: str | None = None) -> str:
         )
     known = [known for known, _ in network.named_modules() if known]
     if name not in known:
-        close = get_close_matches(str(name), known, n=3, cutoff=0.3)
-        nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        nearest = did_you_mean(str(name), known, cutoff=0.3)
         stages = ", ".join(child for child, _ in network.named_children()) or "none"
         raise BenchError(
             f"model {model!r} has no layer {name!r}.{nearest} Its outermost layers: {stages}. "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, cast
 
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +93,9 @@ def chosen_ids(request: Request, subjects: Sequence[Subject]) -> frozenset[str]:
     for item in request.ids:
         matches = [name for name in known if name == item or name.endswith(f"/{item}")]
         if not matches:
-            close = get_close_matches(item, known, n=3, cutoff=0.5)
-            nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise BenchError(
-                f"no test volume {item!r}.{nearest} Ids look like {known[0]!r}, of which "
-                f"{known[0].rpartition('/')[2]!r} is enough."
+                f"no test volume {item!r}.{did_you_mean(item, known)} Ids look like {known[0]!r}, "
+                f"of which {known[0].rpartition('/')[2]!r} is enough."
             )
         found.update(matches)
     return frozenset(found)
