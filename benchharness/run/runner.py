@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from benchharness.networks.cards import ModelCard
+    from benchharness.store.cards import ModelCard
     from benchharness.networks.classifier import Classifier
     from benchharness.run.config import RunConfig
     from benchharness.run.planning import Plan, Work

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from benchharness.statistics import metrics
 from benchharness.store import baseline, upkeep
 from benchharness.store.folder import Store
 from tests.factories import small_matrix, store_of, tiny
+from tests.store.test_cards import card, placed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +76,11 @@ def test_what_is_no_damage_is_a_note(made: Store) -> None:
     ]
 
 
-def checkpoint(of: Store, weights: bytes | None = b"weights", claimed: bytes = b"weights") -> Path:
-    place = of.checkpoints / "sample" / "tiny-quick-seed0-0"
-    place.mkdir(parents=True)
-    digest = hashlib.sha256(claimed).hexdigest()
-    (place / "model_card.json").write_text(json.dumps({"sha256": digest}))
-    if weights is not None:
-        (place / "model.safetensors").write_bytes(weights)
+def checkpoint(of: Store, weights: bytes | None = b"weights") -> Path:
+    """A checkpoint whose card names the bytes `weights`, whichever are there."""
+    place = placed(of.directory, card(), weights or b"")
+    if weights is None:
+        (place / "model.safetensors").unlink()
     return place
 
 
