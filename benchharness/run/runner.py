@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from benchharness.store.cards import ModelCard
     from benchharness.networks.classifier import Classifier
     from benchharness.run.config import RunConfig
     from benchharness.run.planning import Plan, Work
     from benchharness.run.progress import Display
+    from benchharness.store.cards import ModelCard
     from benchharness.store.cells import Cell
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import ModelCost
@@ -100,7 +100,8 @@ class _Run:
         self.config, self.plan, self.store = config, plan, store
         self.device, self.display = device, display
         devices.keep_memory()
-        self.records = store.records()
+        found = store.recorded()
+        self.recorded, self.damaged = set(found.sound), found.damaged
         self.digests: dict[Path, str | None] = {}
         self.failures: list[str] = []
         self.evaluated = self.trained = self.skipped = 0
@@ -155,8 +156,7 @@ class _Run:
         return self.digests[work.weights]
 
     def _is_recorded(self, cell: Cell) -> bool:
-        record = self.records.get(cell.identity)
-        return record is not None and record.status == "ok"
+        return cell.identity in self.recorded
 
     def _train(self, work: Work) -> ModelCard | None:
         """Train one checkpoint; None when the training failed, which is then noted."""
@@ -207,10 +207,13 @@ class _Run:
             if stop():
                 self.skipped += len(pending) - index
                 return
+            if reason := self.damaged.get(cell.identity):
+                self.display.note(f"{describe(cell)} was recorded, but is run again: {reason}")
             with self.display.task(describe(cell), total=len(work.split)) as task:
                 record = self._record(cell, work, classifier, source, task.advance)
             self.store.append(record)
-            self.records[cell.identity] = record
+            if record.status == "ok":
+                self.recorded.add(cell.identity)
             self.evaluated += 1
             self.display.advance(1)
             if record.error is not None:
@@ -246,7 +249,8 @@ class _Run:
         for other in needed:
             if not self._is_recorded(other):
                 raise CellError(f"it rests on {describe(other)}, which failed")
-        return tuple(self.store.predictions(self.records[other.identity]) for other in needed)
+        records = self.store.records()
+        return tuple(self.store.predictions(records[other.identity]) for other in needed)
 
     def _record(
         self,
@@ -328,5 +332,5 @@ def _in_one_line(error: Exception) -> str:
 
 
 def recorded_identities(store: Store) -> set[str]:
-    """Cells that need not run again: recorded, and not as an error."""
-    return {identity for identity, record in store.records().items() if record.status == "ok"}
+    """Cells that need not run again: measured, with their predictions as they were recorded."""
+    return set(store.recorded().sound)

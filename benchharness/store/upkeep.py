@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from benchharness.store.opening import open_source
 from benchharness.store.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from benchharness.store.cards import ModelCard
@@ -188,89 +187,3 @@ def _against_clean(path: Path, card: ModelCard, store: Store, record: Record) ->
         near = max(_NEAR, 2 / count)
         if value is not None and measured is not None and abs(value - measured) > near:
             yield f"{path} has {name} {value:.4f}, the record of its clean cell {measured:.4f}."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What `merge` did."""
-
-    records: int
-    """Records in the joined store."""
-    added: int
-    """How many of them were added."""
-    checkpoints: int
-    """Checkpoints that were copied."""
-    differing: tuple[str, ...]
-    """Cells that two stores measured with different outcomes, one line each; the first is kept."""
-
-
-def merge(sources: Sequence[Path], out: Path) -> Merged:
-    """Join stores: every identity once, with its predictions, and every checkpoint.
-
-    A measured cell replaces a failed one. Of two outcomes of one cell the first is kept and the
-    other reported; what `out` already holds comes first.
-
-    Args:
-        sources: Folders of stores, or baselines; they are not changed.
-        out: Folder of the joined store, which may exist already.
-
-    Raises:
-        BenchError: When a source cannot be read, or `out` cannot be written.
-    """
-    opened = [(path, open_source(path)) for path in sources]
-    everything = [(path, source, source.records()) for path, source in opened]
-    target = Store(out)
-    target.records()  # A store that cannot be read is refused before it is locked.
-    differing: list[str] = []
-    added = 0
-    with target.writing():
-        held = target.records()
-        for path, source, records in everything:
-            for identity, record in records.items():
-                known = held.get(identity)
-                if known is not None and (known.status == "ok" or record.status != "ok"):
-                    differing += _difference(known, record, path)
-                    continue
-                held[identity] = _add(target, source, record)
-                added += known is None
-        copied = sum(
-            _copy_checkpoints(source, target, differing)
-            for _, source in opened
-            if isinstance(source, Store)
-        )
-    return Merged(records=len(held), added=added, checkpoints=copied, differing=tuple(differing))
-
-
-def _add(target: Store, source: Source, record: Record) -> Record:
-    if record.predictions is not None:
-        stored = target.save_predictions(record.cell, source.predictions(record))
-        record = replace(record, predictions=stored)
-    target.append(record)
-    return record
-
-
-def _difference(known: Record, record: Record, path: Path) -> list[str]:
-    """A line that says so if two measurements of one cell had different outcomes."""
-    if known.status != record.status or known.metrics == record.metrics:
-        return []
-    place = f"{record.cell.model.name}, {record.cell.dataset.name}, {record.identity[:12]}"
-    values = [one.metrics.get("accuracy") for one in (known, record)]
-    return [f"{place}: accuracy {values[0]} is kept, {path} has {values[1]}."]
-
-
-def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int:
-    """Copy the finished checkpoints that `target` lacks, and count them."""
-    copied = 0
-    for card in sorted(source.checkpoints.glob("*/*/model_card.json")):
-        place = target.checkpoints / card.parent.relative_to(source.checkpoints)
-        if (place / card.name).exists():
-            if (place / card.name).read_bytes() != card.read_bytes():
-                differing.append(f"{place} is kept, {card.parent} is another training of it.")
-            continue
-        place.mkdir(parents=True, exist_ok=True)
-        # The card comes last, since it marks the checkpoint as finished.
-        others = (path for path in sorted(card.parent.iterdir()) if path != card)
-        for path in (*(path for path in others if path.is_file()), card):
-            shutil.copy2(path, place / path.name)
-        copied += 1
-    return copied
