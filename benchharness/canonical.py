@@ -16,9 +16,12 @@ Pairs = tuple[tuple[str, Value], ...]
 """Named parameters, sorted by name: a mapping that can be hashed and compared."""
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(value: object) -> str:
     """Write `value` as JSON with sorted keys and no blanks; NaN and infinity raise ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: object) -> str:

@@ -70,7 +70,7 @@ def baseline_show(
 
 @records_app.command("verify")
 def records_verify(store: Source) -> None:
-    """Check every line, identity, hash and metric: exit code 0 sound, 1 damaged."""
+    """Check every line, hash, metric and model card: exit code 0 sound, 1 damaged."""
     from benchharness.store import upkeep
 
     found = upkeep.verify(store)
@@ -98,13 +98,15 @@ def records_merge(
     ] = None,
 ) -> None:
     """Merge stores, keeping each identity once; only --out is changed."""
-    from benchharness.store import upkeep
+    from benchharness.store.merging import merge
 
     if out_dir is None:
         raise BenchError("say where the merged store goes: --out FOLDER.")
-    merged = upkeep.merge(sources, out_dir)
+    merged = merge(sources, out_dir)
     for line in merged.differing:
         say(f"differs: {line}")
+    for line in merged.skipped:
+        say(f"skipped: {line}")
     say(
         f"{merged.records} records in {out_dir}, {merged.added} of them new, "
         f"{merged.checkpoints} checkpoints copied."

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from benchharness.canonical import digest as digest_of
-from benchharness.disk import file_sha256, leads_out, replacing, write_atomically
+from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.building import build_network
-from benchharness.networks.cards import ModelCard
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
-from benchharness.store.folder import CARD, WEIGHTS
+from benchharness.store import cards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,65 +23,55 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchharness.canonical import Pairs
+    from benchharness.store.cards import ModelCard
     from benchharness.store.cells import ModelKey
+
+
+WEIGHTS, CARD = cards.WEIGHTS, cards.CARD
 
 
 def folder(
     root: Path, model: ModelKey, dataset: str, digest: str, recipe: Pairs, seed: int
 ) -> Path:
-    """The folder of this training's checkpoint; another value of any input gives another folder."""
-    key = digest_of(
-        {
-            "factory": model.factory,
-            "arguments": model.arguments,
-            "preprocessing": model.preprocessing,
-            "dataset": digest,
-            "recipe": recipe,
-            "seed": seed,
-        }
-    )
-    return root / dataset / f"{model.name}-{dict(recipe)['name']}-seed{seed}-{key[:8]}"
+    """The folder of this training's checkpoint; another value of any input gives another folder.
+
+    Raises:
+        BenchError: When a name is too long for a file system.
+    """
+    return root / cards.folder(model, dataset, digest, recipe, seed)
 
 
 def read_card(directory: Path) -> ModelCard | None:
     """The card of a finished checkpoint; None if there is none yet.
 
     Raises:
-        BenchError: If the card cannot be read, or the weights are not those it describes.
+        BenchError: If the card cannot be read, is that of another folder, or the weights are not
+            those it describes.
     """
-    path = directory / CARD
-    if not path.exists():
-        return None
-    # directory is DATASET/TRAINING in the folder of all checkpoints.
-    if any(leads_out(file, directory.parent.parent) for file in (path, directory / WEIGHTS)):
-        raise BenchError(
-            f"{directory} leads out of the folder of checkpoints through a link, so it is not "
-            f"read. Put the files themselves there, or remove {directory} to train it anew."
-        )
-    try:
-        card = ModelCard(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise BenchError(
-            f"cannot read model card {path}: {error}. Remove {directory} to train it anew."
-        ) from error
-    if file_sha256(directory / WEIGHTS, what="checkpoint") != card.sha256:
-        raise BenchError(
-            f"{directory / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
-            f"Remove {directory} to train it anew."
-        )
-    return card
+    return cards.read(directory)
 
 
 def save(directory: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write weights atomically and return their SHA-256, which the card needs."""
+    """Write weights atomically and return their SHA-256, which the card needs.
+
+    Raises:
+        BenchError: If they cannot be written; the folder is as it was then.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     # safetensors refuses views and tied weights; copies are neither.
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in weights.items()
     }
-    with replacing(directory / WEIGHTS) as partial:
-        save_file(copies, partial)
+    try:
+        with replacing(directory / WEIGHTS) as partial:
+            save_file(copies, partial)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise BenchError(
+            f"cannot write checkpoint {directory / WEIGHTS}: {reason}. Free some space, or pass "
+            "another --out, and run the same command again."
+        ) from error
     return file_sha256(directory / WEIGHTS, what="checkpoint")
 
 
@@ -159,9 +146,63 @@ def _check_fit(
         *([f"{len(missing)} keys are missing (first: {missing[0]})"] if missing else []),
         *([f"{len(unused)} keys are not the network's (first: {unused[0]})"] if unused else []),
         *misshapen[:1],
+        *miscast(found, wanted)[:1],
     ]
     if complaints:
         raise BenchError(
             f"checkpoint {path} does not fit model {model.name!r}: {'; '.join(complaints)}. "
             "Pass the checkpoint of this model, trained for this number of classes and channels."
         )
+
+
+def miscast(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Tensors whose values loading would silently turn into others.
+
+    A float may become a float of another width that holds it. Between floats, integers and booleans
+    the values would mean something else: int8 weights, say, lack the scale of their quantisation.
+
+    Args:
+        found: A state dict that was read.
+        wanted: The network's own. Names that it lacks are looked at too, since a network may load
+            them under others.
+
+    Returns:
+        A line for each.
+    """
+    lines = []
+    for name, tensor in found.items():
+        own = wanted.get(name)
+        if own is None:
+            if tensor.is_quantized or tensor.dtype == torch.int8:
+                lines.append(f"{name} holds quantised weights ({_name(tensor)}), expected floats")
+        elif _kind(tensor) != _kind(own):
+            lines.append(f"{name} holds {_name(tensor)}, expected {_name(own)}")
+        elif not _holds(own.dtype, tensor):
+            lines.append(f"{name} holds {_name(tensor)} too large for {_name(own)}")
+    return lines
+
+
+def _holds(dtype: torch.dtype, tensor: Tensor) -> bool:
+    """Whether a type of the same kind has room for every value."""
+    if tensor.dtype == dtype or dtype == torch.bool:
+        return True
+    if _kind(tensor) == "integer":
+        return torch.equal(tensor.to(dtype).to(tensor.dtype), tensor)
+    if torch.finfo(tensor.dtype).max <= torch.finfo(dtype).max:
+        return True
+    cast, original = tensor.to(dtype).isfinite(), tensor.isfinite()
+    return torch.equal(cast, original)
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.dtype == torch.bool:
+        return "boolean"
+    if tensor.is_complex():
+        return "complex"
+    return "float" if tensor.is_floating_point() else "integer"
+
+
+def _name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -93,8 +93,8 @@ def train(config: RunConfig, display: Display) -> Summary:
 
 
 def recorded_identities(store: Store) -> set[str]:
-    """Cells that need not run again: recorded, and not as an error."""
-    return {identity for identity, record in store.records().items() if record.status == "ok"}
+    """Cells that need not run again: measured, with their predictions as they were recorded."""
+    return set(store.recorded().sound)
 
 
 class _Run:
@@ -103,7 +103,8 @@ class _Run:
     def __init__(self, plan: Plan, store: Store, setting: Setting, display: Display) -> None:
         self.plan, self.store, self.setting, self.display = plan, store, setting, display
         devices.keep_memory()
-        self.records = store.records()
+        found = store.recorded()
+        self.recorded, self.damaged = set(found.sound), found.damaged
         self.digests: dict[Path, str | None] = {}
         self.failures: list[str] = []
         self.evaluated = self.trained = self.skipped = 0
@@ -169,8 +170,7 @@ class _Run:
         return digest
 
     def _is_recorded(self, cell: Cell) -> bool:
-        record = self.records.get(cell.identity)
-        return record is not None and record.status == "ok"
+        return cell.identity in self.recorded
 
     def _measure(self, job: Job, pending: Sequence[Cell], stop: Callable[[], bool]) -> None:
         if not pending:
@@ -180,6 +180,8 @@ class _Run:
             if stop():
                 self.skipped += len(pending) - index
                 return
+            if reason := self.damaged.get(cell.identity):
+                self.display.note(f"{describe(cell)} was recorded, but is run again: {reason}")
             with self.display.task(describe(cell), total=len(job.split)) as task:
                 measured = self._measured(cell, job, networks, task.advance)
             self._append(measured)
@@ -224,7 +226,8 @@ class _Run:
         for other in needed:
             if not self._is_recorded(other):
                 raise CellError(f"it rests on {describe(other)}, which failed")
-        return tuple(self.store.predictions(self.records[other.identity]) for other in needed)
+        records = self.store.records()
+        return tuple(self.store.predictions(records[other.identity]) for other in needed)
 
     def _append(self, measured: Measured) -> None:
         """Store predictions first, then the record that names them."""
@@ -233,7 +236,8 @@ class _Run:
             stored = self.store.save_predictions(record.cell, measured.predictions)
             record = replace(record, predictions=stored)
         self.store.append(record)
-        self.records[record.identity] = record
+        if record.status == "ok":
+            self.recorded.add(record.identity)
         self.evaluated += 1
         if record.error is not None:
             self._failed(f"{describe(record.cell)}: {record.error}")

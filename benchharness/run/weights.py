@@ -9,8 +9,8 @@ from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
-from benchharness.store.folder import WEIGHTS
 from benchharness.training import initialisation, recipes
 
 if TYPE_CHECKING:

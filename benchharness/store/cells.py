@@ -107,9 +107,14 @@ class PerturbationKey:
 
         Identities, caches and references are digests of it, so its keys must never change.
         """
-        values = asdict(self)
-        del values["family"], values["source"]
-        return values
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "parameters": self.parameters,
+            "severity": self.severity,
+            "seed": self.seed,
+        }
 
 
 CLEAN_FAMILY = "clean"

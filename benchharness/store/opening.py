@@ -20,10 +20,14 @@ def open_source(path: Path) -> Source:
     Raises:
         BenchError: When there is neither, or a baseline cannot be read.
     """
-    if path.is_file():
-        return baseline.read(path)
-    store = Store(path)
-    if not store.lines.exists():
+    try:
+        if path.is_file():
+            return baseline.read(path)
+        store = Store(path)
+        there = store.lines.exists()
+    except OSError as error:  # Such as a name that is too long.
+        raise BenchError(f"cannot read {path}: {error.strerror}.") from error
+    if not there:
         raise BenchError(
             f"no records in {path}. Give the folder of a 'bench run' or a file of "
             "'bench baseline save'."

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.store.cells import DatasetKey, PerturbationKey
+    from benchharness.store.index import Entry
     from benchharness.store.records import Record
 
 MODEL = "resnet3d_18"
@@ -154,11 +155,13 @@ def save(store_dir: Path, out: Path | None = None, *, seed: int = 0) -> tuple[Pa
     """
     store, out = Store(store_dir), folder() if out is None else out
     groups: dict[str, list[Record]] = {}
-    for record in store.records().values():
-        cell = record.cell
-        usable = record.predictions is not None and cell.perturbation.kind != "attack"
-        if usable and cell.model.name == MODEL and cell.checkpoint.seed == seed:
-            groups.setdefault(cell.dataset.digest, []).append(record)
+
+    def usable(entry: Entry) -> bool:
+        measured = entry.predictions is not None and entry.kind != "attack"
+        return measured and entry.model == MODEL and entry.seed == seed
+
+    for record in store.records(usable).values():
+        groups.setdefault(record.cell.dataset.digest, []).append(record)
     groups = {name: own for name, own in groups.items() if _has_clean(own)}
     if not groups:
         raise BenchError(

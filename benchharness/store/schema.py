@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -23,7 +24,7 @@ from benchharness import canonical
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
 SCHEMA = 1
 """Version of the record's layout; raised when a reader of the old one would misread the new."""
@@ -50,12 +51,7 @@ def parse(line: str) -> dict[str, Any]:
         BenchError: When the line is no JSON object with a schema, or its schema is newer.
     """
     try:
-        payload: dict[str, Any] = json.loads(
-            line,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            object_pairs_hook=_without_repetitions,
-        )
+        payload: dict[str, Any] = strict_json(line)
         found = payload["schema"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BenchError(f"not a record: {error}.") from error
@@ -98,19 +94,30 @@ def _finite(text: str) -> float:
 
 
 def _without_repetitions(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
+    # The same names in every record take the memory of one.
+    found = {sys.intern(name): value for name, value in members}
     if len(found) < len(members):
         raise ValueError("an object has a key twice")
     return found
 
 
+_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    object_pairs_hook=_without_repetitions,
+)
+
+
+def strict_json(text: str) -> Any:
+    """Read JSON; NaN, infinity and an object that has a key twice raise ValueError."""
+    return _DECODER.decode(text)
+
+
 _SCALARS = (str, int, float, bool, NoneType)
 
 
-@cache
-def _annotations(kind: Hashable) -> dict[str, Any]:
-    # `Pairs` contains a string annotation, which has to be resolved in the module that defines it.
-    return get_type_hints(kind, localns=vars(canonical))
+_Fits = Callable[[Any, str], bool]
+"""Whether a value fits an annotation; a dataclass inside that does not is named by a TypeError."""
 
 
 def check_types(value: Any, where: str = "record") -> None:
@@ -119,36 +126,57 @@ def check_types(value: Any, where: str = "record") -> None:
     Raises:
         TypeError: When a value does not fit; the message names the field.
     """
-    annotations = _annotations(type(value))  # type: ignore[arg-type]  # classes can be hashed
-    for part in fields(value):
-        found, name = getattr(value, part.name), f"{where}.{part.name}"
-        if not _fits(found, annotations[part.name], name):
+    for part, fits in _fields(type(value)):  # type: ignore[arg-type]  # classes can be hashed
+        found, name = getattr(value, part), f"{where}.{part}"
+        if not fits(found, name):
             raise TypeError(f"{name} is {found!r}")
 
 
-def _fits(value: Any, annotation: Any, where: str) -> bool:
-    if annotation is float and type(value) is int:
-        return abs(value) <= sys.float_info.max
-    if annotation in _SCALARS:
-        return type(value) is annotation
-    if annotation is Any or isinstance(annotation, ForwardRef):
-        return True
-    if is_dataclass(annotation):
-        if not isinstance(value, annotation):  # type: ignore[arg-type]
-            return False
-        check_types(value, where)
-        return True
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin in (UnionType, Union):
-        return any(_fits(value, option, where) for option in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple and inner[-1] is ...:
-        return isinstance(value, tuple) and all(_fits(item, inner[0], where) for item in value)
-    if origin is tuple:
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(inner)
-            and all(map(_fits, value, inner, [where] * len(inner)))
+@cache
+def _fields(kind: Hashable) -> tuple[tuple[str, _Fits], ...]:
+    # `Pairs` contains a string annotation, which has to be resolved in the module that defines it.
+    annotations = get_type_hints(kind, localns=vars(canonical))
+    names = [part.name for part in fields(kind)]  # type: ignore[arg-type]
+    return tuple((name, _fits(annotations[name])) for name in names)
+
+
+def _fits(annotation: Any) -> _Fits:
+    """The check for an annotation, made once, since a store has many records."""
+    if annotation is float:
+        return lambda value, _: (
+            type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
         )
-    return isinstance(value, dict) and all(_fits(item, inner[1], where) for item in value.values())
+    if annotation in _SCALARS:
+        return lambda value, _: type(value) is annotation
+    if annotation is Any or isinstance(annotation, ForwardRef):
+        return lambda *_: True
+    if is_dataclass(annotation):
+        return partial(_fits_dataclass, annotation)  # type: ignore[arg-type]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return lambda value, _: value in inner
+    parts = [_fits(part) for part in inner if part is not ...]
+    if origin in (UnionType, Union):
+        return lambda value, where: any(fits(value, where) for fits in parts)
+    if origin is tuple and inner[-1] is ...:
+        every = parts[0]
+        return lambda value, where: (
+            isinstance(value, tuple) and all(every(item, where) for item in value)
+        )
+    if origin is tuple:
+        return lambda value, where: (
+            isinstance(value, tuple)
+            and len(value) == len(parts)
+            and all(fits(item, where) for fits, item in zip(parts, value, strict=True))
+        )
+    member = parts[1]
+    return lambda value, where: (
+        isinstance(value, dict) and all(member(item, where) for item in value.values())
+    )
+
+
+def _fits_dataclass(kind: type, value: Any, where: str) -> bool:
+    if not isinstance(value, kind):
+        return False
+    check_types(value, where)
+    return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where records and predictions come from: `folder.Store` or `baseline.Baseline`."""
 
-    def records(self) -> dict[str, Record]:
+    def records(self) -> Mapping[str, Record]:
         """The newest record of every identity, in the order of first appearance."""
         ...
 

@@ -1,27 +1,33 @@
-"""Upkeep of stores: check every hash and number, join several stores into one."""
+"""Upkeep of a store: check every line, hash, number and model card."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.disk import file_sha256, leads_out
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store.folder import CARD, WEIGHTS, Store
+from benchharness.store import cards
+from benchharness.store.cells import CLEAN
+from benchharness.store.folder import Store
 from benchharness.store.opening import open_source
 from benchharness.store.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from benchharness.store.cards import ModelCard
     from benchharness.store.source import Source
 
 _CLOSE = 1e-9
 """The last bits of recomputed metrics may differ on another processor."""
+_NEAR = 0.02
+"""By how much a card's metrics may differ from a run's: two devices, or batches, give two logits.
+
+At least the answers on two volumes may differ.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,7 @@ class Verification:
     predictions: int
     """Files of predictions whose hash is right and whose metrics are those recorded."""
     checkpoints: int
-    """Weights with the hash that their model card gives."""
+    """Weights in their own folder, with a model card that is theirs."""
     problems: tuple[str, ...]
     """Damage, one line each."""
     notes: tuple[str, ...]
@@ -41,7 +47,7 @@ class Verification:
 
 
 def verify(path: Path) -> Verification:
-    """Check every line, identity, hash and metric of a store or a baseline.
+    """Check every line, identity, hash, metric and model card of a store or a baseline.
 
     Raises:
         BenchError: When there is neither, or a baseline is damaged; it is read whole or not at all.
@@ -60,7 +66,7 @@ def verify(path: Path) -> Verification:
     weights = 0
     if store is not None:
         notes += _unnamed(store, records)
-        weights = _check_weights(store, problems, notes)
+        weights = _check_cards(store, records, problems, notes)
     return Verification(
         records=len(records),
         predictions=sum(r.predictions is not None for r in records.values()) - len(damage),
@@ -114,118 +120,74 @@ def _records(store: Store, problems: list[str], notes: list[str]) -> dict[str, R
     return found
 
 
-def _unnamed(store: Store, records: dict[str, Record]) -> Iterator[str]:
+def _unnamed(store: Store, records: Mapping[str, Record]) -> Iterator[str]:
     named = {r.predictions.path for r in records.values() if r.predictions is not None}
     for path in sorted(store.directory.glob("predictions/*.npz")):
         if path.relative_to(store.directory).as_posix() not in named:
             yield f"{path} is named by no record."
 
 
-def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
+def _check_cards(
+    store: Store, records: Mapping[str, Record], problems: list[str], notes: list[str]
+) -> int:
+    """Check every model card against its folder, its weights and the records of these weights."""
     sound = 0
-    for card in sorted(store.checkpoints.glob(f"*/*/{CARD}")):
-        weights = card.with_name(WEIGHTS)
-        if any(leads_out(path, store.directory) for path in (card, weights)):
-            problems.append(f"{card.parent} leads out of the store through a link.")
+    for path in sorted(store.checkpoints.glob(f"*/*/{cards.CARD}")):
+        folder = path.parent
+        weights = folder / cards.WEIGHTS
+        if any(leads_out(part, store.directory) for part in (path, weights)):
+            problems.append(f"{folder} leads out of the store through a link.")
             continue
         try:
-            expected = json.loads(card.read_text())["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problems.append(f"cannot read model card {card}: {' '.join(str(error).split())}.")
+            card = cards.parse(path)
+        except BenchError as error:
+            problems.append(str(error))
             continue
-        if not weights.exists():
-            notes.append(f"{card.parent} holds a model card without its weights.")
-        elif file_sha256(weights) != expected:
-            problems.append(f"{weights} is not the file that its model card names.")
-        else:
+        weights = folder / cards.WEIGHTS
+        faults = []
+        if wrong := cards.fault(card, folder):
+            faults.append(f"{path} is not that of its folder: {wrong}.")
+        if weights.is_file() and file_sha256(weights) != card.sha256:
+            faults.append(f"{weights} is not the file that its model card names.")
+        if not faults:
+            faults += dict.fromkeys(_against_records(path, card, store, records))
+        problems += faults
+        if not weights.is_file():
+            notes.append(f"{folder} holds a model card without its weights.")
+        elif not faults:
             sound += 1
     return sound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What `merge` did."""
-
-    records: int
-    """Records in the joined store."""
-    added: int
-    """How many of them were added."""
-    checkpoints: int
-    """Checkpoints that were copied."""
-    differing: tuple[str, ...]
-    """Cells that two stores measured with different outcomes, one line each; the first is kept."""
-
-
-def merge(sources: Sequence[Path], out: Path) -> Merged:
-    """Join stores: every identity once, with its predictions, and every checkpoint.
-
-    A measured cell replaces a failed one. Of two outcomes of one cell the first is kept and the
-    other reported; what `out` already holds comes first.
-
-    Args:
-        sources: Folders of stores, or baselines; they are not changed.
-        out: Folder of the joined store, which may exist already.
-
-    Raises:
-        BenchError: When a source cannot be read, or `out` cannot be written.
-    """
-    opened = [(path, open_source(path)) for path in sources]
-    everything = [(path, source, source.records()) for path, source in opened]
-    target = Store(out)
-    target.records()  # A store that cannot be read is refused before it is locked.
-    differing: list[str] = []
-    added = 0
-    with target.writing():
-        held = target.records()
-        for path, source, records in everything:
-            for identity, record in records.items():
-                known = held.get(identity)
-                if known is not None and (known.status == "ok" or record.status != "ok"):
-                    differing += _difference(known, record, path)
-                    continue
-                held[identity] = _add(target, source, record)
-                added += known is None
-        copied = sum(
-            _copy_checkpoints(source, target, differing)
-            for _, source in opened
-            if isinstance(source, Store)
-        )
-    return Merged(records=len(held), added=added, checkpoints=copied, differing=tuple(differing))
-
-
-def _add(target: Store, source: Source, record: Record) -> Record:
-    if record.predictions is not None:
-        stored = target.save_predictions(record.cell, source.predictions(record))
-        record = replace(record, predictions=stored)
-    target.append(record)
-    return record
-
-
-def _difference(known: Record, record: Record, path: Path) -> list[str]:
-    """A line that says so if two measurements of one cell had different outcomes."""
-    if known.status != record.status or known.metrics == record.metrics:
-        return []
-    place = f"{record.cell.model.name}, {record.cell.dataset.name}, {record.identity[:12]}"
-    values = [one.metrics.get("accuracy") for one in (known, record)]
-    return [f"{place}: accuracy {values[0]} is kept, {path} has {values[1]}."]
-
-
-def _copy_checkpoints(source: Store, target: Store, differing: list[str]) -> int:
-    """Copy the finished checkpoints that `target` lacks, and count them."""
-    copied = 0
-    for card in sorted(source.checkpoints.glob(f"*/*/{CARD}")):
-        place = target.checkpoints / card.parent.relative_to(source.checkpoints)
-        if any(leads_out(path, source.directory) for path in (card, *card.parent.iterdir())):
-            differing.append(f"{card.parent} is not copied: a link in it leads out of its store.")
+def _against_records(
+    path: Path, card: ModelCard, store: Store, records: Mapping[str, Record]
+) -> Iterator[str]:
+    """What records of the same weights, trained here, say otherwise than a card."""
+    for record in records.values():
+        cell = record.cell
+        training = cell.checkpoint
+        if training.sha256 != card.sha256 or training.recipe is None or training.seed is None:
             continue
-        if (place / card.name).exists():
-            if (place / card.name).read_bytes() != card.read_bytes():
-                differing.append(f"{place} is kept, {card.parent} is another training of it.")
-            continue
-        place.mkdir(parents=True, exist_ok=True)
-        # The card comes last, since it marks the checkpoint as finished.
-        others = (path for path in sorted(card.parent.iterdir()) if path != card)
-        for path in (*(path for path in others if path.is_file()), card):
-            shutil.copy2(path, place / path.name)
-        copied += 1
-    return copied
+        model, digest = replace(cell.model, name=card.model), cell.dataset.digest
+        if cards.folder(model, card.dataset, digest, training.recipe, training.seed) != card.folder:
+            yield f"{path} and the records of its weights tell of two trainings."
+        if cell.perturbation == CLEAN and record.predictions is not None and not record.suspect:
+            yield from _against_clean(path, card, store, record)
+
+
+def _against_clean(path: Path, card: ModelCard, store: Store, record: Record) -> Iterator[str]:
+    """What the clean cell of a card's weights says otherwise."""
+    try:
+        classes = store.predictions(record).logits.shape[1]
+    except BenchError:
+        return  # Named already.
+    if classes != card.num_classes:
+        yield f"{path} has {card.num_classes} classes, the predictions of its weights {classes}."
+    count = record.cell.dataset.count
+    if count < record.cell.dataset.total:
+        return
+    for name, value in card.test_metrics.items():
+        measured = record.metrics.get(name)
+        near = max(_NEAR, 2 / count)
+        if value is not None and measured is not None and abs(value - measured) > near:
+            yield f"{path} has {name} {value:.4f}, the record of its clean cell {measured:.4f}."

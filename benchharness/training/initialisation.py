@@ -87,6 +87,10 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
     """
     method = _method(network, model)
     state = _read(weights)
+    if wrong := checkpoints.miscast(state, network.state_dict()):
+        raise BenchError(
+            f"--init {weights.path}: {wrong[0]}. Use weights as they were trained, in floats."
+        )
     summary = _call(method, state, weights, model, seed)
     return Initialised(
         file=weights.path.name,

@@ -24,11 +24,11 @@ from benchharness.disk import clear_partial, replacing
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
-from benchharness.networks.cards import ModelCard
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import provenance
+from benchharness.store.cards import ModelCard
 from benchharness.training import initialisation
 
 if TYPE_CHECKING:

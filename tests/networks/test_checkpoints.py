@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,8 @@ from torch import nn
 from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
-from benchharness.networks.cards import ModelCard
+from benchharness.store.cards import CARD, WEIGHTS, ModelCard
 from benchharness.store.cells import ModelKey
-from benchharness.store.folder import CARD, WEIGHTS
 from tests import samples
 
 if TYPE_CHECKING:
@@ -192,46 +190,74 @@ def test_an_empty_state_dict_does_not_fit(tmp_path: Path) -> None:
     assert f": {count} keys are missing (first: " in refusal(tmp_path / "w.pth", {})
 
 
-# Model cards.
+# Model cards; their own tests are those of the store.
 
 
 def test_a_card_survives_the_round_trip(tmp_path: Path) -> None:
-    assert checkpoints.read_card(tmp_path) is None
-    made = card(checkpoints.save(tmp_path, weights()))
-    assert checkpoints.read_card(tmp_path) is None, "without a card it is not finished"
-    checkpoints.save_card(tmp_path, made)
-    assert checkpoints.read_card(tmp_path) == made
-    assert sorted(p.name for p in tmp_path.iterdir()) == [WEIGHTS, CARD]
+    place = tmp_path / card("").folder
+    assert checkpoints.read_card(place) is None
+    made = card(checkpoints.save(place, weights()))
+    assert checkpoints.read_card(place) is None, "without a card it is not finished"
+    checkpoints.save_card(place, made)
+    assert checkpoints.read_card(place) == made
+    assert sorted(p.name for p in place.iterdir()) == [WEIGHTS, CARD]
 
 
-def test_a_card_speaks_of_these_weights_only(tmp_path: Path) -> None:
-    checkpoints.save_card(tmp_path, card(checkpoints.save(tmp_path, weights())))
-    checkpoints.save(tmp_path, weights(seed=2))
-    with pytest.raises(BenchError) as caught:
-        checkpoints.read_card(tmp_path)
-    assert str(caught.value) == (
-        f"{tmp_path / WEIGHTS} is not the file its model card describes (SHA-256 differs). "
-        f"Remove {tmp_path} to train it anew."
+# Values of another type.
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool, torch.cfloat])
+def test_weights_that_would_be_cast_to_floats_are_refused(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """int8 weights lack their scale: cast to floats they are another network."""
+    state = weights()
+    state["head.weight"] = (state["head.weight"] * 100).to(dtype)
+    assert refusal(tmp_path / "w.pth", state) == (
+        f"checkpoint {tmp_path / 'w.pth'} does not fit model 'tiny': head.weight holds "
+        f"{str(dtype).removeprefix('torch.')}, expected float32. " + MISFIT
     )
 
 
-def test_a_card_without_weights(tmp_path: Path) -> None:
-    checkpoints.save_card(tmp_path, card("0" * 64))
-    with pytest.raises(BenchError, match=r"cannot read checkpoint .*: No such file or directory\."):
-        checkpoints.read_card(tmp_path)
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_quantised_weights_are_refused() -> None:
+    scaled = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
+    assert checkpoints.miscast({"w": scaled}, {"w": torch.ones(2)}) == [
+        "w holds qint8, expected float32"
+    ]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "tiny"}', "\ufffd"])
-def test_a_card_that_cannot_be_read(tmp_path: Path, content: str) -> None:
-    (tmp_path / CARD).write_text(content)
-    with pytest.raises(BenchError, match=r"^cannot read model card .* to train it anew\.$"):
-        checkpoints.read_card(tmp_path)
+def test_floats_that_would_be_cast_to_integers_are_refused() -> None:
+    found, wanted = {"count": torch.tensor(1.5)}, {"count": torch.tensor(1)}
+    assert checkpoints.miscast(found, wanted) == ["count holds float32, expected int64"]
 
 
-def test_a_card_never_holds_nan() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        replace(card(""), val_metrics={"auc": float("nan")}).to_json()
-    assert json.loads(card("").to_json())["val_metrics"] == {"auc": 0.9}
+def test_a_float_of_another_width_is_taken_if_it_holds_every_value(tmp_path: Path) -> None:
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        state = {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in weights().items()
+        }
+        torch.save(state, tmp_path / "w.pth")
+        checkpoints.load_classifier(
+            MODEL, tmp_path / "w.pth", num_classes=3, in_channels=1, device="cpu"
+        )
+    state["head.bias"] = torch.full((3,), 1e300, dtype=torch.float64)
+    assert "head.bias holds float64 too large for float32" in refusal(tmp_path / "w.pth", state)
+
+
+def test_an_integer_of_another_width_is_taken_if_it_holds_every_value() -> None:
+    small, wide = torch.tensor(7, dtype=torch.int32), torch.tensor(1 << 40)
+    assert checkpoints.miscast({"n": small}, {"n": wide}) == []
+    assert checkpoints.miscast({"n": wide}, {"n": small}) == ["n holds int64 too large for int32"]
+    assert checkpoints.miscast({"n": torch.tensor(7)}, {"n": small}) == []
+
+
+def test_quantised_weights_under_another_name_are_found_too() -> None:
+    found = {"module.w": torch.zeros(2, dtype=torch.int8)}
+    assert checkpoints.miscast(found, {"w": torch.zeros(2)}) == [
+        "module.w holds quantised weights (int8), expected floats"
+    ]
 
 
 # Folders.
@@ -261,3 +287,29 @@ def test_any_change_of_what_is_trained_changes_the_folder(tmp_path: Path) -> Non
     folders = {checkpoints.folder(**(arguments | change)).name for change in changes}
     assert len(folders | {plain.name}) == 7
     assert np.unique([len(name) for name in folders]).size == 1
+
+
+@pytest.mark.parametrize("part", ["model", "dataset"])
+def test_a_name_that_no_file_system_takes_is_one_line(tmp_path: Path, part: str) -> None:
+    name = "ä" * 130
+    model = replace(MODEL, name=name) if part == "model" else MODEL
+    dataset = name if part == "dataset" else "sample"
+    with pytest.raises(BenchError, match=rf"^the name of {part} 'ä.* Give it a shorter one\.$"):
+        checkpoints.folder(tmp_path, model, dataset, "md5:x", (("name", "quick"),), 0)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_weights_that_were_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(tmp_path, weights())
+    before = (tmp_path / WEIGHTS).read_bytes()
+
+    def full(state: Mapping[str, Tensor], path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(BenchError, match=r"^cannot write checkpoint .*: No space left on device\."):
+        checkpoints.save(tmp_path, weights(seed=2))
+    assert (tmp_path / WEIGHTS).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS]

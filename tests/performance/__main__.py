@@ -1,8 +1,9 @@
 """`make bench`: run every benchmark and print what it measured."""
 
-from tests.performance import artefact_speed, attack_speed
+from tests.performance import artefact_speed, attack_speed, store_speed
 
 if __name__ == "__main__":
     attack_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])
+    store_speed.main([])

@@ -88,6 +88,30 @@ def test_the_same_command_again_runs_no_cell(data: Path, tmp_path: Path) -> None
     assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize("damage", ["missing", "empty", "another bit"])
+def test_a_cell_whose_predictions_are_damaged_is_run_again(
+    data: Path, tmp_path: Path, damage: str
+) -> None:
+    run(data, tmp_path / "out")
+    before = by_perturbation(tmp_path / "out")
+    of = before["pgd", 1.0]
+    assert of.predictions is not None
+    path = tmp_path / "out" / of.predictions.path
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(b"" if damage == "empty" else content[:99] + b"?" + content[100:])
+    summary, said = run(data, tmp_path / "out")
+    assert (summary.evaluated, summary.recorded, summary.trained) == (1, 9, 0)
+    (line,) = [line for line in said.splitlines() if "was recorded, but is run again" in line]
+    assert "pgd 1" in line
+    assert path.read_bytes() == content
+    assert by_perturbation(tmp_path / "out")["pgd", 1.0].metrics == of.metrics
+    summary, said = run(data, tmp_path / "out")
+    assert (summary.evaluated, summary.recorded) == (0, 10)
+    assert "run again" not in said
+
+
 def test_more_work_runs_only_what_is_missing(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", attacks="fgsm")
     summary, _ = run(data, tmp_path / "out", attacks="fgsm,pgd", severities="1-3")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from benchharness.canonical import sha256
 from benchharness.errors import BenchError
+from benchharness.store import folder
 from benchharness.store.folder import Store
+from benchharness.store.opening import open_source
 from benchharness.store.records import Record, Stored
 from tests.factories import cell, predictions, record
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def other(number: int) -> Record:
@@ -182,8 +189,8 @@ def test_predictions_that_changed_are_refused(store: Store) -> None:
     with pytest.raises(BenchError) as caught:
         store.predictions(of)
     assert str(caught.value) == (
-        f"{path} is not the file that was recorded (its SHA-256 differs). Remove it and its "
-        "record, then run again."
+        f"{path} is not the file that was recorded (its SHA-256 differs). Type the same "
+        "'bench run' again to measure that cell anew."
     )
 
 
@@ -195,3 +202,194 @@ def test_predictions_that_are_gone_are_named(store: Store) -> None:
 def test_a_failed_cell_has_no_predictions(store: Store) -> None:
     with pytest.raises(BenchError, match="failed and has no predictions"):
         store.predictions(record(predictions=None))
+
+
+# Which cells need not run again.
+
+
+def of_two(store: Store) -> tuple[Record, Path]:
+    """Two measured cells and a failed one in a store; the first, and its predictions."""
+    with store.writing():
+        for seed in (0, 1):
+            of = cell(perturbation={"seed": seed})
+            store.append(record(of, predictions=store.save_predictions(of, predictions())))
+        store.append(record(cell(perturbation={"seed": 2}), status="error", predictions=None))
+    return other(0), store.directory / f"predictions/{other(0).identity}.npz"
+
+
+def test_measured_cells_are_recorded_and_failed_ones_are_not(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    assert not store.recorded().sound
+    of_two(store)
+    for reader in (store, Store(store.directory)):
+        found = reader.recorded()
+        assert found.sound == {other(0).identity, other(1).identity}
+        assert not found.damaged
+
+
+def flipped(path: Path) -> None:
+    """Change one bit, and set the times back."""
+    time.sleep(0.02)  # File systems count time in steps of some milliseconds.
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "flipped": flipped,
+    "replaced": lambda path: (path.unlink(), path.write_bytes(predictions(7).to_bytes())),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("again", [False, True], ids=["same object", "another"])
+def test_a_cell_whose_predictions_are_damaged_is_not_recorded(
+    tmp_path: Path, damage: str, again: bool
+) -> None:
+    store = Store(tmp_path / "out")
+    of, path = of_two(store)
+    store.recorded()
+    DAMAGES[damage](path)
+    found = (Store(store.directory) if again else store).recorded()
+    assert found.sound == {other(1).identity}
+    assert list(found.damaged) == [of.identity]
+    assert "\n" not in found.damaged[of.identity]
+    assert str(path) in found.damaged[of.identity]
+
+
+def test_predictions_outside_the_store_are_not_recorded(store: Store) -> None:
+    (store.directory.parent / "x.npz").write_bytes(b"x")
+    with store.writing():
+        store.append(record(predictions=Stored(path="../x.npz", sha256=sha256(b"x"))))
+    assert "outside its store" in store.recorded().damaged[cell().identity]
+
+
+def test_predictions_are_hashed_again_only_when_their_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "out")
+    _, path = of_two(store)
+    reader = Store(store.directory)
+    reader.recorded()
+    monkeypatch.setattr(folder, "sha256", lambda _: pytest.fail("hashed twice"))
+    assert len(reader.recorded().sound) == 2
+    assert len(store.recorded().sound) == 2, "what was just written needs no look"
+    monkeypatch.undo()
+    path.touch()
+    assert len(reader.recorded().sound) == 2
+
+
+# A disk that takes no more.
+
+
+class Full:
+    """A raw file on a disk that is full after `room` bytes."""
+
+    def __init__(self, stream: Any, room: int) -> None:
+        self.stream, self.room = stream, room
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, content: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written: int = self.stream.write(content[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("room", [0, 1, 700])
+def test_a_full_disk_leaves_no_part_of_a_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    before = store.lines.read_bytes()
+    original = Path.open
+    opened = lambda path, *a, **k: (  # noqa: E731
+        Full(original(path, *a, **k), room) if path == store.lines else original(path, *a, **k)
+    )
+
+    def append() -> None:
+        with store.writing(), monkeypatch.context() as patched:
+            patched.setattr(Path, "open", opened)
+            store.append(other(2))
+
+    with pytest.raises(BenchError) as caught:
+        append()
+    assert str(caught.value) == (
+        f"cannot write to {store.directory}: No space left on device. Everything recorded so far "
+        "is kept: free some space and run the same command again."
+    )
+    assert store.lines.read_bytes() == before
+    with store.writing():
+        store.append(other(2))
+    assert len(Store(store.directory).records()) == 3
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync"])
+def test_a_full_disk_leaves_no_part_of_predictions(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save() -> None:
+        with store.writing():
+            monkeypatch.setattr("benchharness.disk.os.fsync", full)
+            if moment == "write":
+                monkeypatch.setattr("pathlib.Path.open", full)
+            store.save_predictions(cell(), predictions())
+
+    with pytest.raises(BenchError, match="No space left on device"):
+        save()
+    monkeypatch.undo()
+    assert list((store.directory / "predictions").iterdir()) == []
+
+
+# Locks that a file system does not have.
+
+
+@pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"])
+def test_a_file_system_without_locks_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        code = getattr(errno, number)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(BenchError) as caught, Store(tmp_path / "out").writing():
+        pytest.fail("there is no lock")
+    assert str(caught.value) == (
+        f"the file system of {tmp_path / 'out'} has no file locks, without which two runs at once "
+        "would damage each other's records. Pass an --out on a local disk and copy that folder "
+        "afterwards."
+    )
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "ä" * 200, "nul\0"])
+def test_a_name_that_no_file_system_takes_is_one_line(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / name)
+    for attempt in (lambda: store.writing().__enter__(), store.recorded, lambda: opened(store)):
+        with pytest.raises(BenchError) as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def opened(store: Store) -> None:
+    open_source(store.directory).records()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,10 @@ import pytest
 import benchharness
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
-from benchharness.store import baseline, upkeep
+from benchharness.store import baseline, merging, upkeep
 from benchharness.store.folder import Store
 from tests.factories import small_matrix, store_of, tiny
+from tests.store.test_cards import card, placed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +76,11 @@ def test_what_is_no_damage_is_a_note(made: Store) -> None:
     ]
 
 
-def checkpoint(of: Store, weights: bytes | None = b"weights", claimed: bytes = b"weights") -> Path:
-    place = of.checkpoints / "sample" / "tiny-quick-seed0-0"
-    place.mkdir(parents=True)
-    digest = hashlib.sha256(claimed).hexdigest()
-    (place / "model_card.json").write_text(json.dumps({"sha256": digest}))
-    if weights is not None:
-        (place / "model.safetensors").write_bytes(weights)
+def checkpoint(of: Store, weights: bytes | None = b"weights") -> Path:
+    """A checkpoint whose card names the bytes `weights`, whichever are there."""
+    place = placed(of.directory, card(), weights or b"")
+    if weights is None:
+        (place / "model.safetensors").unlink()
     return place
 
 
@@ -108,7 +106,7 @@ def test_stores_are_joined_without_loss_and_each_identity_once(tmp_path: Path) -
     )
     place = checkpoint(other)
     before = [(path, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()]
-    merged = upkeep.merge([one.directory, other.directory], tmp_path / "out")
+    merged = merging.merge([one.directory, other.directory], tmp_path / "out")
     assert (merged.records, merged.added, merged.checkpoints, merged.differing) == (16, 16, 1, ())
     assert all(path.read_bytes() == content for path, content in before), "sources are left alone"
     joined = Store(tmp_path / "out")
@@ -121,14 +119,14 @@ def test_stores_are_joined_without_loss_and_each_identity_once(tmp_path: Path) -
             assert found.logits.tobytes() == source.predictions(theirs).logits.tobytes()
     assert upkeep.verify(tmp_path / "out").problems == ()
     assert (joined.checkpoints / place.relative_to(other.checkpoints)).is_dir()
-    again = upkeep.merge([one.directory, other.directory], tmp_path / "out")
+    again = merging.merge([one.directory, other.directory], tmp_path / "out")
     assert (again.records, again.added, again.checkpoints) == (16, 0, 0)
 
 
 def test_a_baseline_can_be_merged_and_findings_of_attacks_are_kept(tmp_path: Path) -> None:
     one = store_of(tmp_path / "one", small_matrix(n=30))
     packed = baseline.save(one, tmp_path / "b.zip")
-    merged = upkeep.merge([packed.path], tmp_path / "out")
+    merged = merging.merge([packed.path], tmp_path / "out")
     assert merged.records == 8
     assert upkeep.verify(tmp_path / "out").problems == ()
 
@@ -138,7 +136,7 @@ def test_a_measured_cell_takes_the_place_of_a_failed_one(tmp_path: Path) -> None
     good = store_of(tmp_path / "good", [tiny()])
     for order in ([failed, good], [good, failed]):
         out = tmp_path / f"out{order[0].directory.name}"
-        merged = upkeep.merge([source.directory for source in order], out)
+        merged = merging.merge([source.directory for source in order], out)
         assert merged.records == 1
         assert [record.status for record in Store(out).records().values()] == ["ok"]
 
@@ -146,7 +144,7 @@ def test_a_measured_cell_takes_the_place_of_a_failed_one(tmp_path: Path) -> None
 def test_two_outcomes_of_one_cell_are_reported_and_the_first_stays(tmp_path: Path) -> None:
     one = store_of(tmp_path / "one", [tiny()])
     other = store_of(tmp_path / "other", [tiny(correct=0.6)])
-    merged = upkeep.merge([one.directory, other.directory], tmp_path / "out")
+    merged = merging.merge([one.directory, other.directory], tmp_path / "out")
     assert len(merged.differing) == 1
     assert "is kept" in merged.differing[0]
     kept = next(iter(Store(tmp_path / "out").records().values()))
@@ -155,7 +153,7 @@ def test_two_outcomes_of_one_cell_are_reported_and_the_first_stays(tmp_path: Pat
 
 def test_merging_nothing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no records in"):
-        upkeep.merge([tmp_path / "nowhere"], tmp_path / "out")
+        merging.merge([tmp_path / "nowhere"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -16,6 +16,7 @@ from benchharness import disk
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.run import config, planning
+from benchharness.store import cards
 from benchharness.store.cells import ModelKey
 from benchharness.training import initialisation, loop, recipes
 from medvit3d import medvit3d_cbam, medvit3d_t
@@ -238,7 +239,10 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
         "summary": "2-D MedViT weights, centre inflation; head re-made for 2 classes",
         "left_at_initial_value": ["head.weight", "head.bias"],
     }
-    assert checkpoints.read_card(tmp_path / "checkpoint").initial_weights is not None
+    read = cards.parse(tmp_path / "checkpoint" / checkpoints.CARD)
+    assert read.settings == initial.extend(job.recipe.to_pairs()), (
+        "the folder follows from the card"
+    )
 
 
 def test_the_3d_network_takes_its_own_weights(tmp_path: Path) -> None:
@@ -263,3 +267,17 @@ def test_trained_weights_without_initial_ones_say_so(tmp_path: Path) -> None:
         directory=tmp_path,
     )
     assert loop.train(job, device="cpu").initial_weights is None
+
+
+def test_quantised_initial_weights_are_refused(tmp_path: Path) -> None:
+    """int8 weights lack their scale: taken for floats they are another network."""
+    state = {
+        name: (tensor * 100).to(torch.int8) if tensor.is_floating_point() else tensor
+        for name, tensor in medvit3d_t(2).state_dict().items()
+    }
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "w.safetensors"
+    )
+    initial = initialisation.find(tmp_path / "w.safetensors", "centre")
+    with pytest.raises(BenchError, match=r"^--init .*: .* holds int8, expected float32\."):
+        initialisation.apply(initial, medvit3d_t(2), "medvit3d_t")

@@ -17,6 +17,7 @@ from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
+from benchharness.store import cards
 from benchharness.store.cells import ModelKey
 from benchharness.training import loop, recipes
 from tests import samples
@@ -87,7 +88,7 @@ def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
 def test_the_card_tells_the_truth_about_its_checkpoint(tmp_path: Path) -> None:
     work = job(tmp_path)
     card = loop.train(work, device="cpu")
-    assert card == checkpoints.read_card(tmp_path)
+    assert card == cards.parse(tmp_path / checkpoints.CARD)
     assert card.sha256 == disk.file_sha256(tmp_path / checkpoints.WEIGHTS)
     assert card.dataset_digest == work.dataset.digest
     classifier = checkpoints.load_classifier(
