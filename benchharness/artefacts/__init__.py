@@ -21,6 +21,7 @@ from benchharness.artefacts.base import (
 )
 from benchharness.artefacts.cache import Cache, CorruptedSet
 from benchharness.artefacts.corruption import corrupt, implementation, libraries
+from benchharness.containment import loading
 from benchharness.errors import BenchError
 
 __all__ = [
@@ -56,4 +57,5 @@ def build(name: str) -> Artefact:
             f"artefact {name!r} stands for {target!r}; expected a subclass of "
             "benchharness.artefacts.Artefact."
         )
-    return target()
+    with loading(f"artefact {name!r}"):
+        return target()

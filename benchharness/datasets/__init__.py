@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness import registry
+from benchharness.containment import loading
 from benchharness.datasets import archive, files
 from benchharness.datasets.archive import Archive
 from benchharness.datasets.base import SPLITS, Dataset, Modality, Spacing, Split, SplitName
@@ -83,7 +84,8 @@ def load(name: str, root: Path | None = None, preparation: Preparation | None = 
         raise BenchError(
             f"dataset {name!r} is not a factory: got {factory!r}, expected a function."
         )
-    dataset = factory(root)
+    with loading(f"dataset {name!r}"):
+        dataset = factory(root)
     if not isinstance(dataset, Dataset):
         raise BenchError(
             f"the factory of dataset {name!r} returned {type(dataset).__name__}; it must return a "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchharness.networks.behaviour import DISAGREEMENT
 from benchharness.store.records import Check
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     Findings = Mapping[str, NDArray[np.float64]]
 
-DISAGREEMENT = 1e-3
-"""Bound on the difference of two forward passes, relative to the largest logit; floating point on a
-GPU stays far below it."""
 DRAWS = 20
 """Passes that a gradient of a stochastic network is averaged over at least: AutoAttack's protocol
 for randomised networks."""
@@ -37,14 +35,6 @@ LATE_GAIN = 0.05
 LONG = 50
 """Iterations from which on convergence can be judged."""
 _WHEN = ("start", "late", "end")
-
-
-def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Largest difference of two answers to the same volumes, relative to the largest logit, (B,).
-
-    Logits below 1 count as 1, so that a network with tiny logits is not judged by rounding.
-    """
-    return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(1)
 
 
 def like_probabilities(logits: Tensor) -> Tensor:
