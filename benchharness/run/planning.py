@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, datasets, registry
 from benchharness.attacks import full_range
+from benchharness.containment import loading
 from benchharness.errors import BenchError
 from benchharness.run import keys
 from benchharness.run.weights import locate
@@ -116,7 +117,8 @@ def _applicable(
     usable, notes = [], []
     for name, attack in chosen.items():
         try:
-            attack.check(dataset.num_classes)
+            with loading(f"attack {name!r}"):
+                attack.check(dataset.num_classes)
             _check_sources(attack, models)
         except BenchError as error:
             if name in config.attacks:

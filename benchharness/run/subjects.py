@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.containment import loading
 from benchharness.errors import BenchError
 from benchharness.explanation import Condition, Network, Subject
 from benchharness.networks import devices
@@ -123,11 +124,16 @@ def _network(
     """The jobs of one network, its clean one first."""
     weights, dataset = jobs[0].weights, jobs[0].dataset
     assert weights.checkpoint.sha256 is not None
+
+    def load() -> Classifier:
+        with loading(f"model {weights.model.name!r}"):
+            return measuring.load(weights, dataset, setting.device)
+
     return Network(
         name=f"{weights.model.name} seed {weights.seed}" if several else weights.model.name,
         model=weights.model,
         checkpoint=weights.checkpoint.sha256,
-        load=lambda: measuring.load(weights, dataset, setting.device),
+        load=load,
         conditions=tuple(
             _condition(cell, job, perturbations.get(cell.perturbation.name), setting)
             for job in jobs

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from benchharness.canonical import sha256
 from benchharness.disk import clear_partial, write_atomically
 from benchharness.errors import BenchError
+from benchharness.store import superseded
 from benchharness.store.predictions import Predictions
 from benchharness.store.records import Record, Stored
 
@@ -62,7 +63,7 @@ class Store:
             except (BenchError, UnicodeDecodeError) as error:
                 raise BenchError(f"{self.lines}, line {number}: {error}") from error
             found[record.identity] = record
-        return found
+        return superseded.current(found)
 
     def predictions(self, record: Record) -> Predictions:
         """The predictions of a record, checked against their hash.
