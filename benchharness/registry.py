@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchharness.errors import BenchError, unknown_name
+from benchharness.outside.containment import contained, in_one_line
 
 Registry = Literal["models", "datasets", "attacks", "artefacts"]
 
@@ -222,9 +223,10 @@ def import_target(target: str) -> Any:
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
-        module = import_module(module_name)
+        with contained(importing=True):
+            module = import_module(module_name)
     except Exception as error:  # importing runs a module, which may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = in_one_line(error)
         raise BenchError(f"cannot import {module_name!r} for {target!r}: {reason}.") from error
     try:
         return getattr(module, attribute)

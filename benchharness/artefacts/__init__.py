@@ -25,6 +25,7 @@ from benchharness.artefacts.base import (
 from benchharness.artefacts.cache import Cache, CorruptedSet
 from benchharness.artefacts.corruption import corrupt, implementation, libraries
 from benchharness.errors import BenchError
+from benchharness.outside.containment import loading
 
 __all__ = [
     "CANONICAL",
@@ -59,4 +60,5 @@ def build(name: str) -> Artefact:
             f"artefact {name!r} stands for {target!r}; expected a subclass of "
             "benchharness.artefacts.Artefact."
         )
-    return target()
+    with loading(f"artefact {name!r}"):
+        return target()

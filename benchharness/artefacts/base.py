@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
@@ -21,8 +22,11 @@ import torch
 from benchharness import randomness
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError
+from benchharness.outside.containment import contained
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Generator, Tensor
 
 Group = Literal["mr", "ct", "general", "geometric"]
@@ -150,7 +154,7 @@ class Artefact(ABC):
         _check_spacing(spacing, self.name)
         names = (id, self.name, severity, seed)
         # TorchIO draws from the global generator even where nothing is random.
-        with randomness.isolated(*names), torch.no_grad():
+        with contained(), _one_thread(), randomness.isolated(*names), torch.no_grad():
             generator = randomness.torch_generator(*names)
             if spacing is None:
                 made = self.apply(volume.clone(), severity, generator)
@@ -194,6 +198,17 @@ class Artefact(ABC):
             As `apply`.
         """
         return self.apply(volume, severity, generator)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: the last bits of its sums and Fourier transforms depend on how many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_spacing(spacing: Spacing | None, name: str) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from benchharness import randomness
 from benchharness.artefacts import mr
 from benchharness.artefacts.base import Artefact, check_input, check_output, finished
+from benchharness.outside.containment import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +58,7 @@ def corrupt(
     for volume, name in zip(volumes, ids, strict=True):
         check_input(volume.cpu(), f"artefact {artefact.name!r}, volume {name!r}")
     generators = [randomness.torch_generator(name, artefact.name, severity, seed) for name in ids]
-    with torch.no_grad():
+    with contained(), torch.no_grad():
         made = IMPLEMENTATIONS[type(artefact)](artefact, volumes, severity, generators)
     for before, after, name in zip(volumes, made, ids, strict=True):
         where = f"artefact {artefact.name!r} at level {severity}, volume {name!r}"

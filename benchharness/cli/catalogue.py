@@ -6,10 +6,11 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from benchharness import artefacts, attacks, registry
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, CellError
+from benchharness.networks import building
+from benchharness.outside.containment import contained, in_one_line
+from benchharness.store.cells import ModelKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,16 +43,35 @@ def catalogue(name: Registry) -> Catalogue:
     return Catalogue(
         columns=columns,
         rows=tuple(
-            row(entry) for entry in entries if name != "datasets" or not _is_larger_copy(entry.name)
+            _contained(row, entry, len(columns))
+            for entry in entries
+            if name != "datasets" or not _is_larger_copy(entry.name)
         ),
         groups=tuple(registry.GROUPS[name].items()),
     )
 
 
+def _contained(
+    row: Callable[[Entry], tuple[str, ...]], entry: Entry, columns: int
+) -> tuple[str, ...]:
+    """A row; for a plug-in that cannot be loaded, one that says why."""
+    try:
+        with contained():
+            return row(entry)
+    except Exception as error:
+        # A plug-in may raise anything, and the others are worth listing all the same.
+        reason = str(error) if isinstance(error, BenchError) else in_one_line(error)
+        return (entry.name, *["–"] * (columns - 3), f"cannot be loaded: {reason}", entry.source)
+
+
 def _model(entry: Entry) -> tuple[str, ...]:
     factory = registry.import_target(entry.target)
-    with torch.device("meta"):
-        network = factory(2, in_channels=1)
+    try:
+        network = building.sketch(
+            ModelKey(name=entry.name, factory=entry.target), num_classes=2, in_channels=1
+        )
+    except CellError as error:
+        return entry.name, "unknown", f"{_first_line(factory)} ({error})".strip(), entry.source
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return entry.name, f"{millions:.2f} M", _first_line(factory), entry.source
 

@@ -20,6 +20,7 @@ from benchharness.datasets.preparation import Preparation, Window
 from benchharness.datasets.prepared import Prepared
 from benchharness.datasets.reading import Header
 from benchharness.errors import BenchError
+from benchharness.outside.containment import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,8 @@ def load(name: str, root: Path | None = None, preparation: Preparation | None = 
         raise BenchError(
             f"dataset {name!r} is not a factory: got {factory!r}, expected a function."
         )
-    dataset = factory(root)
+    with loading(f"dataset {name!r}"):
+        dataset = factory(root)
     if not isinstance(dataset, Dataset):
         raise BenchError(
             f"the factory of dataset {name!r} returned {type(dataset).__name__}; it must return a "

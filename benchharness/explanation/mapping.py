@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchharness.errors import BenchError, CellError
+from benchharness.errors import BenchError
 from benchharness.explanation import gradcam
 from benchharness.networks.batches import as_float, in_batches
+from benchharness.outside.containment import contained, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +117,13 @@ def classes(split: Split, target: Target) -> NDArray[np.int64] | None:
 def blamed_on(network: str, dataset: str) -> Iterator[None]:
     """Turn a network's fault into one line that names the network."""
     try:
-        yield
-    except CellError as error:
+        with contained():
+            yield
+    except BenchError:
+        raise
+    except Exception as error:
+        # A user's network may raise anything.
         raise BenchError(
-            f"cannot explain {network} on {dataset}: {error}. Leave the model out of --models."
+            f"cannot explain {network} on {dataset}: {in_one_line(error)}. Leave the model out of "
+            "--models."
         ) from error

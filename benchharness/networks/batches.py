@@ -54,7 +54,7 @@ def in_batches(
         try:
             result = function(slice(start, stop))
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if batch_size == 1:
                 raise CellError("out of memory with a batch of one volume") from error
@@ -68,8 +68,9 @@ def in_batches(
         start = stop
 
 
-def _out_of_memory(error: Exception) -> bool:
-    # The CPU allocator raises a bare RuntimeError; only its text sets it apart from others.
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    # The CPU allocator raises a bare RuntimeError, which only its text tells from others.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "DefaultCPUAllocator: can't allocate memory" in str(error)
     )

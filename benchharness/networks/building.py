@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+import torch
+from torch import nn
+
 from benchharness import randomness, registry
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, CellError
+from benchharness.outside.containment import contained, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import nn
 
     from benchharness.store.cells import ModelKey
 
@@ -26,7 +28,7 @@ def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
     arguments = dict(model.arguments)
     try:
         inspect.signature(factory).bind(2, in_channels=1, **arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise BenchError(
             f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
             "A factory takes (num_classes, in_channels=1) and the arguments of its config table."
@@ -46,13 +48,36 @@ def build_network(
         seed: Training seed; None is the same as 0.
 
     Raises:
-        BenchError: If there is no such factory or it refuses its arguments.
+        BenchError: If there is no such factory or it does not take these arguments.
+        CellError: If the factory raises or returns something else than a network.
     """
     factory = check_arguments(model)
     arguments = dict(model.arguments)
-    with randomness.isolated("initialisation", model.factory, seed or 0):
-        try:
+    try:
+        with contained(), randomness.isolated("initialisation", model.factory, seed or 0):
             network = factory(num_classes, in_channels=in_channels, **arguments)
-        except (ValueError, TypeError) as error:
-            raise BenchError(f"model {model.name!r} cannot be built: {error}") from error
+    except Exception as error:
+        raise CellError(f"model {model.name!r} cannot be built: {in_one_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise CellError(
+            f"model {model.name!r} cannot be built: its factory returned "
+            f"{type(network).__name__}, expected a torch.nn.Module"
+        )
     return network
+
+
+def sketch(model: ModelKey, *, num_classes: int, in_channels: int) -> nn.Module:
+    """Build a network to count its parameters, without memory for them where that works.
+
+    Some factories look at values while they build (`.item()`), which the meta device does not have.
+    Those networks are built on the CPU.
+
+    Raises:
+        BenchError: As `build_network`.
+        CellError: As `build_network`.
+    """
+    try:
+        with torch.device("meta"):
+            return build_network(model, num_classes=num_classes, in_channels=in_channels)
+    except CellError:
+        return build_network(model, num_classes=num_classes, in_channels=in_channels)

@@ -13,6 +13,7 @@ from benchharness.errors import CellError
 from benchharness.networks.acceleration import accelerated
 from benchharness.networks.batches import as_float, in_batches
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.outside.containment import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ class Classifier(nn.Module):
         Returns:
             A new classifier that cannot be trained; this one if its network cannot be made faster.
         """
-        network = accelerated(self.network, self.device, compiled=compiled)
+        with contained():
+            network = accelerated(self.network, self.device, compiled=compiled)
         if network is self.network:
             return self
         return Classifier(
@@ -119,7 +121,7 @@ class Classifier(nn.Module):
             inputs = as_float(volumes[batch], self.device)
             return self(inputs).float().cpu().numpy()  # type: ignore[no-any-return]
 
-        with self.frozen(), torch.no_grad():
+        with contained(), self.frozen(), torch.no_grad():
             parts = list(in_batches(logits, len(volumes), batch_size, progress=progress))
         result = np.concatenate(parts)
         unusable = int((~np.isfinite(result)).any(axis=1).sum())

@@ -9,7 +9,7 @@ import torch
 from tabulate import tabulate
 
 from benchharness import registry
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, CellError
 from benchharness.networks import building, costs, devices
 from benchharness.networks.classifier import Classifier
 from benchharness.store import provenance
@@ -75,35 +75,32 @@ def markdown(
 
 
 def _row(model: ModelKey, size: int, device: str) -> tuple[str, ...]:
-    network = building.build_network(model, num_classes=_NUM_CLASSES, in_channels=1)
-    classifier = Classifier(network, num_classes=_NUM_CLASSES, device=device)
-    cost = costs.measure(
-        classifier,
-        (1, size, size, size),
-        batch=1,
-        repeats=_REPEATS,
-        clock=time.process_time if _one_thread(device) else time.perf_counter,
-    )
+    try:
+        network = building.build_network(model, num_classes=_NUM_CLASSES, in_channels=1)
+        classifier = Classifier(network, num_classes=_NUM_CLASSES, device=device)
+        cost = costs.measure(
+            classifier,
+            (1, size, size, size),
+            batch=1,
+            repeats=_REPEATS,
+            clock=time.process_time if _one_thread(device) else time.perf_counter,
+        )
+        flops = flops_at(model, size)
+    except CellError as error:
+        # One network that fails leaves the others' rows.
+        return (f"`{model.name}`", f"failed: {error}", "–", "–", "–")
     return (
         f"`{model.name}`",
         f"{cost.parameters / 1e6:.2f}",
-        f"{flops_at(model, size) / 1e9:.2f}",
+        f"{flops / 1e9:.2f}",
         f"{cost.latency_ms:.0f}" if cost.latency_ms >= 10 else f"{cost.latency_ms:.1f}",
         f"{cost.peak_memory_mib:.0f}" if cost.peak_memory_mib is not None else "–",
     )
 
 
 def flops_at(model: ModelKey, size: int) -> int:
-    """Operations of a forward pass of one volume of size³, counted on the meta device.
-
-    There every kernel is torch's plain one, so no device's own way of computing attention or
-    convolutions hides operations from the counter.
-    """
-    with torch.device("meta"):
-        network = building.build_network(model, num_classes=_NUM_CLASSES, in_channels=1).eval()
-        volume = torch.empty(1, 1, size, size, size)
-    with torch.no_grad():
-        return costs.count_flops(network, volume)
+    """Operations of a forward pass of one volume of size³; see `costs.flops_of`."""
+    return costs.flops_of(model, num_classes=_NUM_CLASSES, shape=(1, size, size, size))
 
 
 def _one_thread(device: str) -> bool:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import statistics
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchharness.errors import BenchError, CellError
+from benchharness.networks import building
+from benchharness.outside.containment import contained, in_one_line
 from benchharness.store.records import ModelCost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
     from benchharness.networks.classifier import Classifier
+    from benchharness.store.cells import ModelKey
+
+T = TypeVar("T")
 
 LATENCY_BATCH = 8
 _REPEATS = 7
@@ -41,23 +47,91 @@ def measure(
     Args:
         classifier: Left as it was.
         shape: (C, D, H, W).
-        batch: Volumes per pass for the latency; everything else is measured on one volume.
+        batch: Volumes per pass for the latency, fewer if the network or the memory takes no more.
+            Everything else is measured on one volume. If the network refuses one, operations are
+            those of the smallest batch that it takes, per volume, and the memory is unknown.
         repeats: Timed passes, of which the median is taken.
         clock: In seconds; `time.process_time` leaves out what else runs on the processor.
+
+    Raises:
+        CellError: If the network takes none of these batches.
     """
-    with classifier.frozen(), torch.no_grad():
-        one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
-        one = one.to(classifier.device)
-        peak = _peak_memory(classifier, one)
-        flops = count_flops(classifier, one)
-        latency = _latency_ms(classifier, one.expand(batch, *shape).contiguous(), repeats, clock)
+    one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
+    one = one.to(classifier.device)
+
+    def volumes(count: int) -> Tensor:
+        return one.expand(count, *shape).clone(memory_format=torch.contiguous_format)
+
+    fewer = [batch >> halvings for halvings in range(batch.bit_length())]
+    with contained(), classifier.frozen(), torch.no_grad():
+        least, flops = _taken(
+            [1, *(size for size in reversed(fewer) if size > 1)],
+            lambda size: count_flops(classifier, volumes(size)),
+        )
+        peak = _peak_memory_mib(classifier, volumes(1)) if least == 1 else None
+        latency_batch, latency = _taken(
+            [*fewer, least],
+            lambda size: _latency_ms(classifier, volumes(size), repeats, clock),
+        )
     return ModelCost(
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
-        flops=flops,
+        flops=round(flops / least),
         latency_ms=latency,
-        latency_batch=batch,
-        peak_memory_mib=peak / _MIB,
+        latency_batch=latency_batch,
+        peak_memory_mib=peak,
     )
+
+
+def _taken(sizes: Sequence[int], pass_of: Callable[[int], T]) -> tuple[int, T]:
+    """The first of several batch sizes that the network takes, and what its pass gave."""
+    refusal = ""
+    for size in dict.fromkeys(sizes):
+        try:
+            return size, pass_of(size)
+        except Exception as error:
+            # A user's network may refuse a batch in any way; memory may run out.
+            refusal = in_one_line(error)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    tried = ", ".join(str(size) for size in dict.fromkeys(sizes))
+    raise CellError(f"the network takes no batch of {tried} volumes: {refusal}")
+
+
+def _peak_memory_mib(classifier: Classifier, volumes: Tensor) -> float | None:
+    """Peak memory in MiB; None where operations cannot be followed."""
+    try:
+        return _peak_memory(classifier, volumes) / _MIB
+    except Exception:
+        # Not every network can run while its operations are watched.
+        return None
+
+
+def flops_of(model: ModelKey, *, num_classes: int, shape: Sequence[int]) -> int:
+    """Operations of a forward pass of one volume of shape (C, D, H, W).
+
+    They are counted on the meta device. There every kernel is torch's plain one, so no device's own
+    way of computing attention or convolutions hides operations from the counter, and no arithmetic
+    is done. A network that does not work there is built and run on the CPU.
+
+    Raises:
+        BenchError: If there is no such factory or it does not take these arguments.
+        CellError: If the network cannot be built or run.
+    """
+    refusal = ""
+    for device, count in (("meta", 1), ("cpu", 1), ("cpu", 2)):
+        try:
+            with torch.device(device):
+                network = building.build_network(
+                    model, num_classes=num_classes, in_channels=shape[0]
+                )
+                volumes = torch.zeros((count, *shape))
+            with contained(), torch.no_grad():
+                return round(count_flops(network.eval(), volumes) / count)
+        except BenchError:
+            raise
+        except Exception as error:
+            refusal = in_one_line(error)
+    raise CellError(f"the operations of {model.name!r} cannot be counted: {refusal}")
 
 
 def count_flops(network: nn.Module, volumes: Tensor) -> int:

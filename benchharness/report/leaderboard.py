@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchharness import escaping
 from benchharness.errors import BenchError
+from benchharness.outside import escaping
 from benchharness.report.cells.findings import Findings
 from benchharness.report.cells.score import INTERVALS
 from benchharness.report.collect import collect

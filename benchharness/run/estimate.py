@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from benchharness import registry
 from benchharness.attacks import CHECKING, Attack
 from benchharness.attacks.core.base import Cost
+from benchharness.errors import CellError
 from benchharness.networks import costs
+from benchharness.outside.containment import loading
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -31,12 +30,15 @@ class Estimate:
     """Backward passes of one volume, to its voxels."""
     flops: float
     """Operations of these passes; a backward pass to the voxels costs about a forward pass."""
+    uncounted: tuple[str, ...] = ()
+    """Models whose operations cannot be counted and are not in `flops`."""
 
     def __str__(self) -> str:
+        without = f" and without {', '.join(self.uncounted)}" if self.uncounted else ""
         return (
             f"{self.cells} cells to run, {self.trainings} checkpoints to train first; "
             f"{self.forward:,} forward and {self.backward:,} backward passes of a volume, "
-            f"about {self.flops / 1e12:.3g} TFLOP without training"
+            f"about {self.flops / 1e12:.3g} TFLOP without training{without}"
         )
 
 
@@ -46,6 +48,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
     passes = Cost(forward=0, backward=0)
     trainings = set()
     flops = 0.0
+    uncounted: dict[str, None] = {}
     for job in plan.jobs:
         pending = [cell for cell in job.cells if cell.identity not in recorded]
         if not pending:
@@ -54,16 +57,19 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         if job.weights.to_train:
             trainings.add(job.weights.path)
         one_pass = _flops(job)
+        if one_pass is None:
+            uncounted[job.weights.model.name] = None
         for cell in pending:
             cost = _cost(cell, job, plan)
             passes += cost
-            flops += (cost.forward + cost.backward) * one_pass
+            flops += (cost.forward + cost.backward) * (one_pass or 0)
     return Estimate(
         cells=cells,
         trainings=len(trainings),
         forward=passes.forward,
         backward=passes.backward,
         flops=flops,
+        uncounted=tuple(uncounted),
     )
 
 
@@ -71,22 +77,19 @@ def _cost(cell: Cell, job: Job, plan: Plan) -> Cost:
     """Passes of all volumes of a cell."""
     perturbation = plan.perturbations.get(cell.perturbation.name)
     if isinstance(perturbation, Attack):
-        return (perturbation.cost(job.dataset.num_classes) + CHECKING) * len(job.split)
+        with loading(f"attack {perturbation.name!r}"):
+            return (perturbation.cost(job.dataset.num_classes) + CHECKING) * len(job.split)
     # A clean cell freezes its thresholds on the val volumes.
     others = len(job.dataset.val) if cell.perturbation.kind == "none" else 0
     return Cost(forward=len(job.split) + others, backward=0)
 
 
-def _flops(job: Job) -> int:
-    """Operations of one forward pass, counted on the meta device: no arithmetic is done."""
+def _flops(job: Job) -> int | None:
+    """Operations of one forward pass; None where they cannot be counted."""
     model = (job.weights if job.source is None else job.source).model
-    factory = registry.import_target(model.factory)
-    with torch.device("meta"):
-        network = factory(
-            job.dataset.num_classes,
-            in_channels=job.dataset.in_channels,
-            **dict(model.arguments),
-        ).eval()
-        volume = torch.empty((1, *job.split.volumes.shape[1:]))
-    with torch.no_grad():
-        return costs.count_flops(network, volume)
+    try:
+        return costs.flops_of(
+            model, num_classes=job.dataset.num_classes, shape=job.split.volumes.shape[1:]
+        )
+    except CellError:
+        return None

@@ -11,6 +11,7 @@ from benchharness.attacks import full_range
 from benchharness.attacks.core.norms import norm_named
 from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
+from benchharness.outside.containment import loading
 from benchharness.run.config import ModelOptions
 from benchharness.store.cells import (
     ACCURACY_ONLY,
@@ -109,12 +110,14 @@ def control_key(dataset: Dataset) -> PerturbationKey:
 def _attack_key(
     attack: Attack, dataset: Dataset, severity: float, family: str, seed: int
 ) -> PerturbationKey:
+    with loading(f"attack {attack.name!r}"):
+        parameters = attack.resolved(dataset.num_classes, severity)
     return PerturbationKey(
         kind="attack",
         name=attack.name,
         version=attack.version,
         family=family,
-        parameters=attack.resolved(dataset.num_classes, severity),
+        parameters=parameters,
         severity=severity,
         seed=seed,
     )
@@ -127,12 +130,14 @@ def artefact_keys(
     # The batched implementations ignore the spacing.
     fast = config.fast_artefacts and dataset.test.spacing is None
     for level in config.severities:
+        with loading(f"artefact {artefact.name!r}"):
+            parameters = artefact.identity(level, implementation(artefact, fast=fast))
         yield PerturbationKey(
             kind="artefact",
             name=artefact.name,
             version=artefact.version,
             family=artefact.group,
-            parameters=artefact.identity(level, implementation(artefact, fast=fast)),
+            parameters=parameters,
             severity=level,
             seed=config.perturbation_seed,
         )

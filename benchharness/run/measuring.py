@@ -13,8 +13,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness.disk import file_sha256
 from benchharness.errors import CellError
-from benchharness.networks import checkpoints, costs, devices
+from benchharness.networks import behaviour, checkpoints, costs, devices
+from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import evaluation
 from benchharness.statistics import metrics
 from benchharness.store import provenance
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
     from benchharness.store.predictions import Predictions
-    from benchharness.store.records import ModelCost
+    from benchharness.store.records import Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class Networks:
     judged: Classifier
     source: Classifier | None
     """The network that transferred volumes are made on."""
+    behaviour: tuple[Check, ...] = ()
+    """What `behaviour.checks` found of the judged network, and where it failed of the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +79,11 @@ def load(weights: Weights, dataset: Dataset, device: str) -> Classifier:
 
     Raises:
         BenchError: When the weights do not fit it.
+        CellError: When it cannot be built, or its weights are no longer those that were planned.
     """
+    known = weights.checkpoint.sha256
+    if known is not None and file_sha256(weights.path, what="checkpoint") != known:
+        raise CellError(f"{weights.path} has changed since this run began")
     return checkpoints.load_classifier(
         weights.model,
         weights.path,
@@ -86,14 +94,30 @@ def load(weights: Weights, dataset: Dataset, device: str) -> Classifier:
 
 
 def networks_of(job: Job, setting: Setting) -> Networks:
-    """Load the networks of a job and prepare them for evaluation.
+    """Load the networks of a job, watch what they do, and prepare them for evaluation.
 
     Raises:
         BenchError: As `load`.
+        CellError: As `load`.
     """
-    return Networks(
-        judged=_prepared(job.weights, job.dataset, setting), source=source_of(job, setting)
+    judged, found = _watched(job.weights, job, setting)
+    if job.source is None:
+        return Networks(judged=judged, source=None, behaviour=found)
+    source, of_source = _watched(job.source, job, setting)
+    name = job.source.model.name
+    doubts = (
+        replace(check, reason=f"of the source {name}: {check.reason}")
+        for check in behaviour.failed(of_source)
     )
+    return Networks(judged=judged, source=source, behaviour=(*found, *doubts))
+
+
+def _watched(weights: Weights, job: Job, setting: Setting) -> tuple[Classifier, tuple[Check, ...]]:
+    """A prepared network and its behaviour, watched without the compiler's delays."""
+    loaded = load(weights, job.dataset, setting.device)
+    prepared = loaded.for_evaluation()
+    found = behaviour.checks(prepared, job.split.volumes)
+    return (loaded.for_evaluation(compiled=True) if setting.compiled else prepared), found
 
 
 def source_of(job: Job, setting: Setting) -> Classifier | None:
@@ -102,12 +126,10 @@ def source_of(job: Job, setting: Setting) -> Classifier | None:
     Raises:
         BenchError: As `load`.
     """
-    return None if job.source is None else _prepared(job.source, job.dataset, setting)
-
-
-def _prepared(weights: Weights, dataset: Dataset, setting: Setting) -> Classifier:
-    classifier = load(weights, dataset, setting.device)
-    return classifier.for_evaluation(compiled=setting.compiled)
+    if job.source is None:
+        return None
+    loaded = load(job.source, job.dataset, setting.device)
+    return loaded.for_evaluation(compiled=setting.compiled)
 
 
 def measure(
@@ -135,28 +157,42 @@ def measure(
     began = time.perf_counter()
     predictions = None
     try:
-        found = evaluation.evaluate(
-            cell,
-            networks.judged,
-            job.split,
-            perturbation,
-            batch_size=setting.batch_size_for(job.dataset),
-            source=networks.source,
-            before=before,
-            progress=progress,
-            val=job.dataset.val,
-        )
-        cost = _cost(job, setting.device) if cell.perturbation == CLEAN else None
-        record = _filled(blank, found, cost)
+        with contained():
+            found = evaluation.evaluate(
+                cell,
+                networks.judged,
+                job.split,
+                perturbation,
+                batch_size=setting.batch_size_for(job.dataset),
+                source=networks.source,
+                before=before,
+                progress=progress,
+                val=job.dataset.val,
+            )
+        found = replace(found, certificate=(*found.certificate, *_behaviour(cell, networks)))
+        record = _filled(blank, found)
+        if cell.perturbation == CLEAN:
+            record = _with_cost(record, job, setting)
         predictions = found.predictions
-    except CellError as error:
-        record = replace(blank, error=str(error))
     except Exception as error:
         # A user's network may raise anything; the other cells are worth having all the same.
-        record = replace(blank, error=_in_one_line(error))
+        record = replace(blank, error=in_one_line(error))
     seconds = round(time.perf_counter() - began, 3)
     record = replace(record, provenance=record.provenance | {"seconds": seconds})
     return Measured(record=record, predictions=predictions)
+
+
+def _behaviour(cell: Cell, networks: Networks) -> tuple[Check, ...]:
+    """What a record keeps of the network's behaviour: all of it with a clean cell, else doubts.
+
+    An attack compares two passes itself, and may average over a network's draws.
+    """
+    if cell.perturbation == CLEAN:
+        return networks.behaviour
+    doubts = behaviour.failed(networks.behaviour)
+    if cell.perturbation.kind == "attack":
+        return tuple(check for check in doubts if check.name != behaviour.DRAWS)
+    return doubts
 
 
 def failed(cell: Cell, job: Job, setting: Setting, reason: str) -> Measured:
@@ -188,7 +224,7 @@ def _blank(cell: Cell, job: Job, setting: Setting, reason: str) -> Record:
     )
 
 
-def _filled(blank: Record, found: Evaluated, cost: ModelCost | None) -> Record:
+def _filled(blank: Record, found: Evaluated) -> Record:
     values: dict[str, float | None]
     if found.predictions is None:
         values = dict.fromkeys(metrics.NAMES)
@@ -203,15 +239,20 @@ def _filled(blank: Record, found: Evaluated, cost: ModelCost | None) -> Record:
         undefined=undefined | found.undefined,
         certificate=found.certificate,
         facts=found.facts,
-        cost=cost,
     )
 
 
-def _cost(job: Job, device: str) -> ModelCost:
-    """What the network costs as its author wrote it."""
+def _with_cost(record: Record, job: Job, setting: Setting) -> Record:
+    """The record with what the network costs as its author wrote it, else with the reason."""
     channels, depth, height, width = job.split.volumes.shape[1:]
-    return costs.measure(load(job.weights, job.dataset, device), (channels, depth, height, width))
-
-
-def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    try:
+        with contained():
+            cost = costs.measure(
+                load(job.weights, job.dataset, setting.device),
+                (channels, depth, height, width),
+                batch=min(costs.LATENCY_BATCH, setting.batch_size_for(job.dataset)),
+            )
+    except Exception as error:
+        # The number is measured; what a pass costs is not worth losing it.
+        return replace(record, facts=record.facts | {"no_cost": in_one_line(error)})
+    return replace(record, cost=cost)

@@ -12,6 +12,7 @@ from benchharness import artefacts, attacks, datasets, registry
 from benchharness.attacks import full_range
 from benchharness.disk import caches
 from benchharness.errors import BenchError
+from benchharness.outside.containment import loading
 from benchharness.run import keys
 from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
@@ -118,7 +119,8 @@ def _applicable(
     usable, notes = [], []
     for name, attack in chosen.items():
         try:
-            attack.check(dataset.num_classes)
+            with loading(f"attack {name!r}"):
+                attack.check(dataset.num_classes)
             _check_sources(attack, models)
         except BenchError as error:
             if name in config.attacks:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import training
-from benchharness.errors import CellError
-from benchharness.networks import devices
+from benchharness.errors import BenchError, CellError
+from benchharness.networks import checkpoints, devices
+from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.planning import plan
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
@@ -105,7 +106,8 @@ class _Run:
         devices.keep_memory()
         found = store.recorded()
         self.recorded, self.damaged = set(found.sound), found.damaged
-        self.digests: dict[Path, str | None] = {}
+        self.digests: dict[Path, str] = {}
+        self.broken: dict[Path, str] = {}
         self.failures: list[str] = []
         self.evaluated = self.trained = self.skipped = 0
 
@@ -119,14 +121,14 @@ class _Run:
             if planned.weights.to_train and stop():
                 self.skipped += len(planned.cells)
                 continue
-            job = self.ready(planned)
-            if job is None:
-                self.display.advance(len(planned.cells))
-                continue
+            job, broken = self.ready(planned)
             pending = [cell for cell in job.cells if not self._is_recorded(cell)]
             if planned.cells[0].pending:
                 before += len(job.cells) - len(pending)
-            self._measure(job, pending, stop)
+            if broken:
+                self._give_up(job, pending, broken)
+            else:
+                self._measure(job, pending, stop)
         return self.summary(recorded=before)
 
     def summary(self, *, recorded: int) -> Summary:
@@ -139,35 +141,71 @@ class _Run:
             skipped=self.skipped,
         )
 
-    def ready(self, job: Job) -> Job | None:
-        """The job with every checkpoint known; trains what is missing, None if that fails."""
-        cells = job.cells
-        if job.weights.to_train:
-            digest = self._digest(job.weights, job.dataset)
-            if digest is None:
-                return None
-            cells = tuple(cell.trained(digest) for cell in cells)
-        if job.source is not None and job.source.to_train:
-            digest = self._digest(job.source, job.dataset)
-            if digest is None:
-                return None
-            cells = tuple(cell.source_trained(digest) for cell in cells)
-        return replace(job, cells=cells)
+    def ready(self, job: Job) -> tuple[Job, str]:
+        """Train what a job lacks.
 
-    def _digest(self, weights: Weights, dataset: Dataset) -> str | None:
-        """Digest of weights, trained at most once; None when the training failed."""
-        if weights.path not in self.digests:
-            self.digests[weights.path] = self._train(weights, dataset)
-        return self.digests[weights.path]
+        Returns:
+            The job with every checkpoint that is known, and why its cells cannot be measured; the
+            reason is empty where they can.
+        """
+        weights, broken = self._trained(job.weights, job.dataset)
+        job = replace(job, weights=weights)
+        if (digest := weights.checkpoint.sha256) is not None:
+            job = replace(job, cells=tuple(cell.trained(digest) for cell in job.cells))
+        if job.source is None:
+            return job, broken
+        source, broken_source = self._trained(job.source, job.dataset)
+        job = replace(job, source=source)
+        if (digest := source.checkpoint.sha256) is not None:
+            job = replace(job, cells=tuple(cell.source_trained(digest) for cell in job.cells))
+        return job, broken or (broken_source and f"its source failed: {broken_source}")
 
-    def _train(self, weights: Weights, dataset: Dataset) -> str | None:
+    def _trained(self, weights: Weights, dataset: Dataset) -> tuple[Weights, str]:
+        """Weights after training, which is tried once, and why there are none."""
+        place = weights.path
+        if place not in self.broken and weights.broken:
+            self._break(weights, dataset, weights.broken)
+        if weights.to_train and place not in self.digests and place not in self.broken:
+            self._train(weights, dataset)
+        if weights.to_train and place in self.digests:
+            checkpoint = replace(weights.checkpoint, sha256=self.digests[place])
+            weights = replace(weights, checkpoint=checkpoint)
+        return weights, self.broken.get(place, "")
+
+    def _train(self, weights: Weights, dataset: Dataset) -> None:
+        # Another run may have finished this training between our plan and our lock.
+        card = checkpoints.read_card(weights.path.parent)
+        if card is not None:
+            self.digests[weights.path] = card.sha256
+            name = f"{weights.model.name} on {dataset.name}"
+            self.display.note(f"{name} was trained by another run meanwhile")
+            return
         try:
             digest = _train(weights, dataset, self.store, self.setting.device, self.display)
-        except CellError as error:
-            self._failed(f"training {weights.model.name} on {dataset.name}: {error}")
-            return None
+        except BenchError:
+            raise
+        except Exception as error:
+            # A user's network may raise anything; the other networks are worth measuring.
+            self._break(weights, dataset, in_one_line(error), doing="training ")
+            return
+        self.digests[weights.path] = digest
         self.trained += 1
-        return digest
+
+    def _break(self, weights: Weights, dataset: Dataset, reason: str, *, doing: str = "") -> None:
+        """Note once why no cell of a checkpoint can be measured."""
+        self.broken[weights.path] = f"training failed: {reason}" if doing else reason
+        self._failed(f"{doing}{weights.model.name} on {dataset.name}: {reason}")
+
+    def _give_up(self, job: Job, pending: Sequence[Cell], reason: str) -> None:
+        """Record cells as failed that cannot be measured, so that reports show them.
+
+        Without weights they keep the identity under which they were planned. They run again as soon
+        as somebody asks for them, since they are not recorded as measured.
+        """
+        for cell in pending:
+            record = measuring.failed(cell, job, self.setting, reason).record
+            self.store.append(record)
+            self.display.advance(1)
 
     def _is_recorded(self, cell: Cell) -> bool:
         return cell.identity in self.recorded
@@ -175,13 +213,24 @@ class _Run:
     def _measure(self, job: Job, pending: Sequence[Cell], stop: Callable[[], bool]) -> None:
         if not pending:
             return
-        networks = measuring.networks_of(job, self.setting)
+        try:
+            with contained():
+                networks = measuring.networks_of(job, self.setting)
+        except Exception as error:
+            # Loading a network builds it, which runs a user's code.
+            reason = in_one_line(error)
+            if job.source is None:
+                self._break(job.weights, job.dataset, reason)
+            else:
+                self._failed(f"{describe(pending[0])}: {reason}")
+            self._give_up(job, pending, reason)
+            return
         for index, cell in enumerate(pending):
             if stop():
                 self.skipped += len(pending) - index
                 return
-            if reason := self.damaged.get(cell.identity):
-                self.display.note(f"{describe(cell)} was recorded, but is run again: {reason}")
+            if damage := self.damaged.get(cell.identity):
+                self.display.note(f"{describe(cell)} was recorded, but is run again: {damage}")
             with self.display.task(describe(cell), total=len(job.split)) as task:
                 measured = self._measured(cell, job, networks, task.advance)
             self._append(measured)
@@ -251,7 +300,8 @@ def _train(weights: Weights, dataset: Dataset, store: Store, device: str, displa
     """Train a checkpoint and return its digest.
 
     Raises:
-        CellError: When the training failed.
+        BenchError: When its folder cannot be written.
+        Exception: Whatever else stopped the training.
     """
     assert weights.recipe is not None
     assert weights.seed is not None
@@ -278,4 +328,4 @@ def _train(weights: Weights, dataset: Dataset, store: Store, device: str, displa
                 seconds_left=epoch.seconds_left,
             )
 
-        return training.train(job, device=device, report=report).sha256
+        return training.train(job, device=device, report=report, note=display.note).sha256

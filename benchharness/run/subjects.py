@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchharness.errors import BenchError
 from benchharness.explanation import Condition, Network, Subject
 from benchharness.networks import devices
+from benchharness.outside.containment import loading
 from benchharness.run import measuring
 from benchharness.run.perturb import perturb
 from benchharness.run.planning import plan
@@ -123,11 +124,16 @@ def _network(
     """The jobs of one network, its clean one first."""
     weights, dataset = jobs[0].weights, jobs[0].dataset
     assert weights.checkpoint.sha256 is not None
+
+    def load() -> Classifier:
+        with loading(f"model {weights.model.name!r}"):
+            return measuring.load(weights, dataset, setting.device)
+
     return Network(
         name=f"{weights.model.name} seed {weights.seed}" if several else weights.model.name,
         model=weights.model,
         checkpoint=weights.checkpoint.sha256,
-        load=lambda: measuring.load(weights, dataset, setting.device),
+        load=load,
         conditions=tuple(
             _condition(cell, job, perturbations.get(cell.perturbation.name), setting)
             for job in jobs

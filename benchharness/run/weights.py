@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.disk import file_sha256
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.outside.containment import contained, in_one_line
 from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
 from benchharness.training import initialisation, recipes
@@ -36,6 +37,8 @@ class Weights:
     """How they are trained; None for weights that the user brought."""
     initial: InitialWeights | None = None
     """Weights that training starts from; None where all are drawn."""
+    broken: str = ""
+    """Why the network cannot be built, so that its cells fail; empty where it can."""
 
     @property
     def to_train(self) -> bool:
@@ -71,16 +74,24 @@ def locate(
 
 def _brought(path: Path, model: ModelKey, dataset: Dataset) -> Weights:
     """The user's own weights, once it is known that they fit."""
-    checkpoints.load_classifier(
-        model,
-        path,
-        num_classes=dataset.num_classes,
-        in_channels=dataset.in_channels,
-        device="cpu",
-    )
+    broken = ""
+    try:
+        with contained():
+            checkpoints.load_classifier(
+                model,
+                path,
+                num_classes=dataset.num_classes,
+                in_channels=dataset.in_channels,
+                device="cpu",
+            )
+    except BenchError:
+        raise
+    except Exception as error:
+        # A user's network may raise anything; the others are worth measuring.
+        broken = in_one_line(error)
     sha256 = file_sha256(path, what="checkpoint")
     checkpoint = CheckpointKey(recipe=None, seed=None, sha256=sha256)
-    return Weights(model=model, checkpoint=checkpoint, path=path)
+    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken)
 
 
 def _by_recipe(
@@ -111,7 +122,7 @@ def _by_recipe(
                     f"{missing(weights, dataset, config.out)} Drop --no-train to train it, or pass "
                     f"--checkpoint {model.name}=PATH."
                 )
-            _check_trainable(weights, dataset)
+            weights = replace(weights, broken=_check_trainable(weights, dataset))
         yield weights
 
 
@@ -124,14 +135,26 @@ def missing(weights: Weights, dataset: Dataset, out: Path) -> str:
     )
 
 
-def _check_trainable(weights: Weights, dataset: Dataset) -> None:
-    """Find what would stop a training before anything is written."""
+def _check_trainable(weights: Weights, dataset: Dataset) -> str:
+    """Find what would stop a training before anything is written.
+
+    Returns:
+        Why the network cannot be built; empty where it can, or where only training will tell.
+
+    Raises:
+        BenchError: When the factory does not take its arguments, or the initial weights do not fit.
+    """
     building.check_arguments(weights.model)
-    if weights.initial is not None:
+    if weights.initial is None:
+        return ""
+    try:
         network = building.build_network(
             weights.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
         )
-        initialisation.apply(weights.initial, network, weights.model.name)
+    except CellError as error:
+        return str(error)
+    initialisation.apply(weights.initial, network, weights.model.name)
+    return ""
 
 
 def _initial(config: RunConfig, model: str) -> InitialWeights | None:

@@ -19,6 +19,7 @@ from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store import schema
 from benchharness.store.records import Record
+from benchharness.store.superseded import Trainings, current, trainings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,7 @@ NAME = ".records.index"
 WORTH = 1000
 """The index is written when so many lines, or checked files of predictions, are new to it."""
 
-_FORMAT = "benchharness index of records, version 1"
+_FORMAT = "benchharness index of records, version 2"
 
 Stamp = tuple[int, int, int, int]
 """A file's size, time of its content, time of its inode and inode. The same stamp is the same
@@ -67,6 +68,8 @@ class Entry(NamedTuple):
     """Path of its predictions relative to the store; None where it has none."""
     sha256: str | None
     """Digest of these predictions."""
+    trainings: Trainings
+    """What was trained for it, and what was yet to be."""
     stamp: Stamp | None
     """Stamp of the file of predictions when its digest was last found right; None if never."""
 
@@ -88,6 +91,7 @@ class Entry(NamedTuple):
             cell.perturbation.family,
             None if stored is None else stored.path,
             None if stored is None else stored.sha256,
+            trainings_of(cell),
             stamp,
         )
 
@@ -237,8 +241,10 @@ def _entries(columns: list[list[Any]]) -> Iterator[Entry]:
             if not all(type(value) is kind for value in column):
                 raise TypeError(f"{name} is no column of an index")
     for row in zip(*columns, strict=True):
-        *rest, stamp = row
-        yield Entry._make((*rest, None if stamp is None else tuple(stamp)))
+        *rest, trainings, stamp = row
+        done, awaited = map(str, trainings)
+        stamped = None if stamp is None else tuple(stamp)
+        yield Entry._make((*rest, Trainings(done, awaited), stamped))
 
 
 def _sha256_of_prefix(path: Path, count: int) -> str:
@@ -260,7 +266,7 @@ class Records(Mapping[str, Record]):
         self._lines, self._fresh = index.lines, dict(index.fresh)
         self._entries = {
             identity: entry
-            for identity, entry in index.entries.items()
+            for identity, entry in current(index.entries).items()
             if wanted is None or wanted(entry)
         }
 

@@ -19,6 +19,7 @@ from benchharness.canonical import Pairs, pairs
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
+from benchharness.outside.containment import contained, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,10 +134,11 @@ def _call(
     seed: int,
 ) -> str:
     try:
-        with randomness.isolated("initial weights", weights.sha256, seed):
+        with contained(), randomness.isolated("initial weights", weights.sha256, seed):
             return " ".join(str(method(state, method=weights.method)).split())
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
+        # ValueError is the agreed refusal, whose text is enough; a network may raise anything else.
+        reason = " ".join(str(error).split()) if type(error) is ValueError else in_one_line(error)
         raise BenchError(f"--init {weights.path} is not for {model!r}: {reason}.") from error
 
 

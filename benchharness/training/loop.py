@@ -9,41 +9,39 @@ test split is evaluated once, afterwards.
 from __future__ import annotations
 
 import copy
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from benchharness import randomness
-from benchharness.disk import clear_partial, replacing
-from benchharness.errors import BenchError, CellError
+from benchharness.disk import clear_partial
+from benchharness.errors import CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.outside.containment import contained, in_one_line
 from benchharness.statistics import metrics
 from benchharness.store import provenance
 from benchharness.store.cards import ModelCard
 from benchharness.training import initialisation
+from benchharness.training.resuming import RESUME, State, save, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from benchharness.datasets.base import Dataset, Split
     from benchharness.store.cells import ModelKey
-    from benchharness.training.initialisation import Initialised, InitialWeights
+    from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
 
-RESUME = "resume.pt"
 _SAVE_EVERY_S = 20.0
 """How much training a kill may lose. Saving more often would cost more than it saves."""
 
@@ -75,50 +73,22 @@ class EpochReport:
     seconds_left: float
 
 
-@dataclass(slots=True, kw_only=True)
-class _State:
-    """What changes during a training; a resumed one needs all of it."""
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    initialised: Initialised | None = None
-    epoch: int = 0
-    best_auc: float = -math.inf
-    best_epoch: int = 0
-    best: dict[str, Tensor] | None = None
-
-    def save(self, path: Path) -> None:
-        content = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "epoch": self.epoch,
-            "best_auc": self.best_auc,
-            "best_epoch": self.best_epoch,
-            "best": self.best,
-        }
-        with replacing(path) as partial:
-            torch.save(content, partial)
-
-    def restore(self, path: Path) -> None:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(saved["network"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.epoch, self.best_auc = saved["epoch"], saved["best_auc"]
-        self.best_epoch, self.best = saved["best_epoch"], saved["best"]
-
-
 def train(
-    job: Job, *, device: str, report: Callable[[EpochReport], None] = lambda _: None
+    job: Job,
+    *,
+    device: str,
+    report: Callable[[EpochReport], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> ModelCard:
     """Train a checkpoint, or finish one that was interrupted, and write it with its card.
+
+    A finished checkpoint is never trained again, since records may name its weights.
 
     Args:
         job: What to train, on which data, and where to keep the checkpoint.
         device: `cpu` or `cuda[:i]`.
         report: Called after every epoch.
+        note: Told one line at a time what a user should know.
 
     Returns:
         The card; weights and card are on disk when this returns.
@@ -126,16 +96,15 @@ def train(
     Raises:
         CellError: If the loss stops being finite, or val AUC is never defined.
         BenchError: If the folder cannot be written, or the initial weights do not fit.
+        Exception: Whatever the network raises.
     """
-    try:
+    finished = checkpoints.read_card(job.directory)
+    if finished is not None:
+        return finished
+    with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(f"cannot write to {job.directory}: {error.strerror}.") from error
-    clear_partial(job.directory)
-    state = _start(job, device)
-    resume = job.directory / RESUME
-    if resume.exists():
-        state.restore(resume)
+        clear_partial(job.directory)
+    state = _resumed(job, device, note)
     preprocessing = Preprocessing.from_pairs(job.model.preprocessing)
     classifier = Classifier(
         state.network, preprocessing, num_classes=job.dataset.num_classes, device=device
@@ -145,13 +114,30 @@ def train(
         raise CellError(
             f"the AUC on the val split of {job.dataset.name} was undefined in every epoch"
         )
-    state.network.load_state_dict(state.best)
+    with contained():
+        state.network.load_state_dict(state.best)
     card = _finish(job, state, classifier, device)
-    resume.unlink(missing_ok=True)
+    with writing(job.directory):
+        (job.directory / RESUME).unlink(missing_ok=True)
     return card
 
 
-def _start(job: Job, device: str) -> _State:
+def _resumed(job: Job, device: str, note: Callable[[str], None]) -> State:
+    """The state of an interrupted training, else the one before the first epoch."""
+    saved = job.directory / RESUME
+    with contained():
+        state = _start(job, device)
+        if not saved.exists():
+            return state
+        try:
+            state.restore(saved)
+        except Exception as error:  # reading a damaged file may raise any class of error
+            note(f"{saved} is damaged ({in_one_line(error)[:100]}): the training starts anew")
+            return _start(job, device)
+        return state
+
+
+def _start(job: Job, device: str) -> State:
     """The state before the first epoch."""
     network = building.build_network(
         job.model,
@@ -174,7 +160,7 @@ def _start(job: Job, device: str) -> _State:
         fused=True,
     )
     schedule = _schedule(job.recipe, optimiser, volumes=len(job.dataset.train))
-    return _State(network=network, optimiser=optimiser, schedule=schedule, initialised=initialised)
+    return State(network=network, optimiser=optimiser, schedule=schedule, initialised=initialised)
 
 
 def _schedule(
@@ -191,19 +177,22 @@ def _schedule(
 
 
 def _run_epochs(
-    job: Job, state: _State, classifier: Classifier, report: Callable[[EpochReport], None]
+    job: Job, state: State, classifier: Classifier, report: Callable[[EpochReport], None]
 ) -> None:
     """Train the epochs that are left, keeping the best weights and saving the state at times."""
     began, first, saved_at = time.monotonic(), state.epoch, time.monotonic()
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         while state.epoch < job.recipe.epochs:
-            loss = _epoch(job, state, classifier)
+            with contained():
+                loss = _epoch(job, state, classifier)
             val_auc = _evaluate(classifier, job.dataset.val, job.recipe.batch_size)["auc"]
             if val_auc is not None and val_auc > state.best_auc:
                 state.best_auc, state.best_epoch = val_auc, state.epoch
                 state.best = copy.deepcopy(state.network.state_dict())
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
-                state.save(job.directory / RESUME)
+                content = state.content()
+                with writing(job.directory):
+                    save(job.directory / RESUME, content)
                 saved_at = time.monotonic()
             done, left = state.epoch - first, job.recipe.epochs - state.epoch
             report(
@@ -218,7 +207,7 @@ def _run_epochs(
             )
 
 
-def _epoch(job: Job, state: _State, classifier: Classifier) -> float:
+def _epoch(job: Job, state: State, classifier: Classifier) -> float:
     """Train one epoch and return its mean loss."""
     recipe, split = job.recipe, job.dataset.train
     names = ("training", job.dataset.digest, job.seed, state.epoch)
@@ -278,9 +267,11 @@ def _evaluate(classifier: Classifier, split: Split, batch_size: int) -> dict[str
     return values
 
 
-def _finish(job: Job, state: _State, classifier: Classifier, device: str) -> ModelCard:
+def _finish(job: Job, state: State, classifier: Classifier, device: str) -> ModelCard:
     """Write the weights, measure them and write the card."""
-    sha256 = checkpoints.save(job.directory, state.network.state_dict())
+    weights = state.network.state_dict()
+    with writing(job.directory):
+        sha256 = checkpoints.save(job.directory, weights)
     batch_size = job.recipe.batch_size
     settings: dict[str, Any] = asdict(job.recipe)
     source = provenance.collect(device) | {"finished": provenance.now()}
@@ -305,5 +296,6 @@ def _finish(job: Job, state: _State, classifier: Classifier, device: str) -> Mod
         provenance=source,
         initial_weights=None if state.initialised is None else asdict(state.initialised),
     )
-    checkpoints.save_card(job.directory, card)
+    with writing(job.directory):
+        checkpoints.save_card(job.directory, card)
     return card

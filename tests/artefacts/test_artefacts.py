@@ -275,3 +275,23 @@ def test_the_suite_s_version_and_who_computes_are_in_the_identity():
     assert identity["implementation"] == "cpu"
     assert identity["factor"] == dict(Contrast().parameters(2))["factor"]
     assert Contrast().identity(2) != Contrast().identity(2, "torch")
+
+
+def test_canonical_volumes_are_made_on_one_thread_whatever_the_process_uses(coarse, monkeypatch):
+    """Fourier transforms on some processors give other last bits on other numbers of threads."""
+    seen = []
+    apply = Gamma.apply
+
+    def watched(self, *arguments):
+        seen.append(torch.get_num_threads())
+        return apply(self, *arguments)
+
+    monkeypatch.setattr(Gamma, "apply", watched)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run(Gamma(), coarse[0])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [1]

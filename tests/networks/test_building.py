@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, CellError
 from benchharness.networks import building
 from benchharness.store.cells import ModelKey
 
@@ -50,14 +51,44 @@ def test_arguments_that_the_factory_does_not_take() -> None:
     )
 
 
-def test_a_factory_of_another_signature() -> None:
-    model = ModelKey(name="dumps", factory="json:loads")
-    building.check_arguments(ModelKey(name="tiny", factory="tests.samples:tiny"))
-    with pytest.raises(BenchError, match="model 'dumps' cannot be built"):
+@pytest.mark.parametrize("target", ["json:loads", "builtins:dict", "math:pi"])
+def test_what_is_no_factory(target: str) -> None:
+    model = ModelKey(name="it", factory=target)
+    with pytest.raises((BenchError, CellError), match="model 'it' cannot be built") as caught:
         building.build_network(model, num_classes=3, in_channels=1)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_factory_that_refuses_its_arguments_is_quoted() -> None:
     model = replace(MODEL, arguments=(("width", "wide"),))
-    with pytest.raises(BenchError, match=r"^model 'tiny' cannot be built: "):
+    with pytest.raises(CellError, match=r"^model 'tiny' cannot be built: TypeError: "):
         building.build_network(model, num_classes=3, in_channels=1)
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        ("raises", "AttributeError: told to fail"),
+        ("exits", "the code tried to leave with SystemExit: told to leave"),
+        ("nothing", "its factory returned NoneType, expected a torch.nn.Module"),
+    ],
+)
+def test_whatever_a_factory_does_is_its_models_failure(factory: str, reason: str) -> None:
+    model = ModelKey(name="it", factory=f"tests.hostile:{factory}")
+    place = Path.cwd()
+    with pytest.raises(CellError) as caught:
+        building.build_network(model, num_classes=3, in_channels=1)
+    assert str(caught.value) == f"model 'it' cannot be built: {reason}"
+    assert torch.get_default_dtype() == torch.float32
+    assert Path.cwd() == place
+
+
+def test_parameters_are_counted_where_the_meta_device_does_not_do() -> None:
+    for factory in ("tests.samples:tiny", "tests.hostile:looks_at_values"):
+        network = building.sketch(
+            ModelKey(name="it", factory=factory), num_classes=2, in_channels=1
+        )
+        assert (
+            sum(p.numel() for p in network.parameters())
+            == (6 * 27 + 6) + 12 + (6 * 6 * 27 + 6) + 14
+        )

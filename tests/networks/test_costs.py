@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from benchharness.errors import CellError
 from benchharness.networks import costs
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
-from tests import samples
+from benchharness.store.cells import ModelKey
+from tests import hostile, samples
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -101,3 +104,60 @@ def test_everything_is_measured_and_the_classifier_left_as_it_was() -> None:
         torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items()
     )
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "latency_batch", "one"),
+    [
+        ("tiny", 8, 8, True),
+        ("tiny", 1, 1, True),
+        ("one_at_a_time", 8, 1, True),
+        ("at_most_five", 8, 4, True),
+        ("never_alone", 8, 8, False),
+    ],
+)
+def test_a_network_is_measured_at_the_batch_that_it_takes(
+    name: str, batch: int, latency_batch: int, one: bool
+) -> None:
+    network = samples.tiny(3) if name == "tiny" else hostile.KINDS[name](3, 1, 6)
+    found = costs.measure(Classifier(network, num_classes=3), (1, 12, 12, 12), batch=batch)
+    assert found.latency_batch == latency_batch
+    assert found.flops == 2 * 12**3 * 6 * 27 + 2 * 6**3 * 6 * 6 * 27 + 2 * 6 * 3
+    # What one volume needs cannot be told by a network that takes no single one.
+    assert (found.peak_memory_mib is not None) is one
+
+
+def test_memory_that_runs_out_makes_the_batch_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Classifier.forward
+
+    def hungry(self: Classifier, volumes: Tensor) -> Tensor:
+        if len(volumes) > 2:
+            raise torch.OutOfMemoryError("told to fail")
+        return forward(self, volumes)
+
+    monkeypatch.setattr(Classifier, "forward", hungry)
+    found = costs.measure(Classifier(samples.tiny(3), num_classes=3), (1, 12, 12, 12))
+    assert found.latency_batch == 2
+
+
+def test_a_network_that_takes_nothing_is_refused_with_the_reason() -> None:
+    classifier = Classifier(hostile.KINDS["exits_in_evaluation"](3, 1, 6), num_classes=3)
+    with pytest.raises(CellError, match="tried to leave with SystemExit: 3"):
+        costs.measure(classifier, (1, 12, 12, 12))
+
+
+def test_the_network_does_not_write_to_what_later_passes_are_given() -> None:
+    classifier = Classifier(hostile.KINDS["writes_to_its_input"](3, 1, 6), num_classes=3)
+    assert costs.measure(classifier, (1, 12, 12, 12)).latency_batch == 8
+
+
+def test_operations_are_counted_where_the_meta_device_does_not_do() -> None:
+    def flops(name: str) -> int:
+        model = ModelKey(name=name, factory=name)
+        return costs.flops_of(model, num_classes=3, shape=(1, 12, 12, 12))
+
+    plain = flops("tests.samples:tiny")
+    assert flops("tests.hostile:looks_at_values") == plain
+    assert flops("tests.hostile:never_alone") == plain
+    with pytest.raises(CellError, match=r"cannot be counted: .* AttributeError: told to fail"):
+        flops("tests.hostile:raises")

@@ -12,7 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchharness.networks import costs
 from benchharness.run import config, measuring, runner
 from benchharness.run.planning import plan
 from benchharness.run.progress import Display
@@ -96,11 +95,11 @@ def test_whatever_a_network_raises_becomes_a_record(
     networks = measuring.networks_of(job, setting)
 
     def broken(*_: object) -> None:
-        raise ValueError("cannot\ncount")
+        raise ValueError("cannot\nanswer")
 
-    monkeypatch.setattr(costs, "measure", broken)
+    monkeypatch.setattr(type(networks.judged), "forward", broken)
     measured = measuring.measure(job.cells[0], job, None, networks, setting)
-    assert (measured.record.status, measured.record.error) == ("error", "ValueError: cannot count")
+    assert (measured.record.status, measured.record.error) == ("error", "ValueError: cannot answer")
     assert measured.predictions is None
     assert measured.record.metrics == {}
 

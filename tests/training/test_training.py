@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from benchharness import disk
-from benchharness.errors import CellError
+from benchharness.errors import BenchError, CellError
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
-from benchharness.training import loop, recipes
+from benchharness.training import loop, recipes, resuming
 from tests import samples
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     )
     assert seen == list(range(killed_after + 1, RECIPE.epochs + 1))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-    assert not (tmp_path / "killed" / loop.RESUME).exists()
+    assert not (tmp_path / "killed" / resuming.RESUME).exists()
 
 
 def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_steps_divide_the_learning_rate_at_half_and_three_quarters(
     states: list[float] = []
     step = loop._epoch
 
-    def spy(work: loop.Job, state: loop._State, classifier: object) -> float:
+    def spy(work: loop.Job, state: resuming.State, classifier: object) -> float:
         states.append(state.optimiser.param_groups[0]["lr"])
         return step(work, state, classifier)  # type: ignore[arg-type]
 
@@ -174,3 +175,95 @@ def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     loop.train(job(tmp_path), device="cpu")
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "another", "no file of torch"])
+def test_a_damaged_state_starts_the_training_anew_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    loop.train(job(tmp_path / "whole"), device="cpu")
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+
+    def kill(epoch: loop.EpochReport) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(job(tmp_path / "killed"), device="cpu", report=kill)
+    saved = tmp_path / "killed" / resuming.RESUME
+    content = bytearray(saved.read_bytes())
+    if damage == "another":
+        resuming.save(saved, {"network": {}, "epoch": 1})
+    else:
+        content[len(content) // 2] ^= 1
+        saved.write_bytes(
+            {
+                "empty": b"",
+                "cut": bytes(content[: len(content) // 3]),
+                "flipped": bytes(content),
+                "no file of torch": b"x" * 1000,
+            }[damage]
+        )
+    noted: list[str] = []
+    seen: list[int] = []
+    loop.train(
+        job(tmp_path / "killed"),
+        device="cpu",
+        report=lambda epoch: seen.append(epoch.epoch),
+        note=noted.append,
+    )
+    assert seen == [1, 2, 3]
+    (line,) = noted
+    assert line.startswith(f"{saved} is damaged (")
+    assert line.endswith("): the training starts anew")
+    assert "\n" not in line
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_finished_weights_are_never_trained_again(tmp_path: Path) -> None:
+    card = loop.train(job(tmp_path / "first"), device="cpu")
+    # A card is believed only in the folder that is named after its training.
+    place = tmp_path / card.folder
+    place.parent.mkdir()
+    (tmp_path / "first").rename(place)
+    before = (place / checkpoints.WEIGHTS).stat().st_mtime_ns
+    seen: list[object] = []
+    assert loop.train(job(place), device="cpu", report=seen.append) == card
+    assert seen == []
+    assert (place / checkpoints.WEIGHTS).stat().st_mtime_ns == before
+
+
+FULL = [
+    OSError(28, "No space left on device"),
+    RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+    SafetensorError("Error while serializing: IoError(Os { code: 28 })"),
+]
+"""What the libraries raise when a disk is full."""
+
+
+@pytest.mark.parametrize("error", FULL)
+@pytest.mark.parametrize("place", ["torch.save", "save_file", "write_atomically"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+    if place == "torch.save":
+        monkeypatch.setattr(torch, "save", full)
+    else:
+        monkeypatch.setattr(checkpoints, place, full)
+    with pytest.raises(BenchError, match=r"^cannot write .*(Make room|Free some space)") as caught:
+        loop.train(job(tmp_path), device="cpu")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob(".*.partial"))
+    assert checkpoints.read_card(tmp_path) is None
+
+
+def test_what_training_changes_of_the_process_is_put_back(tmp_path: Path) -> None:
+    model = ModelKey(name="trespasser", factory="tests.hostile:trespasser")
+    threads = torch.get_num_threads()
+    loop.train(dataclasses.replace(job(tmp_path), model=model), device="cpu")
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.get_num_threads() == threads

@@ -25,6 +25,8 @@ from benchharness.attacks.core.norms import TOLERANCE, norm_named
 from benchharness.attacks.core.observation import Observed
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError, unknown_name
+from benchharness.networks.behaviour import disagreement
+from benchharness.outside.containment import contained, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -256,6 +258,7 @@ class Attack(ABC):
         if len(ids) != len(volumes):
             raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
         with (
+            contained(),
             classifier.frozen(),
             nullcontext() if source is None else source.frozen(),
             randomness.isolated(self.name, severity, seed, *ids),
@@ -378,7 +381,8 @@ def build(name: str, parameters: Mapping[str, object]) -> Attack:
     for given in parameters:
         if given not in known:
             raise unknown_name(f"parameter of attack {name!r}:", given, known)
-    return target(**parameters)
+    with loading(f"attack {name!r}"):
+        return target(**parameters)
 
 
 _PASSED_TWICE = 2
@@ -399,7 +403,7 @@ def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tens
     passes: list[Tensor] = []
     stochastic = network_draws(lambda: passes.append(_logits(classifier, volumes)))
     again = _logits(classifier, volumes[:_PASSED_TWICE])
-    apart = certificates.disagreement(passes[0][:_PASSED_TWICE], again)
+    apart = disagreement(passes[0][:_PASSED_TWICE], again)
     return passes[0], apart.max().expand(len(volumes)), stochastic
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchharness.networks.behaviour import DISAGREEMENT
 from benchharness.store.records import Check
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     Findings = Mapping[str, NDArray[np.float64]]
 
-DISAGREEMENT = 1e-3
-"""Largest difference allowed between two forward passes, relative to the largest logit. Rounding on
-a GPU stays far below it."""
 DRAWS = 20
 """Fewest passes per gradient for a stochastic network, as in AutoAttack's *rand* protocol."""
 ZERO_GRADIENTS = 0.01
@@ -36,14 +34,6 @@ LATE_GAIN = 0.05
 LONG = 50
 """Fewest iterations that can show convergence."""
 _WHEN = ("start", "late", "end")
-
-
-def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Largest difference of two passes of the same volumes, relative to the largest logit, (B,).
-
-    A largest logit below 1 counts as 1, so rounding does not fail a network with tiny ones.
-    """
-    return (first - second).abs().amax(1) / first.abs().amax(1).clamp_min(1)
 
 
 def like_probabilities(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import textwrap
 from functools import cache
 from typing import TYPE_CHECKING
 
-from benchharness.escaping import one_line
+from benchharness.outside.escaping import one_line
 from benchharness.report.formats.latex_text import breakable, escape
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from benchharness.escaping import one_line
+from benchharness.outside.escaping import one_line
 
 _SMALL = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi omicron pi rho sigma "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchharness import escaping
+from benchharness.outside import escaping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

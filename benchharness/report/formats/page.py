@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from benchharness.escaping import printable
+from benchharness.outside.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

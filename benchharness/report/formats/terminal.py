@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchharness.escaping import one_line
+from benchharness.outside.escaping import one_line
 from benchharness.report.collect import collect
 from benchharness.report.tables.summaries import overview as overview_table
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchharness.escaping import one_line
+from benchharness.outside.escaping import one_line
 from benchharness.report.parts import Plot
 
 if TYPE_CHECKING:

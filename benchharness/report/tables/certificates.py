@@ -1,4 +1,4 @@
-"""Whether the attacks' numbers can be trusted: matrix checks and record checks."""
+"""Whether the numbers can be trusted: matrix checks and record checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 
 def certificates(findings: Findings) -> tuple[Table, ...]:
-    """Tables of checks and controls; none where no attack was run."""
-    attacked = [row for row in findings.rows if row.record.certificate]
-    checks = (_matrix(findings), _records(attacked)) if attacked else ()
+    """Tables of checks and controls; none where nothing was checked.
+
+    Matrix checks are shown where attacks were run, record checks where any was made.
+    """
+    checked = [row for row in findings.rows if row.record.certificate]
+    matrix = (_matrix(findings),) if findings.checks else ()
+    checks = (*matrix, _records(checked)) if checked else ()
     return (*checks, _controls(findings)) if findings.controls else checks
 
 
@@ -63,9 +67,9 @@ def _matrix(findings: Findings) -> Table:
     )
 
 
-def _records(attacked: list[Row]) -> Table:
+def _records(checked: list[Row]) -> Table:
     verdicts = Counter(
-        (check.name, check.verdict) for row in attacked for check in row.record.certificate
+        (check.name, check.verdict) for row in checked for check in row.record.certificate
     )
     names = dict.fromkeys(name for name, _ in verdicts)
     return text_table(
@@ -75,7 +79,9 @@ def _records(attacked: list[Row]) -> Table:
             (name, *(verdicts[name, verdict] for verdict in ("passed", "failed", "not applicable")))
             for name in names
         ],
-        caption="Each check concerns one cell and is stored with it.",
+        caption="Each check concerns one cell and is stored with it. Whether a network draws at "
+        "random, depends on the batch, or changes its input or its state is checked once for each "
+        "checkpoint and stored with its clean cell; what fails is stored with all its cells.",
         kinds=("checks",),
     )
 

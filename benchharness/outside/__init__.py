@@ -1,0 +1,1 @@
+"""What comes from outside: users' code is contained, and text is escaped for each format."""

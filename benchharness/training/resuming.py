@@ -1,0 +1,98 @@
+"""The state of a training that is under way, kept so that a kill loses little of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from benchharness.disk import file_sha256, replacing
+from benchharness.errors import BenchError
+from benchharness.outside.containment import in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from benchharness.training.initialisation import Initialised
+
+RESUME = "resume.pt"
+_HEXADECIMALS = 64
+"""Length of the SHA-256 at the end of the file."""
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What changes during a training; a resumed one needs all of it."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    initialised: Initialised | None = None
+    epoch: int = 0
+    best_auc: float = -math.inf
+    best_epoch: int = 0
+    best: dict[str, Tensor] | None = None
+
+    def content(self) -> dict[str, Any]:
+        """What a resumed training needs."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epoch": self.epoch,
+            "best_auc": self.best_auc,
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+        }
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` wrote; a damaged file raises any class of error."""
+        whole = path.read_bytes()
+        content, sha256 = whole[:-_HEXADECIMALS], whole[-_HEXADECIMALS:]
+        if hashlib.sha256(content).hexdigest().encode() != sha256:
+            raise ValueError("its SHA-256 differs")
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.epoch, self.best_auc = saved["epoch"], saved["best_auc"]
+        self.best_epoch, self.best = saved["best_epoch"], saved["best"]
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write the state of a training, and its SHA-256 behind it.
+
+    torch checks no sum when it reads, so a flipped bit would train on without a word.
+    """
+    with replacing(path) as partial:
+        torch.save(content, partial)
+        sha256 = file_sha256(partial)
+        with partial.open("ab") as stream:
+            stream.write(sha256.encode())
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Only for what writes to a checkpoint's folder: no user's code may run inside.
+
+    Raises:
+        BenchError: When the disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    # torch and safetensors have errors of their own for a full disk.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or in_one_line(error)
+        raise BenchError(
+            f"cannot write to {folder}: {reason}. Make room, or pass another --out; then run the "
+            "same command again."
+        ) from error
