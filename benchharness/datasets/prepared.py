@@ -9,7 +9,6 @@ all; one process prepares while others wait. Anything there may be removed at an
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
-from benchharness.canonical import canonical_json, digest
+from benchharness.canonical import canonical_json, digest, read_json
 from benchharness.datasets import grids
 from benchharness.datasets.base import SPLITS
 from benchharness.datasets.listing import refuse_equal_files
@@ -96,7 +95,7 @@ def _meaning(item: Item) -> list[object]:
 def _recalled(index: Path, found: Listing) -> Prepared | None:
     """What the cache holds; None when it holds nothing or something damaged."""
     try:
-        entry = json.loads(index.read_text())
+        entry = read_json(index.read_bytes())
         name, spacing = str(entry["digest"]), entry["spacing"]
         volumes = _stored(index.with_name(f"{name}.npz"), found)
         where = None if spacing is None else tuple(spacing)

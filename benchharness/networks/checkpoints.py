@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from benchharness.canonical import digest as digest_of
+from benchharness.canonical import read_json
 from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.building import build_network
@@ -58,7 +58,7 @@ def read_card(directory: Path) -> ModelCard | None:
     if not path.exists():
         return None
     try:
-        card = ModelCard(**json.loads(path.read_text()))
+        card = ModelCard(**read_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise BenchError(
             f"cannot read model card {path}: {error}. Remove {directory} to train it anew."

@@ -12,6 +12,7 @@ from benchharness.attacks.core.norms import norm_named
 from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
 from benchharness.run.config import ModelOptions
+from benchharness.run.own_weights import stranger
 from benchharness.store.cells import (
     ACCURACY_ONLY,
     CONTROL_FAMILY,
@@ -43,8 +44,7 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     """
     options = dict(config.model_options)
     keys: dict[str, ModelKey] = {}
-    for typed in registry.expand("models", config.models):
-        entry = registry.resolve("models", typed)
+    for entry in (registry.resolve("models", typed) for typed in models_typed(config)):
         registry.import_target(entry.target)
         if entry.name in keys:
             raise BenchError(
@@ -55,20 +55,27 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
         keys[entry.name] = ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
     for option, names in (
         ("[model.NAME] of the config", options),
-        ("--checkpoint", [name.partition("@")[0] for name, _ in config.checkpoints]),
         ("--init", [name for name, _ in config.init if name is not None]),
     ):
         _refuse_strangers(option, names, keys)
     return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
 
 
+def models_typed(config: RunConfig) -> tuple[str, ...]:
+    """The models as they were typed, groups replaced by their members."""
+    return registry.expand("models", config.models)
+
+
+def model_names(config: RunConfig) -> dict[str, str]:
+    """The name of every model of the run, by what it may be called: that name, or as typed."""
+    typed = {text: registry.resolve("models", text).name for text in models_typed(config)}
+    return typed | {name: name for name in typed.values()}
+
+
 def _refuse_strangers(option: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
-            raise BenchError(
-                f"{option} names {name!r}, which is not among the models of this run "
-                f"({', '.join(known)}). Add it to --models or take it out."
-            )
+            raise stranger(option, "model", name, known)
 
 
 def dataset_key(dataset: Dataset, split: Split) -> DatasetKey:

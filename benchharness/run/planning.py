@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchharness import artefacts, attacks, datasets, registry
 from benchharness.attacks import full_range
 from benchharness.errors import BenchError
-from benchharness.run import keys
+from benchharness.run import keys, own_weights
 from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchharness.attacks import Attack
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
 
@@ -72,14 +73,58 @@ def plan(config: RunConfig) -> Plan:
     _refuse_shared_names(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     jobs: list[Job] = []
-    for name in _dataset_names(config):
-        dataset = datasets.load(name, config.data_root, config.preparation)
+    own = own_weights.own_weights(config, keys.model_names(config))
+    loaded = _datasets(config)
+    own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
+    for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, len(models))
-        notes += left_out
-        jobs += _jobs(config, models, dataset, usable, list(chosen_artefacts.values()))
+        notes += [*_limit_notes(config, dataset), *left_out]
+        files = {
+            key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
+            for key, _ in models
+        }
+        jobs += _jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))
+    notes += _unrepeated(config, jobs)
     perturbations: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
     perturbations[keys.CONTROL.name] = keys.CONTROL
     return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
+
+
+def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
+    """Every dataset, with what was typed for it."""
+    return [
+        (typed, datasets.load(typed, config.data_root, config.preparation))
+        for typed in _dataset_names(config)
+    ]
+
+
+def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
+    if config.limit is None or config.limit <= len(dataset.test):
+        return []
+    return [
+        f"--limit {config.limit} is more than {dataset.name} has: all {len(dataset.test)} test "
+        "volumes are evaluated."
+    ]
+
+
+def _unrepeated(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
+    """Say which networks several `--seeds` do not repeat.
+
+    Raises:
+        BenchError: When that is all of them.
+    """
+    if len(config.seeds) < 2:
+        return []
+    single = {job.weights.model.name: job.weights.path for job in jobs if job.weights.seed is None}
+    seeds = ",".join(map(str, config.seeds))
+    lines = [
+        f"--checkpoint {name}={path} is one network, so --seeds {seeds} measures it once. For one "
+        f"file a seed type --checkpoint {name}#{config.seeds[0]}=PATH and so on."
+        for name, path in single.items()
+    ]
+    if lines and all(job.weights.seed is None for job in jobs):
+        raise BenchError(f"{lines[0]} Else leave --seeds out.")
+    return lines
 
 
 def _dataset_names(config: RunConfig) -> tuple[str, ...]:
@@ -136,6 +181,7 @@ def _jobs(
     config: RunConfig,
     models: Models,
     dataset: Dataset,
+    files: Mapping[str, Files],
     usable: Sequence[Attack],
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
@@ -150,7 +196,7 @@ def _jobs(
     networks = [
         _job(weights, dataset, split, perturbations)
         for model, options in models
-        for weights in locate(config, model, options, dataset)
+        for weights in locate(config, model, options, dataset, files[model.name])
     ]
     yield from networks
     if any(attack.access == "white box" for attack in usable):

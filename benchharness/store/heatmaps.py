@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchharness.canonical import read_json
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.schema import newer
@@ -194,7 +195,7 @@ def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
 
 def _read(path: Path) -> HeatMaps:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_bytes())
         if isinstance(schema := content["schema"], int) and schema > SCHEMA:
             raise newer(str(path), schema, SCHEMA)
         return HeatMaps.from_json(content)

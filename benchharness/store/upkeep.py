@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness.canonical import read_json
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
@@ -126,7 +126,7 @@ def _check_weights(store: Store, problems: list[str], notes: list[str]) -> int:
     for card in sorted(store.checkpoints.glob("*/*/model_card.json")):
         weights = card.with_name("model.safetensors")
         try:
-            expected = json.loads(card.read_text())["sha256"]
+            expected = read_json(card.read_bytes())["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"cannot read model card {card}: {' '.join(str(error).split())}.")
             continue
