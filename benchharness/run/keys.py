@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import RunConfig
 
+_LONGEST_NAME = 160
+"""Bytes of a name: a file's may have 255, and ours add a recipe, a seed, a digest and a kind."""
+
 CONTROL = full_range.FullRange()
 """The control that every network gets once where its gradient is attacked."""
 
@@ -46,6 +49,7 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     keys: dict[str, ModelKey] = {}
     for entry in (registry.resolve("models", typed) for typed in models_typed(config)):
         registry.import_target(entry.target)
+        check_folder_name("model", entry.name)
         if entry.name in keys:
             raise BenchError(
                 f"two models are called {entry.name!r} ({keys[entry.name].factory} and "
@@ -59,6 +63,20 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     ):
         _refuse_strangers(option, names, keys)
     return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
+
+
+def check_folder_name(kind: str, name: str) -> None:
+    """Refuse a name that the folders and files made for it could not have.
+
+    Raises:
+        BenchError: When it is too long.
+    """
+    size = len(name.encode(errors="surrogateescape"))
+    if size > _LONGEST_NAME:
+        raise BenchError(
+            f"the {kind} name {name[:20]!r}… has {size} bytes, and files are named after it, which "
+            f"leaves {_LONGEST_NAME}. Rename it."
+        )
 
 
 def models_typed(config: RunConfig) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def plan(config: RunConfig) -> Plan:
     chosen_artefacts = {
         name: artefacts.build(name) for name in registry.expand("artefacts", config.artefacts)
     }
-    _refuse_shared_names(chosen_attacks, chosen_artefacts)
+    perturbations = _by_own_name(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     jobs: list[Job] = []
     own = own_weights.own_weights(config, keys.model_names(config))
@@ -85,17 +85,18 @@ def plan(config: RunConfig) -> Plan:
         }
         jobs += _jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))
     notes += _unrepeated(config, jobs)
-    perturbations: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
-    perturbations[keys.CONTROL.name] = keys.CONTROL
     return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
 
 
 def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
     """Every dataset, with what was typed for it."""
-    return [
+    found = [
         (typed, datasets.load(typed, config.data_root, config.preparation))
         for typed in _dataset_names(config)
     ]
+    for _, dataset in found:
+        keys.check_folder_name("dataset", dataset.name)
+    return found
 
 
 def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
@@ -149,9 +150,23 @@ def _attacks(config: RunConfig) -> dict[str, Attack]:
     return {name: attacks.build(name, parameters.get(name, {})) for name in names}
 
 
-def _refuse_shared_names(attacks: Mapping[str, Attack], artefacts: Mapping[str, Artefact]) -> None:
-    for name in attacks.keys() & artefacts.keys():
-        raise BenchError(f"{name!r} names an attack and an artefact. Rename one of the plug-ins.")
+def _by_own_name(
+    attacks: Mapping[str, Attack], artefacts: Mapping[str, Artefact]
+) -> dict[str, Attack | Artefact]:
+    """Every perturbation by the name that its cells have, which need not be the one typed.
+
+    Raises:
+        BenchError: When two have one name.
+    """
+    found: dict[str, Attack | Artefact] = {keys.CONTROL.name: keys.CONTROL}
+    typed = {keys.CONTROL.name: "the control of every attacked network"}
+    for text, perturbation in (*attacks.items(), *artefacts.items()):
+        name = perturbation.name
+        if name == CLEAN.name or name in found:
+            owner = typed.get(name, "the clean cell")
+            raise BenchError(f"{text!r} and {owner} are both called {name!r}. Rename the plug-in.")
+        found[name], typed[name] = perturbation, repr(text)
+    return found
 
 
 def _applicable(
