@@ -26,7 +26,7 @@ def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
     arguments = dict(model.arguments)
     try:
         inspect.signature(factory).bind(2, in_channels=1, **arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise BenchError(
             f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
             "A factory takes (num_classes, in_channels=1) and the arguments of its config table."

@@ -160,7 +160,8 @@ def _by_own_name(
     """
     found: dict[str, Attack | Artefact] = {keys.CONTROL.name: keys.CONTROL}
     typed = {keys.CONTROL.name: "the control of every attacked network"}
-    for text, perturbation in (*attacks.items(), *artefacts.items()):
+    everything: dict[str, Attack | Artefact] = {**attacks, **artefacts}
+    for text, perturbation in everything.items():
         name = perturbation.name
         if name == CLEAN.name or name in found:
             owner = typed.get(name, "the clean cell")
