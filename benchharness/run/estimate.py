@@ -55,7 +55,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
             trainings.add(job.weights.path)
         one_pass = _flops(job)
         for cell in pending:
-            cost = _cost(cell, job, plan)
+            cost = passes_of(cell, job, plan)
             passes += cost
             flops += (cost.forward + cost.backward) * one_pass
     return Estimate(
@@ -67,8 +67,8 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
     )
 
 
-def _cost(cell: Cell, job: Job, plan: Plan) -> Cost:
-    """Passes of all volumes of a cell."""
+def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
+    """Passes of all volumes of a cell through its network."""
     perturbation = plan.perturbations.get(cell.perturbation.name)
     if isinstance(perturbation, Attack):
         return (perturbation.cost(job.dataset.num_classes) + CHECKING) * len(job.split)
