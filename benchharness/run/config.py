@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _DEEPEST = 16
 """Tables and lists inside one another in a config file."""
 
+_LARGEST = 10**6
+"""Bytes of a config file."""
+
 _BITS = 64
 """Of a whole number in a config file."""
 
@@ -149,7 +152,10 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
-            content = tomllib.load(stream)
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise BenchError(f"config {path} has more than {_LARGEST} bytes. Is it another file?")
+        content = tomllib.loads(text.decode())
     except OSError as error:
         raise BenchError(f"cannot read config {path}: {error.strerror}.") from error
     except RecursionError:

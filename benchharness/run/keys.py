@@ -69,9 +69,14 @@ def check_folder_name(kind: str, name: str) -> None:
     """Refuse a name that the folders and files made for it could not have.
 
     Raises:
-        BenchError: When it is too long.
+        BenchError: When it is too long, or no text in this system's encoding.
     """
-    size = len(name.encode(errors="surrogateescape"))
+    if any("\ud800" <= sign <= "\udfff" for sign in name):
+        raise BenchError(
+            f"the {kind} name {name!r} is no text in this system's encoding. Set LANG=C.UTF-8, or "
+            "rename the file."
+        )
+    size = len(name.encode())
     if size > _LONGEST_NAME:
         raise BenchError(
             f"the {kind} name {name[:20]!r}… has {size} bytes, and files are named after it, which "

@@ -333,3 +333,9 @@ def test_a_number_without_end_is_one_line(tmp_path: Path, key: str, digits: str)
         from_toml(tmp_path, key.format(digits), models="a")
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero here")
+def test_a_file_without_end_is_one_line() -> None:
+    with pytest.raises(BenchError, match="has more than 1000000 bytes"):
+        config.load(Path("/dev/zero"), MODELS)

@@ -61,6 +61,13 @@ def test_two_perturbations_of_one_name_are_refused(tmp_path: Path, flags: dict[s
         plan(settings(tmp_path, **flags))
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A file named in another encoding than the system's; no report could show its name."""
+    data = samples.write_archive(tmp_path / "caf\udce9.npz")
+    with pytest.raises(BenchError, match="is no text in this system's encoding. Set LANG"):
+        plan(settings(tmp_path, datasets=str(data)))
+
+
 @pytest.mark.parametrize("folder", ["x" * 200, "é" * 90])
 def test_a_name_from_which_no_folder_can_be_made_is_refused(tmp_path: Path, folder: str) -> None:
     data = samples.write_archive(tmp_path / f"{folder}.npz")
