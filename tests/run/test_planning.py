@@ -64,7 +64,7 @@ def test_two_perturbations_of_one_name_are_refused(tmp_path: Path, flags: dict[s
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     """A file named in another encoding than the system's; no report could show its name."""
     data = samples.write_archive(tmp_path / "caf\udce9.npz")
-    with pytest.raises(BenchError, match="is no text in this system's encoding. Set LANG"):
+    with pytest.raises(BenchError, match=r"is no text in this system's encoding"):
         plan(settings(tmp_path, datasets=str(data)))
 
 
