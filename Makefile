@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.docs
+PYTHONS ?= 3.12 3.13
 QUICKSTART := results/local
 
 .DEFAULT_GOAL := help
@@ -47,6 +48,20 @@ test-slow: $(STAMP) ## run the long tests too
 test-browser: $(STAMP) ## run the tests that open a report in Chromium
 	$(BIN)/python -m pytest -q -m browser
 
+# Each Python gets an environment of its own; uv fetches an interpreter that is not there.
+.PHONY: test-pythons
+test-pythons: ## run the tests on the other Pythons of pyproject.toml, where uv has them
+	@command -v uv >/dev/null || { echo "skipped: uv is not installed; pip install uv"; exit 0; }; \
+	for version in $(PYTHONS); do \
+		uv python find --quiet $$version >/dev/null || uv python install --quiet $$version || \
+			{ echo "skipped: uv finds no Python $$version"; continue; }; \
+		uv venv --quiet --clear --python $$version .venv-$$version && \
+		uv pip install --quiet --python .venv-$$version --constraint constraints.txt torch && \
+		uv pip install --quiet --python .venv-$$version --constraint constraints.txt \
+			--editable '.[dev]' || { echo "skipped: no packages for Python $$version"; continue; }; \
+		.venv-$$version/bin/python -m pytest -q || exit 1; \
+	done
+
 .PHONY: gate
 gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed baseline
 	rm -rf results/ci/records.jsonl results/ci/predictions
@@ -76,4 +91,4 @@ bench: $(STAMP) ## compare speeds, as ratios within one process
 
 .PHONY: clean
 clean: ## remove .venv, caches and the built site; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache build site *.egg-info
+	rm -rf $(VENV) $(PYTHONS:%=$(VENV)-%) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache build site *.egg-info

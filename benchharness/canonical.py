@@ -24,6 +24,18 @@ def canonical_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+def read_json(content: str | bytes) -> Any:
+    """Read JSON that may be damaged or hostile.
+
+    Raises:
+        ValueError: When it is no JSON, or is nested so deeply that no parser reads it.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON of `value`, as 64 hexadecimal digits."""
     return sha256(canonical_json(value).encode())

@@ -141,7 +141,7 @@ GROUPS: dict[Registry, dict[str, tuple[str, ...]]] = {
         "geometric": ("affine", "elastic"),
     },
 }
-"""Names of groups and their members."""
+"""Names of groups and their built-in members; `members` adds those of plug-ins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +181,31 @@ def entries(registry: Registry) -> dict[str, Entry]:
 
 def expand(registry: Registry, names: tuple[str, ...]) -> tuple[str, ...]:
     """Replace groups by their members and drop repeated names, keeping the order."""
-    members = [member for name in names for member in GROUPS[registry].get(name, (name,))]
-    return tuple(dict.fromkeys(members))
+    found = [
+        member
+        for name in names
+        for member in (members(registry, name) if name in GROUPS[registry] else (name,))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def members(registry: Registry, group: str) -> tuple[str, ...]:
+    """The members of a group: the built-in ones, then plug-ins by name.
+
+    Every plug-in is part of `all`. Of the other groups, those of artefacts have plug-ins: each
+    artefact says which group it is of.
+
+    Raises:
+        BenchError: When a plug-in has to be asked for its group and cannot be imported.
+    """
+    built_in = GROUPS[registry][group]
+    plug_ins = sorted(entries(registry).keys() - BUILT_IN[registry].keys())
+    if group == "all":
+        return (*built_in, *plug_ins)
+    if registry != "artefacts":
+        return built_in
+    own = [name for name in plug_ins if getattr(load(registry, name), "group", None) == group]
+    return (*built_in, *own)
 
 
 def resolve(registry: Registry, name: str) -> Entry:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from benchharness import testing
+from benchharness.errors import BenchError
+
 SOURCE = Path(__file__).parent / "plugin"
 
 USE = """
@@ -134,3 +137,92 @@ def test_it_works_like_what_is_built_in(used: dict[str, Any]) -> None:
     assert used["logits"] == [8, 2]
     assert 0.045 < used["norm"] <= 0.05 + 1e-6
     assert used["faded"] == pytest.approx(150 / 255 / 2, abs=1e-4)
+
+
+BROKEN = """
+import torch
+from torch import nn
+from acme_bench import Fade, Noise
+
+
+class Draws(nn.Module):
+    def forward(self, volumes):
+        return torch.softmax(torch.randn(len(volumes), 3), 1)
+
+
+def net(num_classes, in_channels=1):
+    return Draws()
+
+
+class Waning(Fade):
+    name = "waning"
+
+    def apply(self, volume, severity, generator):
+        return volume * (0.2 + 0.1 * severity)
+
+
+class Greedy(Noise):
+    name = "greedy"
+
+    def perturb(self, batch):
+        return batch.volumes + batch.severity * (len(batch.volumes) > 1)
+"""
+
+
+def contracts(installed: Path, *names: str) -> tuple[int, str]:
+    """Test names of a plug-in as its author would, in a fresh process."""
+    asked = [word for name in names for word in ("--bench-contracts", name)]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-p", "benchharness.testing", "--pyargs", "benchharness.testing.contracts", *asked),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{SOURCE.parents[1]}"},
+        cwd=installed,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_it_holds_the_contracts_that_its_author_can_test(installed: Path) -> None:
+    code, said = contracts(installed, "acme-bench")
+    assert code == 0, said
+    assert " passed" in said
+    assert "skipped" not in said
+
+
+def test_the_contracts_find_what_is_broken(installed: Path) -> None:
+    (installed / "broken_bench.py").write_text(BROKEN)
+    names = ("models:broken_bench:net", "artefacts:broken_bench:Waning")
+    code, said = contracts(installed, *names, "attacks:broken_bench:Greedy")
+    assert code == 1, said
+    for test in (
+        "test_model_returns_no_probabilities",
+        "test_model_answers_the_same_twice_and_alone",
+        "test_model_has_a_gradient_to_its_voxels",
+        "test_artefact_grows_with_its_level",
+        "test_attack_of_a_volume_does_not_depend_on_its_batch",
+    ):
+        assert f"::{test}[" in said, said
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("acme-bnech", "no distribution 'acme-bnech' is installed."),
+        ("", "no distribution '' is installed."),
+        ("numpy", "distribution 'numpy' has no entry points of benchharness."),
+        ("model:x", "unknown kind 'model'. Did you mean 'models'"),
+    ],
+)
+def test_what_to_test_must_be_there(item: str, message: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        testing.named(item, "models")
+    assert str(caught.value).startswith(message)
+
+
+def test_what_to_test_may_be_an_import_string() -> None:
+    assert testing.named("models:a.b:c", "models") == ["a.b:c"]
+    assert testing.named("models:a.b:c", "attacks") == []

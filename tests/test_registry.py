@@ -31,11 +31,13 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             del sys.modules[name]
 
 
-def install(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str, str]) -> None:
-    """Pretend that plug-ins (distribution, name, target) register models."""
+def install(
+    monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str, str], kind: str = "models"
+) -> None:
+    """Pretend that plug-ins (distribution, name, target) register models or another kind."""
 
     def entry_points(*, group: str) -> list[Any]:
-        if group != "benchharness.models":
+        if group != f"benchharness.{kind}":
             return []
         return [
             SimpleNamespace(name=name, value=target, dist=SimpleNamespace(name=owner))
@@ -93,6 +95,18 @@ def test_a_plug_in_is_named_as_the_source(monkeypatch: pytest.MonkeyPatch) -> No
     assert registry.resolve("models", "net").source == "plug-in acme"
     assert registry.load("models", "net")([1]) == "[1]"
     assert "net" not in registry.entries("datasets")
+
+
+def test_plug_ins_join_all_and_artefacts_their_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = "tests.plugin.acme_bench"
+    install(monkeypatch, ("acme", "fade", f"{plugin}:Fade"), kind="artefacts")
+    assert registry.expand("artefacts", ("all",))[-1] == "fade"
+    assert registry.expand("artefacts", ("general", "mr")).count("fade") == 1
+    assert registry.members("artefacts", "general")[-1] == "fade"
+    assert "fade" not in registry.expand("artefacts", ("mr",))
+    registry.entries.cache_clear()
+    install(monkeypatch, ("acme", "noise", f"{plugin}:Noise"), kind="attacks")
+    assert registry.expand("attacks", ("all",))[-1] == "noise"
 
 
 @pytest.mark.parametrize(

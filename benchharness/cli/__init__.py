@@ -6,21 +6,20 @@ Heavy packages are imported inside the commands, so that `bench --help` answers 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from benchharness import __version__
-from benchharness.cli import compare, explain, run, show, stores
-from benchharness.cli.console import err, say
+from benchharness.cli import caches, compare, explain, run, show, stores
+from benchharness.cli.console import say, speak_any_encoding
+from benchharness.cli.guard import guarded
 from benchharness.cli.options import spelling
-from benchharness.errors import BenchError
 
 app = typer.Typer(
     name="bench",
     help="How robust is a 3-D medical image classifier, and how sure is that?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"token_normalize_func": spelling},
 )
@@ -53,15 +52,10 @@ app.command("ci")(compare.ci)
 app.command("reference")(stores.reference)
 app.add_typer(stores.baseline_app, name="baseline")
 app.add_typer(stores.records_app, name="records")
+app.add_typer(caches.cache_app, name="cache")
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
-    try:
-        app()
-    except BenchError as error:
-        say(f"bench: {error}", to=err)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        say("bench: interrupted. Run the same command again to continue.", to=err)
-        sys.exit(130)
+    speak_any_encoding()
+    sys.exit(guarded(lambda: app(prog_name="bench", standalone_mode=False)))

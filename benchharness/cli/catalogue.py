@@ -47,7 +47,7 @@ def catalogue(name: Registry) -> Catalogue:
             for entry in entries
             if name != "datasets" or not _is_larger_copy(entry.name)
         ),
-        groups=tuple(registry.GROUPS[name].items()),
+        groups=tuple((group, registry.members(name, group)) for group in registry.GROUPS[name]),
     )
 
 

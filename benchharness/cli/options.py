@@ -120,7 +120,7 @@ OPTIONS: Mapping[str, Option] = {
             panel=Panel.MODELS,
             metavar="MODEL=PATH",
             kind=list[str],
-            help="Your own weights: model=path or model@dataset=path. May be repeated.",
+            help="Your own weights: model=path, model@dataset=path or model#seed=path. Repeatable.",
             aliases=("--checkpoints",),
         ),
         Option(

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-from benchharness.cli.console import err, out, say
+from benchharness.cli.console import err, in_bytes, out, say
 from benchharness.cli.options import OPTIONS, PREPARATION, TRAINING, ConfigFile, Given, takes
+from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchharness.run.config import RunConfig
+    from benchharness.run.forecast import Forecast
+    from benchharness.run.planning import Plan
     from benchharness.run.runner import Summary
 
 
@@ -19,15 +26,23 @@ def run(
     given: Given,
     config: ConfigFile = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the cells and the work; run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what would run, its time and disk space; run nothing."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --dry-run: list every cell, too.")
     ] = False,
 ) -> None:
     """Measure models × datasets × perturbations; cells already recorded are skipped."""
     from benchharness.run.config import load
 
+    if verbose and not dry_run:
+        raise BenchError("--verbose lists the cells of --dry-run. Add --dry-run or leave it out.")
     settings = load(config, given)
     if dry_run:
-        _print_plan(settings)
+        _print_plan(settings, verbose=verbose)
         return
     from benchharness.run import runner
     from benchharness.run.progress import Display
@@ -53,24 +68,86 @@ def train(given: Given, config: ConfigFile = None) -> None:
     _exit_with_failures(summary)
 
 
-def _print_plan(settings: RunConfig) -> None:
+def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     from benchharness.networks import devices
     from benchharness.run.estimate import estimate
+    from benchharness.run.forecast import forecast
+    from benchharness.run.measuring import Setting
     from benchharness.run.planning import plan
     from benchharness.run.runner import recorded_identities
-    from benchharness.store.cells import describe
     from benchharness.store.folder import Store
 
-    devices.resolve(settings.device)
+    setting = Setting(
+        device=devices.resolve(settings.device),
+        batch_size=settings.batch_size,
+        compiled=settings.compile,
+    )
     planned = plan(settings)
     recorded = recorded_identities(Store(settings.out))
     for note in planned.notes:
         say(note)
+    if verbose:
+        _print_cells(planned, recorded)
+    found = forecast(planned, recorded, setting)
+    out.print(_plan_table(found))
+    for line in _plan_lines(found, setting.device):
+        say(line)
+    say(estimate(planned, recorded))
+
+
+def _print_cells(planned: Plan, recorded: set[str]) -> None:
+    from benchharness.store.cells import describe
+
     for cell in planned.cells:
         state = "recorded" if cell.identity in recorded else "to run"
         state = "to run once trained" if cell.pending else state
         say(f"{state:<20}{describe(cell)}")
-    say(estimate(planned, recorded))
+
+
+def _plan_table(found: Forecast) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("Model", "Dataset"):
+        table.add_column(name, overflow="fold")
+    for name in ("To run", "Done", "To train", "Controls", "Time", "Disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.rows:
+        table.add_row(
+            row.model,
+            row.dataset,
+            str(row.to_run),
+            str(row.recorded),
+            str(len(row.trainings)),
+            str(row.controls),
+            "unknown" if row.untimed else _duration(row.seconds),
+            in_bytes(row.bytes),
+        )
+    return table
+
+
+def _plan_lines(found: Forecast, device: str) -> Iterator[str]:
+    """What the table does not say."""
+    for row in found.rows:
+        if row.untimed:
+            yield f"{row.model} on {row.dataset} cannot be timed: {row.untimed}"
+    total = f"about {_duration(found.seconds)} on {device}, {in_bytes(found.bytes)} under --out"
+    if any(row.untimed for row in found.rows):
+        total += ", without what cannot be timed"
+    yield total
+    controls = sum(row.controls for row in found.rows)
+    if controls:
+        seconds = sum(row.control_seconds for row in found.rows)
+        yield f"of that, {controls} control cells: {_duration(seconds)}"
+    if found.corruption_bytes:
+        yield (
+            f"of that, corrupted volumes: {_duration(found.corruption_seconds)}, and "
+            f"{in_bytes(found.corruption_bytes)} in the cache, unless they are there already"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _exit_with_failures(summary: Summary) -> None:

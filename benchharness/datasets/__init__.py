@@ -19,6 +19,7 @@ from benchharness.datasets.listing import Item, Listing
 from benchharness.datasets.preparation import Preparation, Window
 from benchharness.datasets.prepared import Prepared
 from benchharness.datasets.reading import Header
+from benchharness.disk import user_path
 from benchharness.errors import BenchError
 from benchharness.outside.containment import loading
 
@@ -87,9 +88,9 @@ def load(name: str, root: Path | None = None, preparation: Preparation | None = 
         BenchError: When the name is unknown, or its data is absent, damaged or malformed.
     """
     if is_prepared(name):
-        return files.load(Path(name).expanduser(), preparation or Preparation())
+        return files.load(user_path(name, what="--datasets"), preparation or Preparation())
     if is_path(name):
-        return archive.load(Path(name).expanduser(), published=_is_published)
+        return archive.load(user_path(name, what="--datasets"), published=_is_published)
     _refuse_multi_label(name)
     factory: Callable[[Path | None], Dataset] = registry.load("datasets", name)
     if not callable(factory):

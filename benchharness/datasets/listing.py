@@ -11,14 +11,15 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.datasets.base import LARGEST_LABEL, SPLITS
+from benchharness.disk import user_path
 from benchharness.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from benchharness.datasets.base import SplitName
 
@@ -216,7 +217,7 @@ def _item(source: Path, line: int, row: dict[str, str]) -> Item:
     if not name.lower().endswith(SUFFIXES):
         raise BenchError(f"{where}: {row['path']!r} is not a volume; use {_FORMATS} files.")
     return Item(
-        path=source.parent / Path(name).expanduser(),
+        path=source.parent / user_path(name, what=where),
         name=name,
         split=next(split for split in SPLITS if split == row["split"]),
         label=int(label),

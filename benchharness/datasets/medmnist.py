@@ -18,7 +18,7 @@ import pooch
 
 from benchharness.datasets import archive
 from benchharness.datasets.base import Dataset
-from benchharness.disk import locked, replacing
+from benchharness.disk import locked, replacing, user_path
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ Factory = Callable[[Path | None], Dataset]
 def data_root(root: Path | None = None) -> Path:
     """The folder of the archives: `root`, else `BENCH_DATA_ROOT`, else `~/.medmnist`."""
     if root is not None:
-        return root.expanduser()
-    return Path(os.environ.get("BENCH_DATA_ROOT") or "~/.medmnist").expanduser()
+        return user_path(root, what="--data-root")
+    return user_path(os.environ.get("BENCH_DATA_ROOT") or "~/.medmnist", what="BENCH_DATA_ROOT")
 
 
 def factories(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], what: str) -> li
             return list(
                 track(
                     threads.map(work, items),
-                    description=what,
+                    description=escape(what),
                     total=len(items),
                     console=console,
                     transient=True,

@@ -14,7 +14,6 @@ data.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchharness.canonical import canonical_json, digest
+from benchharness.canonical import canonical_json, digest, read_json
 from benchharness.datasets import grids
 from benchharness.datasets.base import SPLITS
 from benchharness.datasets.listing import refuse_equal_files
@@ -97,7 +96,7 @@ def _meaning(item: Item) -> list[object]:
 def _recalled(index: Path, found: Listing) -> Prepared | None:
     """What the cache holds; None when it holds nothing or something damaged."""
     try:
-        entry = json.loads(index.read_text()) if index.is_file() else {}
+        entry = read_json(index.read_bytes()) if index.is_file() else {}
         seal = entry.pop("sha256", None)
         if seal != digest(entry) or entry["stamp"] != index.stem:
             return None
@@ -123,7 +122,7 @@ def _stored(path: Path, found: Listing) -> Grids | None:
     return grids.Grids(
         volumes={split: arrays[split] for split in SPLITS},
         marks=tuple(
-            (split, name, tuple(why)) for split, name, why in json.loads(arrays["marks"].item())
+            (split, name, tuple(why)) for split, name, why in read_json(arrays["marks"].item())
         ),
     )
 

@@ -14,6 +14,7 @@ import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -23,7 +24,6 @@ from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,49 @@ UNPACKED_LIMIT = 1 << 28
 
 The logits of a million volumes with sixty classes fit.
 """
+
+
+LONGEST_NAME = 255
+"""Bytes that the name of a file or folder may have on every common file system."""
+
+
+def user_path(text: str | Path, *, what: str) -> Path:
+    """A path that a person wrote, with `~` replaced by the home folder.
+
+    Args:
+        text: What was written.
+        what: Where, for the message: `--out`, `BENCH_DATA_ROOT`.
+
+    Raises:
+        BenchError: When no file can have this name, or the user after `~` does not exist.
+    """
+    if "\0" in str(text):
+        raise BenchError(f"{what} has a NUL character in {str(text)!r}. No file has such a name.")
+    path = Path(text)
+    for part in path.parts:
+        size = _encoded_size(part, what)
+        if size > LONGEST_NAME:
+            raise BenchError(
+                f"{what} has a name of {size} bytes, {part[:20]!r}…; the name of a file or folder "
+                f"can have {LONGEST_NAME}. Shorten it."
+            )
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise BenchError(
+            f"{what} names the home folder of a user who does not exist: {str(path)!r}. Write ./~… "
+            "for a folder whose name begins with ~."
+        ) from error
+
+
+def _encoded_size(name: str, what: str) -> int:
+    try:
+        return len(os.fsencode(name))
+    except UnicodeEncodeError as error:
+        raise BenchError(
+            f"{what} has {name!r}, which is no file name in this system's encoding "
+            f"({error.encoding}). Set LANG=C.UTF-8, or rename it."
+        ) from error
 
 
 def file_sha256(path: Path, *, what: str = "file") -> str:

@@ -11,18 +11,18 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import Timeout
 
 from benchharness.canonical import canonical_json
-from benchharness.disk import locked, read_arrays
+from benchharness.disk import locked, read_arrays, user_path
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -63,7 +63,7 @@ def cache_folder(kind: str) -> Path:
     import pooch
 
     root = os.environ.get("BENCH_CACHE_ROOT") or pooch.os_cache("benchharness")
-    return Path(root).expanduser() / kind
+    return user_path(root, what="BENCH_CACHE_ROOT") / kind
 
 
 def limit() -> int:
@@ -85,17 +85,17 @@ def limit() -> int:
     return int(gib * 2**30)
 
 
-def usage() -> tuple[Usage, ...]:
+def usage(kinds: Iterable[str] = KINDS) -> tuple[Usage, ...]:
     """What each cache holds; a folder that is absent or cannot be read holds nothing."""
-    return tuple(_counted(kind, _sizes(cache_folder(kind))) for kind in KINDS)
+    return tuple(_counted(kind, _sizes(cache_folder(kind))) for kind in kinds)
 
 
-def clear() -> tuple[Usage, ...]:
+def clear(kinds: Iterable[str] = KINDS) -> tuple[Usage, ...]:
     """Remove what the caches hold, and return how much of each was removed.
 
     Only names that the caches use are removed. Files that another process is writing stay.
     """
-    return tuple(_counted(kind, _cleared(cache_folder(kind))) for kind in KINDS)
+    return tuple(_counted(kind, _cleared(cache_folder(kind))) for kind in kinds)
 
 
 def _counted(kind: str, sizes: list[int]) -> Usage:
@@ -103,15 +103,21 @@ def _counted(kind: str, sizes: list[int]) -> Usage:
 
 
 def _matching(folder: Path, *patterns: re.Pattern[str]) -> Iterator[Path]:
-    """Plain files of a cache whose name below the folder is one of its own."""
+    """Plain files of a cache whose name below the folder is one of its own.
+
+    Links are left alone: what they point to is not ours.
+    """
     for parent in (folder, folder / "locks"):
+        if parent.is_symlink():
+            continue
         try:
             entries = sorted(parent.iterdir())
         except OSError:
             continue
         for path in entries:
             name = path.relative_to(folder).as_posix()
-            if any(pattern.fullmatch(name) for pattern in patterns) and path.is_file():
+            ours = any(pattern.fullmatch(name) for pattern in patterns)
+            if ours and path.is_file() and not path.is_symlink():
                 yield path
 
 

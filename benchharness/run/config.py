@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from benchharness.datasets.preparation import Window
 
 
+_DEEPEST = 16
+"""Tables and lists inside one another in a config file."""
+
+_LARGEST = 10**6
+"""Bytes of a config file."""
+
+_BITS = 64
+"""Of a whole number in a config file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
     """What a config file says about one model beyond its name."""
@@ -43,7 +53,8 @@ class RunConfig:
 
     models: tuple[str, ...]
     checkpoints: tuple[tuple[str, Path], ...] = ()
-    """(`model` or `model@dataset`, file) for weights that the user brings."""
+    """(`model`, `model@dataset` or either with `#seed` after the model, file) for weights that the
+    user brings."""
     datasets: tuple[str, ...] = ("phantom3d",)
     limit: int | None = None
     """Evaluate only this many volumes, stratified by class; None evaluates all."""
@@ -141,11 +152,17 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
-            content = tomllib.load(stream)
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise BenchError(f"config {path} has more than {_LARGEST} bytes. Is it another file?")
+        content = tomllib.loads(text.decode())
     except OSError as error:
         raise BenchError(f"cannot read config {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError as error:  # tomllib's own, a bad encoding, or a number of too many digits
         raise BenchError(f"config {path} is not valid TOML: {error}.") from error
+    _check_values(path, content)
     settings: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
@@ -153,6 +170,31 @@ def _read(path: Path) -> dict[str, Any]:
             raise BenchError(f"config {path} has {name!r} twice, with - and with _. Keep one.")
         settings[name] = value
     return settings
+
+
+def _check_values(path: Path, content: dict[str, Any]) -> None:
+    """Refuse what no message could show: endless numbers and endless nesting."""
+    todo: list[tuple[str, object, int]] = [("", content, 0)]
+    while todo:
+        name, value, depth = todo.pop()
+        if depth > _DEEPEST:
+            raise _too_deep(path)
+        if isinstance(value, dict):
+            todo += [(str(key), inner, depth + 1) for key, inner in value.items()]
+        elif isinstance(value, list):
+            todo += [(name, inner, depth + 1) for inner in value]
+        elif isinstance(value, int) and value.bit_length() > _BITS:
+            raise BenchError(
+                f"config {path} has a number of {value.bit_length()} bits under {name!r}. Write "
+                f"one of at most {_BITS}."
+            )
+
+
+def _too_deep(path: Path) -> BenchError:
+    return BenchError(
+        f"config {path} is nested more than {_DEEPEST} deep. The deepest key there is, such as "
+        "model.NAME.preprocessing.size, needs four levels."
+    )
 
 
 def _table(kind: str, name: str, value: object) -> dict[str, Any]:

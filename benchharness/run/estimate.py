@@ -60,7 +60,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         if one_pass is None:
             uncounted[job.weights.model.name] = None
         for cell in pending:
-            cost = _cost(cell, job, plan)
+            cost = passes_of(cell, job, plan)
             passes += cost
             flops += (cost.forward + cost.backward) * (one_pass or 0)
     return Estimate(
@@ -73,8 +73,8 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
     )
 
 
-def _cost(cell: Cell, job: Job, plan: Plan) -> Cost:
-    """Passes of all volumes of a cell."""
+def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
+    """Passes of all volumes of a cell through its network."""
     perturbation = plan.perturbations.get(cell.perturbation.name)
     if isinstance(perturbation, Attack):
         with loading(f"attack {perturbation.name!r}"):

@@ -13,6 +13,7 @@ from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
 from benchharness.outside.containment import loading
 from benchharness.run.config import ModelOptions
+from benchharness.run.own_weights import stranger
 from benchharness.store.cells import (
     ACCURACY_ONLY,
     CONTROL_FAMILY,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import RunConfig
 
+_LONGEST_NAME = 160
+"""Bytes of a name: a file's may have 255, and ours add a recipe, a seed, a digest and a kind."""
+
 CONTROL = full_range.FullRange()
 """The control that every network gets once where its gradient is attacked."""
 
@@ -44,9 +48,9 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     """
     options = dict(config.model_options)
     keys: dict[str, ModelKey] = {}
-    for typed in registry.expand("models", config.models):
-        entry = registry.resolve("models", typed)
+    for entry in (registry.resolve("models", typed) for typed in models_typed(config)):
         registry.import_target(entry.target)
+        check_folder_name("model", entry.name)
         if entry.name in keys:
             raise BenchError(
                 f"two models are called {entry.name!r} ({keys[entry.name].factory} and "
@@ -56,20 +60,46 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
         keys[entry.name] = ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
     for option, names in (
         ("[model.NAME] of the config", options),
-        ("--checkpoint", [name.partition("@")[0] for name, _ in config.checkpoints]),
         ("--init", [name for name, _ in config.init if name is not None]),
     ):
         _refuse_strangers(option, names, keys)
     return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
 
 
+def check_folder_name(kind: str, name: str) -> None:
+    """Refuse a name that the folders and files made for it could not have.
+
+    Raises:
+        BenchError: When it is too long, or no text in this system's encoding.
+    """
+    if any("\ud800" <= sign <= "\udfff" for sign in name):
+        raise BenchError(
+            f"the {kind} name {name!r} is no text in this system's encoding. Set LANG=C.UTF-8, or "
+            "rename the file."
+        )
+    size = len(name.encode())
+    if size > _LONGEST_NAME:
+        raise BenchError(
+            f"the {kind} name {name[:20]!r}… has {size} bytes, and files are named after it, which "
+            f"leaves {_LONGEST_NAME}. Rename it."
+        )
+
+
+def models_typed(config: RunConfig) -> tuple[str, ...]:
+    """The models as they were typed, groups replaced by their members."""
+    return registry.expand("models", config.models)
+
+
+def model_names(config: RunConfig) -> dict[str, str]:
+    """The name of every model of the run, by what it may be called: that name, or as typed."""
+    typed = {text: registry.resolve("models", text).name for text in models_typed(config)}
+    return typed | {name: name for name in typed.values()}
+
+
 def _refuse_strangers(option: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
-            raise BenchError(
-                f"{option} names {name!r}, which is not among the models of this run "
-                f"({', '.join(known)}). Add it to --models or take it out."
-            )
+            raise stranger(option, "model", name, known)
 
 
 def dataset_key(dataset: Dataset, split: Split) -> DatasetKey:

@@ -127,6 +127,8 @@ def perturb(
             source=source,
         )
     if perturbation is None:
+        # Without this, a perturbation that nobody found would be measured as clean.
+        assert cell.perturbation.kind == "none", f"{cell.perturbation.name} is not in the plan"
         return Stored(volumes=split.volumes, device=classifier.device)
     if whole is not None and set(split.ids) <= set(whole.ids):
         measured = _corrupted(cell, whole, perturbation, classifier.device)

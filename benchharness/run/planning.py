@@ -13,7 +13,7 @@ from benchharness.attacks import full_range
 from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.outside.containment import loading
-from benchharness.run import keys
+from benchharness.run import keys, own_weights
 from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchharness.attacks import Attack
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
 
@@ -72,17 +73,62 @@ def plan(config: RunConfig) -> Plan:
     chosen_artefacts = {
         name: artefacts.build(name) for name in registry.expand("artefacts", config.artefacts)
     }
-    _refuse_shared_names(chosen_attacks, chosen_artefacts)
+    perturbations = _by_own_name(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     jobs: list[Job] = []
-    for name in _dataset_names(config):
-        dataset = datasets.load(name, config.data_root, config.preparation)
+    own = own_weights.own_weights(config, keys.model_names(config))
+    loaded = _datasets(config)
+    own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
+    for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, len(models))
-        notes += [*dataset.notes, *left_out]
-        jobs += _jobs(config, models, dataset, usable, list(chosen_artefacts.values()))
-    perturbations: dict[str, Attack | Artefact] = {**chosen_attacks, **chosen_artefacts}
-    perturbations[keys.CONTROL.name] = keys.CONTROL
+        notes += [*dataset.notes, *_limit_notes(config, dataset), *left_out]
+        files = {
+            key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
+            for key, _ in models
+        }
+        jobs += _jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))
+    notes += _unrepeated(config, jobs)
     return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
+
+
+def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
+    """Every dataset, with what was typed for it."""
+    found = [
+        (typed, datasets.load(typed, config.data_root, config.preparation))
+        for typed in _dataset_names(config)
+    ]
+    for _, dataset in found:
+        keys.check_folder_name("dataset", dataset.name)
+    return found
+
+
+def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
+    if config.limit is None or config.limit <= len(dataset.test):
+        return []
+    return [
+        f"--limit {config.limit} is more than {dataset.name} has: all {len(dataset.test)} test "
+        "volumes are evaluated."
+    ]
+
+
+def _unrepeated(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
+    """Say which networks several `--seeds` do not repeat.
+
+    Raises:
+        BenchError: When that is all of them.
+    """
+    if len(config.seeds) < 2:
+        return []
+    single = {job.weights.model.name: job.weights.path for job in jobs if job.weights.seed is None}
+    seeds = ",".join(map(str, config.seeds))
+    lines = [
+        f"--checkpoint {name}={path} is one network, so --seeds {seeds} measures it once. For one "
+        f"file a seed type --checkpoint {name}#{config.seeds[0]}=PATH and so on."
+        for name, path in single.items()
+    ]
+    if lines and all(job.weights.seed is None for job in jobs):
+        raise BenchError(f"{lines[0]} Else leave --seeds out.")
+    return lines
 
 
 def _dataset_names(config: RunConfig) -> tuple[str, ...]:
@@ -107,9 +153,24 @@ def _attacks(config: RunConfig) -> dict[str, Attack]:
     return {name: attacks.build(name, parameters.get(name, {})) for name in names}
 
 
-def _refuse_shared_names(attacks: Mapping[str, Attack], artefacts: Mapping[str, Artefact]) -> None:
-    for name in attacks.keys() & artefacts.keys():
-        raise BenchError(f"{name!r} names an attack and an artefact. Rename one of the plug-ins.")
+def _by_own_name(
+    attacks: Mapping[str, Attack], artefacts: Mapping[str, Artefact]
+) -> dict[str, Attack | Artefact]:
+    """Every perturbation by the name that its cells have, which need not be the one typed.
+
+    Raises:
+        BenchError: When two have one name.
+    """
+    found: dict[str, Attack | Artefact] = {keys.CONTROL.name: keys.CONTROL}
+    typed = {keys.CONTROL.name: "the control of every attacked network"}
+    everything: dict[str, Attack | Artefact] = {**attacks, **artefacts}
+    for text, perturbation in everything.items():
+        name = perturbation.name
+        if name == CLEAN.name or name in found:
+            owner = typed.get(name, "the clean cell")
+            raise BenchError(f"{text!r} and {owner} are both called {name!r}. Rename the plug-in.")
+        found[name], typed[name] = perturbation, repr(text)
+    return found
 
 
 def _applicable(
@@ -140,6 +201,7 @@ def _jobs(
     config: RunConfig,
     models: Models,
     dataset: Dataset,
+    files: Mapping[str, Files],
     usable: Sequence[Attack],
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
@@ -154,7 +216,7 @@ def _jobs(
     networks = [
         _job(weights, dataset, split, perturbations)
         for model, options in models
-        for weights in locate(config, model, options, dataset)
+        for weights in locate(config, model, options, dataset, files[model.name])
     ]
     yield from networks
     if any(attack.access == "white box" for attack in usable):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.datasets.preparation import Window, parse_modality, parse_size, parse_spacing
+from benchharness.disk import user_path
 from benchharness.errors import BenchError
+from benchharness.run import own_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,7 +137,7 @@ def _text(key: str, value: object) -> str:
 
 
 def _path(key: str, value: object) -> Path:
-    return value if isinstance(value, Path) else Path(_text(key, value)).expanduser()
+    return user_path(value if isinstance(value, Path) else _text(key, value), what=flag(key))
 
 
 def _switch(key: str, value: object) -> bool:
@@ -146,15 +148,20 @@ def _switch(key: str, value: object) -> bool:
 
 def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
     if isinstance(value, dict):
-        value = [f"{name}={path}" for name, path in value.items()]
+        items = [(name, "=", _text(f"{key}.{name}", path)) for name, path in value.items()]
+    else:
+        items = [str(item).partition("=") for item in _items(key, value)]
     given: dict[str, Path] = {}
-    for item in _items(key, value):
-        name, equals, path = str(item).partition("=")
+    for name, equals, path in items:
         if not (name and equals and path):
-            raise BenchError(f"{flag(key)} takes model=path or model@dataset=path, got {item!r}.")
+            raise BenchError(
+                f"{flag(key)} takes model=path, model@dataset=path or model#seed=path, got "
+                f"{name + equals + path!r}."
+            )
+        own_weights.parse(name)
         if name in given:
             raise BenchError(f"{flag(key)} names {name!r} twice. Keep one of its paths.")
-        given[name] = Path(path).expanduser()
+        given[name] = user_path(path, what=flag(key))
     return tuple(given.items())
 
 
@@ -173,7 +180,7 @@ def _init(key: str, value: object) -> tuple[tuple[str | None, Path], ...]:
         if (name or None) in given:
             model = repr(name) if name else "every model"
             raise BenchError(f"{flag(key)} is given twice for {model}. Keep one of its paths.")
-        given[name or None] = Path(path).expanduser()
+        given[name or None] = user_path(path, what=flag(key))
     return tuple(given.items())
 
 

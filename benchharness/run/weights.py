@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.run.own_weights import Files
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
 
@@ -47,32 +48,40 @@ class Weights:
 
     @property
     def seed(self) -> int | None:
-        """The training seed; None for weights that the user brought."""
+        """The training seed; None for weights that the user brought without one."""
         return self.checkpoint.seed
 
 
 def locate(
-    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset
+    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
 ) -> Iterator[Weights]:
     """Find the weights of a model on a dataset: the user's own, else one for each training seed.
 
     Raises:
-        BenchError: When weights do not fit the network, or are missing and may not be trained.
+        BenchError: When weights do not fit the network, or are missing and may not be trained, or
+            two seeds bring the same weights.
     """
-    given = dict(config.checkpoints)
-    path = given.get(f"{model.name}@{dataset.name}", given.get(model.name))
-    if path is None:
+    if not own:
         yield from _by_recipe(config, model, options, dataset)
         return
-    if model.name in dict(config.init):
-        raise BenchError(
-            f"--checkpoint {model.name}={path} is measured as it is, and --init {model.name}=… is "
-            "for training. Keep one of the two."
-        )
-    yield _brought(path, _preprocessed(model, options, Preprocessing()), dataset)
+    seeds: dict[str | None, int | None] = {}
+    for seed, path in own:
+        if model.name in dict(config.init):
+            raise BenchError(
+                f"--checkpoint {model.name}={path} is measured as it is, and --init "
+                f"{model.name}=… is for training. Keep one of the two."
+            )
+        weights = _brought(path, seed, _preprocessed(model, options, Preprocessing()), dataset)
+        if (digest := weights.checkpoint.sha256) in seeds:
+            raise BenchError(
+                f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
+                f"{model.name} on {dataset.name}: {path}. Give each seed its own file."
+            )
+        seeds[digest] = seed
+        yield weights
 
 
-def _brought(path: Path, model: ModelKey, dataset: Dataset) -> Weights:
+def _brought(path: Path, seed: int | None, model: ModelKey, dataset: Dataset) -> Weights:
     """The user's own weights, once it is known that they fit."""
     broken = ""
     try:
@@ -90,7 +99,7 @@ def _brought(path: Path, model: ModelKey, dataset: Dataset) -> Weights:
         # A user's network may raise anything; the others are worth measuring.
         broken = in_one_line(error)
     sha256 = file_sha256(path, what="checkpoint")
-    checkpoint = CheckpointKey(recipe=None, seed=None, sha256=sha256)
+    checkpoint = CheckpointKey(recipe=None, seed=seed, sha256=sha256)
     return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken)
 
 

@@ -46,7 +46,7 @@ class CheckpointKey:
     recipe: Pairs | None
     """Every setting of the recipe, its name and version included; None for brought weights."""
     seed: int | None
-    """The training seed; None for brought weights."""
+    """The training seed; None for brought weights without one."""
     sha256: str | None
     """Digest of the weights; None until they are trained."""
 

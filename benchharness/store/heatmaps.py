@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchharness.canonical import read_json
 from benchharness.disk import leads_out, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.schema import newer
@@ -197,7 +198,7 @@ def read(directory: Path) -> tuple[tuple[Path, HeatMaps], ...]:
 def _read(path: Path, directory: Path) -> HeatMaps:
     _refuse_links(path, directory)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_bytes())
         if isinstance(schema := content["schema"], int) and schema > SCHEMA:
             raise newer(str(path), schema, SCHEMA)
         return HeatMaps.from_json(content)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchharness.canonical import canonical_json, digest, sha256
+from benchharness.canonical import canonical_json, digest, read_json, sha256
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.folder import Store
@@ -109,7 +109,7 @@ def find(dataset: DatasetKey) -> Reference | None:
 
 @cache
 def _card(path: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads(path.read_text())
+    card: dict[str, Any] = read_json(path.read_bytes())
     if card.get("version") != VERSION:
         raise BenchError(
             f"the reference {path} has layout {card.get('version')!r}, this benchharness reads "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from benchharness.cli import console
 from benchharness.store.folder import Store
@@ -80,15 +81,62 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:
     run = (*SMALL, "--datasets", data, "--attacks", "pgd", "--dry-run")
-    code, said, _ = bench(*run)
+    code, said, _ = bench(*run, "--verbose")
     assert code == 0
     assert said.count("to run once trained tiny · data") == 4
+    code, said, _ = bench(*run)
+    assert "to run once trained" not in said
     # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; on 16 the
     # control's 100 steps with 10 looks; and once every val volume, for the thresholds.
     assert "4 cells to run, 1 checkpoints to train first" in said
     forward, backward = 24 * (1 + 2 * 14) + 24 + 16 * 113, 24 * 20 + 16 * 100
     assert f"{forward:,} forward and {backward:,} backward passes" in said
     assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_says_time_disk_and_controls_by_model_and_dataset(
+    bench: Bench, data: Path, tmp_path: Path
+) -> None:
+    two = ("run", "--models", "tests.samples:tiny,tests.samples:wider", "--device", "cpu")
+    run = (*two, "--recipe", "quick", "--datasets", data, "--attacks", "pgd", "--seeds", "0,1")
+    code, said, error = bench(*run, "--artefacts", "blur", "--severities", "1,2", "--dry-run")
+    assert (code, error) == (0, "")
+    rows = [line.split() for line in said.splitlines() if line.startswith((" tiny ", " wider "))]
+    # Each of two seeds: clean, two budgets, two levels and a control.
+    assert [row[:6] for row in rows] == [
+        ["tiny", "data", "12", "0", "2", "2"],
+        ["wider", "data", "12", "0", "2", "2"],
+    ]
+    assert all(re.fullmatch(r"\d+ s [\d.]+ kB", " ".join(row[6:])) for row in rows)
+    assert re.search(r"^about \d+ s on cpu, [\d.]+ kB under --out$", said, re.MULTILINE)
+    assert re.search(r"^of that, 4 control cells: \d+ s$", said, re.MULTILINE)
+    # Two levels of 24 volumes of 12³ voxels in two bytes, once for all networks.
+    assert f"and {24 * 12**3 * 2 * 2 / 1000:.0f} kB in the cache" in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_survives_a_network_that_cannot_run(bench: Bench, data: Path) -> None:
+    run = ("run", "--models", "tests.samples:tiny,tests.cli.test_cli:broken", "--device", "cpu")
+    code, said, error = bench(*run, "--datasets", data, "--dry-run")
+    assert (code, error) == (0, "")
+    assert re.search(r"^ broken +data .* unknown", said, re.MULTILINE)
+    assert "broken on data cannot be timed: RuntimeError: no forward" in said
+    assert "without what cannot be timed" in said
+
+
+class _Broken(torch.nn.Linear):
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        if volumes.is_meta:
+            return volumes.new_empty(len(volumes), 2)
+        raise RuntimeError("no forward")
+
+
+def broken(num_classes: int, in_channels: int = 1) -> torch.nn.Module:
+    return _Broken(in_channels, num_classes)
+
+
+def test_verbose_belongs_to_dry_run(bench: Bench, data: Path, tmp_path: Path) -> None:
+    assert_refused(bench(*SMALL, "--datasets", data, "--verbose"), "Add --dry-run", tmp_path)
 
 
 def test_flags_win_over_the_config_file(bench: Bench, data: Path, tmp_path: Path) -> None:
@@ -118,8 +166,6 @@ def test_train_alone_makes_the_checkpoint_that_run_uses(
 
 
 def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path) -> None:
-    import torch
-
     state = {"conv.weight": torch.ones(4, 1, 3, 3, 3), "conv.bias": torch.zeros(4)}
     torch.save(state, tmp_path / "w.pth")
     train = ("train", "--models", "tests.training.test_initialisation:willing", "--datasets", data)
@@ -223,8 +269,6 @@ def test_an_unknown_config_key_is_one_line(bench: Bench, data: Path, tmp_path: P
 def test_a_checkpoint_that_does_not_fit_is_one_line(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:
-    import torch
-
     torch.save(samples.wider(2).state_dict(), tmp_path / "wide.pth")
     result = bench(*SMALL, "--datasets", data, "--checkpoint", "tiny=wide.pth")
     assert_refused(result, "does not fit model 'tiny'.*has shape", tmp_path)

@@ -199,7 +199,7 @@ def test_the_help_shows_whole_flags_in_panels(
         panel = next(iter(re.findall(r"─ (\w+) ─", line)), panel)
         for flag in re.findall(r"^│ (--[a-z-]+) ", line):
             found[flag] = panel
-    own = {"--config": "Options", "--dry-run": "Options", "--help": "Options"}
+    own = dict.fromkeys(("--config", "--dry-run", "--verbose", "--help"), "Options")
     assert found == {option.flag: option.panel for option in OPTIONS.values()} | own
 
 

@@ -14,6 +14,7 @@ import typer
 
 from benchharness import cli
 from benchharness.artefacts import Artefact
+from benchharness.cli.options import spelling
 from benchharness.datasets import Dataset
 from tests.docs import diagrams
 
@@ -47,7 +48,7 @@ def test_every_command_of_a_page_exists_with_its_flags(page: Path) -> None:
             assert name in command.commands, f"bench has no {name!r}"
             command = command.commands[name]
         known = {"--help", *(flag for one in command.params for flag in one.opts)}
-        unknown = {word for word in words if word.startswith("--")} - known
+        unknown = {f"--{spelling(word[2:])}" for word in words if word.startswith("--")} - known
         assert not unknown, f"{command.name} has no {unknown}"
 
 

@@ -232,9 +232,20 @@ def test_a_level_in_a_file_is_a_whole_number(level: Any) -> None:
         ({"train": "no"}, "--no-train is true or false, got 'no'."),
         (
             {"checkpoints": ["a"]},
-            "--checkpoint takes model=path or model@dataset=path, got 'a'.",
+            "--checkpoint takes model=path, model@dataset=path or model#seed=path, got 'a'.",
         ),
-        ({"checkpoints": ["=x"]}, "--checkpoint takes model=path or model@dataset=path, got '=x'."),
+        ({"checkpoints": ["=x"]}, "--checkpoint takes model=path, model@dataset=path or model#"),
+        ({"checkpoints": ["a#=x"]}, "--checkpoint takes a training seed after #, got 'a#'."),
+        ({"checkpoints": ["a#-1=x"]}, "--checkpoint takes a training seed after #, got 'a#-1'."),
+        ({"checkpoints": ["a#١=x"]}, "--checkpoint takes a training seed after #, got 'a#١'."),
+        ({"checkpoints": ["a@=x"]}, "--checkpoint has an empty name in 'a@'."),
+        ({"checkpoints": {"a": 3}}, "--checkpoints.a takes text, got 3."),
+        ({"out": "a\0b"}, "--out has a NUL character in 'a\\x00b'."),
+        ({"checkpoints": ["a=\0"]}, "--checkpoint has a NUL character"),
+        ({"init": "\0"}, "--init has a NUL character"),
+        ({"data_root": "~nosuchuser/x"}, "--data-root names the home folder of a user who does"),
+        ({"out": Path("~nosuchuser")}, "--out names the home folder of a user who does not exist"),
+        ({"out": "a/" + "é" * 128}, "--out has a name of 256 bytes"),
         ({"checkpoints": ["a=x", "a=y"]}, "--checkpoint names 'a' twice. Keep one of its paths."),
     ],
 )
@@ -297,3 +308,34 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(BenchError, match=r"config .*bench\.toml is not valid TOML: "):
         config.load(path, MODELS)
+
+
+DEEP = [
+    "a = " + "[" * 50 + "]" * 50,
+    "a = " + "[" * 20_000 + "]" * 20_000,
+    "a = " + "{b=" * 300 + "1" + "}" * 300,
+    ".".join("a" * 40) + " = 1",
+    "[model.m.arguments]\na = " + "[" * 40 + "]" * 40,
+]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+def test_a_file_that_is_nested_without_end_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BenchError, match="is nested more than 16 deep") as caught:
+        from_toml(tmp_path, text, models="a")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "0x" + "f" * 5000, "-" + "9" * 4000, "1_000" * 30])
+@pytest.mark.parametrize("key", ["limit = {}", "eps = [{}]", "[model.a.arguments]\nwidth = {}"])
+def test_a_number_without_end_is_one_line(tmp_path: Path, key: str, digits: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        from_toml(tmp_path, key.format(digits), models="a")
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero here")
+def test_a_file_without_end_is_one_line() -> None:
+    with pytest.raises(BenchError, match="has more than 1000000 bytes"):
+        config.load(Path("/dev/zero"), MODELS)
