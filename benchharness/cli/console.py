@@ -45,7 +45,7 @@ _NEAREST = {
 """How signs of ours read in ASCII, where Unicode knows no decomposition."""
 
 
-class _PlainConsole(Console):
+class SafeConsole(Console):
     """Prints what it is given, tables and progress included, with control characters in letters."""
 
     def render(
@@ -59,8 +59,8 @@ class _PlainConsole(Console):
         return super().render_str(printable(text), **settings)
 
 
-out = _PlainConsole(markup=False, emoji=False)
-err = _PlainConsole(stderr=True, markup=False, emoji=False)
+out = SafeConsole(markup=False, emoji=False)
+err = SafeConsole(stderr=True, markup=False, emoji=False)
 
 
 def say(text: object, *, to: Console = out) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from benchharness.run.config import RunConfig
 
 Files = tuple[tuple[int | None, "Path"], ...]
 """(training seed, file); the seed is None where the name has none."""
@@ -53,18 +52,20 @@ def parse(typed: str) -> tuple[str, int | None, str | None]:
     return model, int(seed) if sign else None, dataset if at else None
 
 
-def own_weights(config: RunConfig, models: Mapping[str, str]) -> tuple[OwnWeights, ...]:
-    """All files of a config.
+def own_weights(
+    checkpoints: Iterable[tuple[str, Path]], models: Mapping[str, str]
+) -> tuple[OwnWeights, ...]:
+    """The files of a run.
 
     Args:
-        config: Its `checkpoints`.
+        checkpoints: What was typed before `=`, and the file.
         models: Of every model of the run, as typed and by its name: its name.
 
     Raises:
         BenchError: For a model that is not among those of the run.
     """
     found = []
-    for typed, path in config.checkpoints:
+    for typed, path in checkpoints:
         model, seed, dataset = parse(typed)
         if model not in models:
             raise stranger("--checkpoint", "model", model, models)
