@@ -51,10 +51,12 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
+        """Render as rich does; only rich's own controls reach the terminal as such."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)
 
     def render_str(self, text: str, **settings: Any) -> Text:
+        """Spell out control characters, then render as rich does."""
         # Before a table measures how wide its columns are.
         return super().render_str(printable(text), **settings)
 
