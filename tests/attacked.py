@@ -60,7 +60,7 @@ def run(
         {
             "models": ",".join(f"tests.masked:{network}" for network in networks),
             "datasets": str(data),
-            "checkpoints": [f"{network}={weights}" for network in networks],
+            "checkpoint": [f"{network}={weights}" for network in networks],
             "out": out,
             "device": "cpu",
             **flags,

@@ -56,7 +56,7 @@ class Bench:
                 "device": "cpu",
                 "batch_size": batch_size,
                 "out": str(self.folder / name),
-                "checkpoints": None if weights is None else f"tiny={weights}",
+                "checkpoint": None if weights is None else f"tiny={weights}",
             },
         )
         assert runner.run(config, Display(Console(quiet=True))).failures == ()

@@ -15,7 +15,7 @@ WITHOUT_CONFIG = {"eps": "8/255", "severities": "3"}
 
 @takes(
     "models",
-    "checkpoints",
+    "checkpoint",
     "datasets",
     "limit",
     "data_root",

@@ -116,7 +116,7 @@ OPTIONS: Mapping[str, Option] = {
             help="Names or package.module:factory, separated by commas.",
         ),
         Option(
-            key="checkpoints",
+            key="checkpoint",
             panel=Panel.MODELS,
             metavar="MODEL=PATH",
             kind=list[str],

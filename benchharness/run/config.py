@@ -52,7 +52,7 @@ class RunConfig:
     """
 
     models: tuple[str, ...]
-    checkpoints: tuple[tuple[str, Path], ...] = ()
+    checkpoint: tuple[tuple[str, Path], ...] = ()
     """(`model`, `model@dataset` or either with `#seed` after the model, file) for weights that the
     user brings."""
     datasets: tuple[str, ...] = ("phantom3d",)

@@ -76,7 +76,7 @@ def plan(config: RunConfig) -> Plan:
     perturbations = _by_own_name(chosen_attacks, chosen_artefacts)
     notes: list[str] = []
     jobs: list[Job] = []
-    own = own_weights.own_weights(config.checkpoints, keys.model_names(config))
+    own = own_weights.own_weights(config.checkpoint, keys.model_names(config))
     loaded = _datasets(config)
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:

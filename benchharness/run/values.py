@@ -25,7 +25,7 @@ _LEVELS = ("1", "2", "3", "4", "5")
 _DIGITS = 18
 """Longer numbers are typing mistakes, and some readers of JSON would round them."""
 
-_FLAGS = {"checkpoints": "checkpoint", "train": "no-train"}
+_FLAGS = {"train": "no-train"}
 """Keys whose flag has another name."""
 
 
@@ -202,7 +202,7 @@ def _modality(_: str, value: object) -> Modality:
 
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
-    "checkpoints": _checkpoints,
+    "checkpoint": _checkpoints,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

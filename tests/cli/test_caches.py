@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     Bench = Callable[..., tuple[int, str, str]]
 
 
+NAME = "a" * 64
+"""Names of cached files are digests; files of other names are not ours."""
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
@@ -44,10 +48,10 @@ def test_a_run_fills_the_cache_and_clear_empties_it(
 def test_only_one_cache_can_be_cleared(bench: Bench, cache: Path) -> None:
     for kind in ("corrupted", "prepared"):
         (cache / kind).mkdir(parents=True)
-        (cache / kind / "a.npz").write_bytes(b"123")
-    (cache / "prepared" / ".a.npz.12.partial").write_bytes(b"4")
+        (cache / kind / f"{NAME}.npz").write_bytes(b"123")
+    (cache / "prepared" / f".{NAME}.npz.12.partial").write_bytes(b"4")
     assert "prepared: 2 files removed, 4 B" in bench("cache", "clear", "prepared")[1]
-    assert [path.name for path in cache.rglob("*.npz")] == ["a.npz"]
+    assert [path.name for path in cache.rglob("*.npz")] == [f"{NAME}.npz"]
 
 
 def test_an_empty_cache_is_no_mistake(bench: Bench, cache: Path) -> None:
@@ -65,9 +69,9 @@ def test_links_and_foreign_files_stay(bench: Bench, tmp_path: Path, cache: Path)
     (tmp_path / "mine.npz").write_bytes(b"mine")
     folder = cache / "corrupted"
     folder.mkdir(parents=True)
-    (folder / "link.npz").symlink_to(tmp_path / "mine.npz")
+    (folder / f"{NAME}.npz").symlink_to(tmp_path / "mine.npz")
     (folder / "notes.txt").write_text("mine")
     (cache / "prepared").symlink_to(tmp_path)
     assert bench("cache", "clear")[0] == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["link.npz", "notes.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [f"{NAME}.npz", "notes.txt"]
     assert (tmp_path / "mine.npz").exists()

@@ -67,7 +67,7 @@ LINES: list[tuple[str, ...]] = [
 ]
 TOML = """\
 models = ["tests.samples:tiny"]
-checkpoints = { tiny = "w.pt" }
+checkpoint = { tiny = "w.pt" }
 datasets = ["data.npz"]
 attacks = ["pgd"]
 eps = ["2/255", 0.5]

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchharness.cli import console
 from benchharness.cli.guard import guarded
+from benchharness.outside.escaping import printable
 from benchharness.run.progress import Display
 from tests import samples
 
@@ -223,15 +224,15 @@ def test_any_name_of_a_folder_can_be_run_and_reported(
     run = (*SMALL, "--datasets", folder / f"{name}.npz", "--out", folder / "out", "--limit", "4")
     code, said, error = bench(*run, "--dry-run", "--verbose")
     assert (code, error) == (0, "")
-    assert console.shown(name) in said
+    assert printable(name) in said
     code, said, error = bench(*run)
     assert (code, error) == (0, "")
-    assert console.shown(str(folder / "out")) in said
+    assert printable(str(folder / "out")) in said
     baseline = folder / "b.zip"
     assert bench("baseline", "save", folder / "out", baseline)[0] == 0
     code, said, _ = bench("baseline", "show", baseline)
     assert code == 0
-    assert console.shown(name) in said
+    assert printable(name) in said
     if name.isprintable():
         assert bench("report", folder / "out")[0] == 0
     assert bench("records", "verify", folder / "out")[0] == 0

@@ -39,7 +39,7 @@ IN_WORDS = {
 
 TYPED: dict[str, tuple[str, Any]] = {
     "models": ("a,b", "a,b"),
-    "checkpoints": ("a=w.pth", ["a=w.pth"]),
+    "checkpoint": ("a=w.pth", ["a=w.pth"]),
     "datasets": ("d", "d"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),

@@ -266,12 +266,12 @@ def test_mistakes_are_one_line(store: Path, tmp_path: Path) -> None:
     assert "--layer takes model=layer" in refusal(store, layers=["features.0"])
     assert "names a model that is not explained" in refusal(store, layers=["other=x"])
     torch.save(samples.tiny(2).state_dict(), tmp_path / "w.pth")
-    flags = {"models": f"{HERE}:no_layer", "checkpoints": f"no_layer={tmp_path / 'w.pth'}"}
+    flags = {"models": f"{HERE}:no_layer", "checkpoint": f"no_layer={tmp_path / 'w.pth'}"}
     assert "'no_layer' names no layer" in refusal(store, flags=flags)
     torch.save(samples.nan_in_eval(2).state_dict(), tmp_path / "nan.pth")
     flags = {
         "models": "tests.samples:nan_in_eval",
-        "checkpoints": f"nan_in_eval={tmp_path / 'nan.pth'}",
+        "checkpoint": f"nan_in_eval={tmp_path / 'nan.pth'}",
     }
     assert "'nan_in_eval': Grad-CAM at layer 'features.4' gave values" in refusal(
         store, flags=flags

@@ -44,7 +44,7 @@ def test_defaults() -> None:
         batch_size=None,
         out=Path("results/local"),
         data_root=None,
-        checkpoints=(),
+        checkpoint=(),
         train=True,
     )
 
@@ -67,7 +67,7 @@ def test_every_flag() -> None:
             "batch_size": "4",
             "out": Path("out"),
             "data_root": "data",
-            "checkpoints": ["a=w.pth", "b@d=v.safetensors"],
+            "checkpoint": ["a=w.pth", "b@d=v.safetensors"],
             "train": False,
         },
     )
@@ -86,7 +86,7 @@ def test_every_flag() -> None:
         batch_size=4,
         out=Path("out"),
         data_root=Path("data"),
-        checkpoints=(("a", Path("w.pth")), ("b@d", Path("v.safetensors"))),
+        checkpoint=(("a", Path("w.pth")), ("b@d", Path("v.safetensors"))),
         train=False,
     )
 
@@ -106,7 +106,7 @@ device = "cpu"
 batch-size = "auto"
 out = "~/out"
 data_root = "data"
-checkpoints = { a = "w.pth", "b@d" = "v.pth" }
+checkpoint = { a = "w.pth", "b@d" = "v.pth" }
 train = false
 
 [attack.pgd]
@@ -138,7 +138,7 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
         batch_size=None,
         out=Path("~/out").expanduser(),
         data_root=Path("data"),
-        checkpoints=(("a", Path("w.pth")), ("b@d", Path("v.pth"))),
+        checkpoint=(("a", Path("w.pth")), ("b@d", Path("v.pth"))),
         train=False,
         attack_parameters=(("pgd", (("random_start", True), ("steps", 20))),),
         model_options=(
@@ -231,22 +231,22 @@ def test_a_level_in_a_file_is_a_whole_number(level: Any) -> None:
         ({"out": 3}, "--out takes text, got 3."),
         ({"train": "no"}, "--no-train is true or false, got 'no'."),
         (
-            {"checkpoints": ["a"]},
+            {"checkpoint": ["a"]},
             "--checkpoint takes model=path, model@dataset=path or model#seed=path, got 'a'.",
         ),
-        ({"checkpoints": ["=x"]}, "--checkpoint takes model=path, model@dataset=path or model#"),
-        ({"checkpoints": ["a#=x"]}, "--checkpoint takes a training seed after #, got 'a#'."),
-        ({"checkpoints": ["a#-1=x"]}, "--checkpoint takes a training seed after #, got 'a#-1'."),
-        ({"checkpoints": ["a#١=x"]}, "--checkpoint takes a training seed after #, got 'a#١'."),
-        ({"checkpoints": ["a@=x"]}, "--checkpoint has an empty name in 'a@'."),
-        ({"checkpoints": {"a": 3}}, "--checkpoints.a takes text, got 3."),
+        ({"checkpoint": ["=x"]}, "--checkpoint takes model=path, model@dataset=path or model#"),
+        ({"checkpoint": ["a#=x"]}, "--checkpoint takes a training seed after #, got 'a#'."),
+        ({"checkpoint": ["a#-1=x"]}, "--checkpoint takes a training seed after #, got 'a#-1'."),
+        ({"checkpoint": ["a#١=x"]}, "--checkpoint takes a training seed after #, got 'a#١'."),
+        ({"checkpoint": ["a@=x"]}, "--checkpoint has an empty name in 'a@'."),
+        ({"checkpoint": {"a": 3}}, "--checkpoint.a takes text, got 3."),
         ({"out": "a\0b"}, "--out has a NUL character in 'a\\x00b'."),
-        ({"checkpoints": ["a=\0"]}, "--checkpoint has a NUL character"),
+        ({"checkpoint": ["a=\0"]}, "--checkpoint has a NUL character"),
         ({"init": "\0"}, "--init has a NUL character"),
         ({"data_root": "~nosuchuser/x"}, "--data-root names the home folder of a user who does"),
         ({"out": Path("~nosuchuser")}, "--out names the home folder of a user who does not exist"),
         ({"out": "a/" + "é" * 128}, "--out has a name of 256 bytes"),
-        ({"checkpoints": ["a=x", "a=y"]}, "--checkpoint names 'a' twice. Keep one of its paths."),
+        ({"checkpoint": ["a=x", "a=y"]}, "--checkpoint names 'a' twice. Keep one of its paths."),
     ],
 )
 def test_a_wrong_value_is_one_clear_line(flags: dict[str, Any], expected: str) -> None:

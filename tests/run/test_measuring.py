@@ -35,7 +35,7 @@ def planned(tmp_path: Path) -> Planned:
     flags = {
         "models": "tests.samples:tiny",
         "datasets": str(samples.write_archive(tmp_path / "data.npz")),
-        "checkpoints": [f"tiny={tmp_path / 'tiny.pth'}"],
+        "checkpoint": [f"tiny={tmp_path / 'tiny.pth'}"],
         "attacks": "fgsm",
         "eps": "8/255",
         "artefacts": "bias_field",

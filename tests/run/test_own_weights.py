@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def planned(*checkpoints: str, **more: Any) -> list[tuple[str, str, int | None, str]]:
     """(model, dataset, seed, file) of every network; what is trained has the file `trained`."""
     given = {"models": "tests.samples:tiny", "datasets": "one.npz,two.npz", "device": "cpu"}
-    asked = config.load(None, given | {"checkpoints": list(checkpoints)} | more)
+    asked = config.load(None, given | {"checkpoint": list(checkpoints)} | more)
     return [
         (
             job.weights.model.name,
@@ -65,7 +65,7 @@ def test_a_path_with_folders_and_signs_can_be_named(here: Path) -> None:
 
 def test_in_a_file_a_dataset_may_have_an_equals_sign(here: Path) -> None:
     samples.write_archive(here / "a=b.npz")
-    found = planned(datasets="a=b.npz", checkpoints={"tiny@a=b.npz": "1.pt"})
+    found = planned(datasets="a=b.npz", checkpoint={"tiny@a=b.npz": "1.pt"})
     assert found == [("tiny", "a=b", None, "1.pt")]
 
 
@@ -97,7 +97,7 @@ def test_one_file_a_seed() -> None:
 
 def test_a_seed_reaches_the_record() -> None:
     given = {"models": "tests.samples:tiny", "datasets": "one.npz", "device": "cpu"}
-    asked = config.load(None, given | {"checkpoints": ["tiny#5=0.pt"], "seeds": "5"})
+    asked = config.load(None, given | {"checkpoint": ["tiny#5=0.pt"], "seeds": "5"})
     (cell,) = plan(asked).cells
     assert cell.checkpoint.seed == 5
     assert cell.checkpoint.recipe is None
@@ -125,7 +125,7 @@ def test_files_and_seeds_that_do_not_match_are_refused(
 
 def test_beside_trained_seeds_one_file_is_measured_once_and_that_is_said() -> None:
     given = {"models": "tests.samples:tiny,tests.samples:wider", "datasets": "one.npz"}
-    asked = config.load(None, given | {"checkpoints": ["tiny=0.pt"], "seeds": "0,1"})
+    asked = config.load(None, given | {"checkpoint": ["tiny=0.pt"], "seeds": "0,1"})
     made = plan(asked)
     assert [job.weights.seed for job in made.jobs] == [None, 0, 1]
     assert any("tiny=0.pt is one network" in note for note in made.notes)

@@ -91,7 +91,7 @@ def load(folder: Path, *models: str, **flags: Any) -> config.RunConfig:
         torch.save(network.state_dict(), folder / f"{name}.pth")
     settings = {
         "models": ",".join(FACTORIES[name] for name in models),
-        "checkpoints": [f"{name}={folder / name}.pth" for name in models],
+        "checkpoint": [f"{name}={folder / name}.pth" for name in models],
         "out": folder / "out",
         "device": "cpu",
         "severities": "3",

@@ -251,7 +251,7 @@ def test_a_network_that_returns_nan_is_a_failure_and_not_a_number(
 def test_nan_logits_make_error_records_and_the_run_goes_on(data: Path, tmp_path: Path) -> None:
     torch.save(samples.nan_in_eval(2).state_dict(), tmp_path / "nan.pth")
     own = [f"nan_in_eval={tmp_path / 'nan.pth'}"]
-    summary, _ = run(data, tmp_path / "out", models="tests.samples:nan_in_eval", checkpoints=own)
+    summary, _ = run(data, tmp_path / "out", models="tests.samples:nan_in_eval", checkpoint=own)
     records = Store(tmp_path / "out").records().values()
     assert summary.evaluated == len(summary.failures) == len(records) == 10
     assert {record.status for record in records} == {"error"}
@@ -335,7 +335,7 @@ def test_a_transfer_knows_the_checkpoint_that_it_was_made_on(data: Path, tmp_pat
             assert source.checkpoint.sha256 == shas[source.model.name]
     weights = next((tmp_path / "out").rglob("wider*/**/model.safetensors"))
     other = torch_weights_of_another_seed(weights, tmp_path / "other.safetensors")
-    summary, _ = run(data, tmp_path / "out", **flags, checkpoints=[f"wider={other}"])
+    summary, _ = run(data, tmp_path / "out", **flags, checkpoint=[f"wider={other}"])
     # tiny on wider, and all of wider: its clean volumes, MI-FGSM, control and two sources.
     assert summary.evaluated == 1 + 5
 
@@ -409,7 +409,7 @@ def test_accuracy_only_rests_on_the_smaller_budgets(
 def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out")
     weights = next((tmp_path / "out").rglob("model.safetensors"))
-    summary, _ = run(data, tmp_path / "own", checkpoints=[f"tiny={weights}"])
+    summary, _ = run(data, tmp_path / "own", checkpoint=[f"tiny={weights}"])
     assert summary.trained == 0
     trained, own = by_perturbation(tmp_path / "out"), by_perturbation(tmp_path / "own")
     assert trained["pgd", 2 / 255].metrics == own["pgd", 2 / 255].metrics
@@ -420,8 +420,8 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
     ("flags", "message"),
     [
         ({"train": False}, "no checkpoint of tiny on data .recipe quick, seed 0. in .*--no-train"),
-        ({"checkpoints": ["tiny=nowhere.safetensors"]}, "no checkpoint at nowhere.safetensors"),
-        ({"checkpoints": ["other=a.pth"]}, "--checkpoint names 'other'"),
+        ({"checkpoint": ["tiny=nowhere.safetensors"]}, "no checkpoint at nowhere.safetensors"),
+        ({"checkpoint": ["other=a.pth"]}, "--checkpoint names 'other'"),
         ({"attacks": "pgdd"}, "unknown attack 'pgdd'. Did you mean 'pgd'"),
         ({"models": "resnet3d_81"}, "unknown model 'resnet3d_81'. Did you mean 'resnet3d_18'"),
         (

@@ -80,7 +80,7 @@ def own_weights(tmp_path: Path, name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     network = hostile.KINDS[name](2, 1, 6) if name in hostile.KINDS else samples.tiny(2)
     torch.save(network.state_dict(), tmp_path / f"{name}.pth")
-    return {"checkpoints": [f"{name}={tmp_path / name}.pth"]}
+    return {"checkpoint": [f"{name}={tmp_path / name}.pth"]}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_own_weights_of_a_network_that_cannot_be_built_fail_and_the_others_are_m
     data: Path, tmp_path: Path
 ) -> None:
     torch.save({}, tmp_path / "raises.pth")
-    own = {"checkpoints": [f"raises={tmp_path / 'raises.pth'}"]}
+    own = {"checkpoint": [f"raises={tmp_path / 'raises.pth'}"]}
     out = tmp_path / "out"
     summary, _ = run(data, out, "raises", "tiny", **own)
     assert (summary.evaluated, len(summary.failures)) == (CELLS, 1)
@@ -312,7 +312,7 @@ def test_a_dry_run_survives_every_factory(data: Path, tmp_path: Path) -> None:
 
 def test_explaining_refuses_what_cannot_be_built_in_one_line(data: Path, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "raises.pth")
-    own = {"checkpoints": [f"raises={tmp_path / 'raises.pth'}"]}
+    own = {"checkpoint": [f"raises={tmp_path / 'raises.pth'}"]}
     (subject,) = subjects.subjects(settings(data, tmp_path / "out", "raises", **own))
     with pytest.raises(BenchError, match=r"model 'raises' cannot be used: .* told to fail"):
         subject.networks[0].load()

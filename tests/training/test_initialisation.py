@@ -173,7 +173,7 @@ def test_misfits_are_one_line(plan_of: Any, weights: Path, tmp_path: Path) -> No
     )
     assert "--init names 'tiny'" in refusal(plan_of, f"tiny={weights}")
     assert "Keep one of the two" in refusal(
-        plan_of, f"willing={weights}", checkpoints=f"willing={weights}"
+        plan_of, f"willing={weights}", checkpoint=f"willing={weights}"
     )
 
 
