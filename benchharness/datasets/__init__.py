@@ -15,6 +15,7 @@ from benchharness import registry
 from benchharness.datasets import archive, files
 from benchharness.datasets.archive import Archive
 from benchharness.datasets.base import SPLITS, Dataset, Modality, Spacing, Split, SplitName
+from benchharness.datasets.grids import Fit, Grids
 from benchharness.datasets.listing import Item, Listing
 from benchharness.datasets.preparation import Preparation, Window
 from benchharness.datasets.prepared import Prepared
@@ -30,6 +31,8 @@ __all__ = [
     "SPLITS",
     "Archive",
     "Dataset",
+    "Fit",
+    "Grids",
     "Header",
     "Item",
     "Listing",

@@ -12,12 +12,15 @@ from benchharness.comparison import StoreComparison, render
 from benchharness.comparison.contributions import METRICS
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
+from benchharness.store.index import Records
 from tests.factories import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from benchharness.store.records import Record
 
     Compare = Callable[..., StoreComparison]
 
@@ -154,20 +157,18 @@ def test_a_class_that_a_subset_lost_fails(against: Compare) -> None:
 def test_a_metric_that_misleads_in_a_cell_is_left_out_and_said(
     against: Compare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchharness.store.records import Record
-
     made = release(ranking(2))
     attack = replace(made[0], perturbation="pgd", severity=8 / 255, thresholds=None)
     plain = against([*made, attack], [*made, attack], metrics=("auc",))
     assert [e.verdict for e in plain.endpoints] == ["indistinguishable"] * 3
-    real = Record.from_line
+    real = Records.__getitem__
 
-    def read(line: str) -> Record:
-        record = real(line)
+    def read(found: Records, identity: str) -> Record:
+        record = real(found, identity)
         attacked = record.cell.perturbation.kind == "attack"
         return replace(record, undefined={"auc": "it stops early"}) if attacked else record
 
-    monkeypatch.setattr(Record, "from_line", read)
+    monkeypatch.setattr(Records, "__getitem__", read)
     result = against([*made, attack], [*made, attack], metrics=("auc",))
     (silent,) = (e for e in result.endpoints if e.family == "L∞ attacks")
     assert (silent.verdict, silent.lost) == ("not comparable", False)

@@ -51,7 +51,7 @@ def test_a_perturbation_typed_as_an_import_string_is_applied(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "flags",
     [
-        {"attacks": "pgd,benchharness.attacks.gradient_sign:PGD"},
+        {"attacks": "pgd,benchharness.attacks.pgd:PGD"},
         {"artefacts": "blur,benchharness.artefacts.general:Blur"},
         {"attacks": "benchharness.attacks.full_range:FullRange"},
     ],
