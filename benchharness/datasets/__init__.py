@@ -19,7 +19,7 @@ from benchharness.datasets.grids import Fit, Grids
 from benchharness.datasets.listing import Item, Listing
 from benchharness.datasets.preparation import Preparation, Window
 from benchharness.datasets.prepared import Prepared
-from benchharness.datasets.reading import Header
+from benchharness.datasets.reading import Header, Made
 from benchharness.disk import user_path
 from benchharness.errors import BenchError
 from benchharness.outside.containment import loading
@@ -36,6 +36,7 @@ __all__ = [
     "Header",
     "Item",
     "Listing",
+    "Made",
     "Modality",
     "Preparation",
     "Prepared",
