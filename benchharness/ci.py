@@ -7,9 +7,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from benchharness import comparison, report
-from benchharness.comparison import outside, render
+from benchharness.comparison import render
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
+from benchharness.outside import escaping
 from benchharness.run import runner
 from benchharness.store.folder import Store
 from benchharness.store.opening import open_source
@@ -125,7 +126,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
 
 
 def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> None:
-    budget = "".join(f"- {outside.markdown(line)}\n" for line in price)
+    budget = "".join(f"- {escaping.github(line)}\n" for line in price)
     markdown = render.markdown(result) + (f"\n**Budget**\n\n{budget}" if price else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from benchharness.comparison import words
-from benchharness.comparison.outside import printable
+from benchharness.outside.escaping import one_line
 
 if TYPE_CHECKING:
     from benchharness.comparison.endpoints import Endpoint
@@ -19,7 +19,7 @@ def junit(result: StoreComparison) -> str:
     An endpoint that is not comparable counts as skipped where another one decides the exit code.
     An endpoint that NEW lacks failed, and under `strict` so did every missing or suspect cell.
     """
-    suite = ET.Element("testsuite", name=printable(f"{result.new} against {result.base}"))
+    suite = ET.Element("testsuite", name=one_line(f"{result.new} against {result.base}"))
     for endpoint in result.endpoints:
         case = _case(suite, f"{endpoint.model}.{endpoint.dataset}", endpoint.title)
         _judge(case, endpoint, result)
@@ -42,14 +42,14 @@ def _judge(case: ET.Element, endpoint: Endpoint, result: StoreComparison) -> Non
     elif endpoint.verdict == "not comparable":
         _part(case, "error" if result.exit_code == 2 else "skipped", text)
     else:
-        ET.SubElement(case, "system-out").text = printable(text)
+        ET.SubElement(case, "system-out").text = one_line(text)
 
 
 def _case(suite: ET.Element, classname: str, name: str) -> ET.Element:
     return ET.SubElement(
-        suite, "testcase", classname=printable(classname), name=printable(name), time="0"
+        suite, "testcase", classname=one_line(classname), name=one_line(name), time="0"
     )
 
 
 def _part(case: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(case, tag, message=printable(text)).text = printable(text)
+    ET.SubElement(case, tag, message=one_line(text)).text = one_line(text)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchharness.comparison import outside, words
+from benchharness.comparison import words
+from benchharness.outside import escaping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,12 +19,12 @@ def markdown(result: StoreComparison) -> str:
     """The comparison as a pull-request comment: endpoints in sight, cells folded away."""
     parts = [
         f"### Robustness: {words.outcome(result)}",
-        outside.markdown(words.headline(result)),
+        escaping.github(words.headline(result)),
         _pipes(words.ENDPOINT_HEADER, map(words.endpoint_row, result.endpoints)),
     ]
     for title, gaps in words.by_kind(result):
         parts.append(f"**{title}**\n\n{_listed(words.gap_lines(gaps))}")
-    parts += [outside.markdown(note) for note in (*result.notes, words.legend(result))]
+    parts += [escaping.github(note) for note in (*result.notes, words.legend(result))]
     cells = _pipes(words.CELL_HEADER, map(words.cell_row, result.cells))
     parts.append(_folded(f"{len(result.cells)} cells", cells))
     parts.append(_folded("Weights and versions", _listed(words.origin_lines(result))))
@@ -31,7 +32,7 @@ def markdown(result: StoreComparison) -> str:
 
 
 def _listed(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {outside.markdown(line)}" for line in lines)
+    return "\n".join(f"- {escaping.github(line)}" for line in lines)
 
 
 def _folded(summary: str, content: str) -> str:
@@ -39,5 +40,5 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [[outside.markdown(entry) for entry in row] for row in rows]
+    lines = [[escaping.github(entry) for entry in row] for row in rows]
     return tabulate(lines, header, tablefmt="pipe", disable_numparse=True)

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchharness.comparison import outside
 from benchharness.comparison.junit import junit
 from benchharness.comparison.markdown import markdown
 from benchharness.comparison.terminal import table
 from benchharness.comparison.words import explain, headline
+from benchharness.outside import escaping
 
 if TYPE_CHECKING:
     from benchharness.comparison.result import StoreComparison
@@ -39,4 +39,4 @@ def as_json(result: StoreComparison) -> str:
         "origins": dict(zip(("base", "new"), map(asdict, result.origins), strict=True)),
     }
     text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)
-    return outside.json(text) + "\n"
+    return escaping.json(text) + "\n"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.comparison import words
-from benchharness.comparison.outside import printable
+from benchharness.outside.escaping import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,10 +49,10 @@ def table(result: StoreComparison) -> RenderableType:
     ]
     for kind, gaps in words.by_kind(result):
         parts.append(Text(f"{kind}:"))
-        parts += [Text(f"  {printable(line)}") for line in words.gap_lines(gaps)]
-    parts += [Text(printable(note), style="dim") for note in (*result.notes, words.legend(result))]
+        parts += [Text(f"  {one_line(line)}") for line in words.gap_lines(gaps)]
+    parts += [Text(one_line(note), style="dim") for note in (*result.notes, words.legend(result))]
     colour = "red" if result.exit_code == 1 else _COLOURS.get(result.verdict, "")
-    parts.append(Text(printable(words.headline(result)), style=colour))
+    parts.append(Text(one_line(words.headline(result)), style=colour))
     return Group(*parts)
 
 
@@ -80,13 +80,13 @@ def _in_words(endpoint: Endpoint, tolerance: float) -> Text:
     if endpoint.judgement is not None:
         said = f"{endpoint.verdict}. {said[0].upper()}{said[1:]}"
     return Text(
-        f"  {printable(f'{endpoint.name}: {said}')}", style=_COLOURS.get(endpoint.verdict, "")
+        f"  {one_line(f'{endpoint.name}: {said}')}", style=_COLOURS.get(endpoint.verdict, "")
     )
 
 
 def _cell_in_words(cell: ComparedCell) -> Text:
     name, _, base, new, _, difference, p_value, *_ = words.cell_row(cell)
-    return Text(f"  {printable(name)}: {base} → {new}, {difference}, p {p_value}")
+    return Text(f"  {one_line(name)}: {base} → {new}, {difference}, p {p_value}")
 
 
 def _grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -95,5 +95,5 @@ def _grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> T
         grid.add_column(heading, justify="right" if index else "left", overflow="fold")
     for row in rows:
         style = _COLOURS.get(row[-1], "")
-        grid.add_row(*(Text(printable(entry), style=style) for entry in row))
+        grid.add_row(*(Text(one_line(entry), style=style) for entry in row))
     return grid

@@ -46,8 +46,8 @@ DAMAGE = (
 )
 """What reading damaged bytes raises, in `zipfile` and in NumPy's parser of headers."""
 
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
-"""What a file system without locks answers; a lock here saves work and protects nothing else."""
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system without locks answers."""
 
 UNPACKED_LIMIT = 1 << 28
 """The most bytes that an archive may unpack to, which keeps a zip bomb from filling the memory.
@@ -186,7 +186,7 @@ def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
     try:
         yield

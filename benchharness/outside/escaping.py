@@ -29,6 +29,13 @@ _INLINE = re.compile(
 )
 _BLOCK = re.compile(r"(?=#|>|[-+](?:\s|$)|(?:[-=] ?)+$)|\d+(?=[.)](?:\s|$))")
 """What begins a heading, a quotation, a list or an underline; its end is where a \\ goes."""
+_MEANING = re.compile(r"[!#$&*<>\[\\\]^_`{|}~]")
+"""Everything that Markdown, HTML or a formula may give a meaning to."""
+_TRIGGER = re.compile(r"@|#|:(?=//)|www(?=\.)", re.IGNORECASE)
+"""What GitHub turns into mentions, references and links, escaped or not."""
+_JOINER = "\u2060"
+"""An invisible sign that joins words: it breaks a mention or a link and nothing else."""
+_UNSAFE_JSON = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;"}
 
 
@@ -71,3 +78,14 @@ def markdown_block(text: str) -> str:
     if opening is None:
         return escaped
     return f"{escaped[: opening.end()]}\\{escaped[opening.end() :]}"
+
+
+def github(text: str) -> str:
+    """Text of a comment on GitHub: as `markdown`, and no mention, reference or link either."""
+    escaped = _MEANING.sub(r"\\\g<0>", one_line(text))
+    return _TRIGGER.sub(rf"\g<0>{_JOINER}", escaped)
+
+
+def json(text: str) -> str:
+    """JSON in which what could steer a terminal, and what UTF-8 cannot hold, is escaped."""
+    return _UNSAFE_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.canonical import digest, pairs
-from benchharness.disk import file_sha256, leads_out
+from benchharness.disk import LONGEST_NAME, file_sha256, leads_out
 from benchharness.errors import BenchError
 from benchharness.store.cells import ModelKey
 from benchharness.store.schema import MISFIT, check_types, strict_json
@@ -27,8 +27,6 @@ CARD = "model_card.json"
 
 _LARGEST = {"brier": 2.0, "nll": math.inf}
 """The ends of the metrics' ranges; all others end at 1."""
-_LONGEST_NAME = 255
-"""Bytes that a folder's name may have on common file systems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +128,10 @@ def folder(model: ModelKey, dataset: str, dataset_digest: str, recipe: Pairs, se
     own = f"{model.name}-{dict(recipe)['name']}-seed{seed}-{key[:8]}"
     for what, name, part in (("dataset", dataset, dataset), ("model", model.name, own)):
         size = len(part.encode(errors="surrogatepass"))
-        if size > _LONGEST_NAME:
+        if size > LONGEST_NAME:
             raise BenchError(
                 f"the name of {what} {name[:40]!r}… makes a folder's name of {size} bytes, and "
-                f"file systems take {_LONGEST_NAME}. Give it a shorter one."
+                f"file systems take {LONGEST_NAME}. Give it a shorter one."
             )
     return Path(dataset) / own
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from benchharness.canonical import sha256
-from benchharness.disk import clear_partial, write_atomically
+from benchharness.disk import NO_LOCKS, clear_partial, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.index import Index, Records, stamp_of
 from benchharness.store.predictions import Predictions
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 STAGING = ".merging"
 """The folder in which a merge prepares what it adds; a killed merge leaves it."""
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
-"""How a file system says that it has no locks."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 """How a disk says that it takes no more; such errors of a write name no file."""
 
@@ -187,7 +185,7 @@ class Store:
                 f"another run is writing to {self.directory}. Wait for it, or pass another --out."
             ) from None
         except (OSError, ValueError, NotImplementedError, UserWarning) as error:
-            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
                 raise self._unwritable(error) from error
             if isinstance(error, ValueError):
                 raise BenchError(f"cannot write to {self.directory}: {error}.") from error

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from benchharness.comparison import Settings, StoreComparison, compare, outside, render
+from benchharness.comparison import Settings, StoreComparison, compare, render
+from benchharness.outside import escaping
 from tests.factories import small_matrix, store_of, tiny
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def result_of(tmp_path: Path, text: str) -> StoreComparison:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_text_from_outside_stays_text_in_every_format(tmp_path: Path, text: str) -> None:
     result = result_of(tmp_path, text)
-    shown = outside.printable(text)
+    shown = escaping.one_line(text)
     held = json.loads(render.as_json(result))
     assert held["base"] == f"base {text}"
     suite = ET.fromstring(render.junit(result).encode()).find("testsuite")
@@ -75,14 +76,14 @@ def test_text_from_outside_stays_text_in_every_format(tmp_path: Path, text: str)
 
 
 def test_a_lone_surrogate_breaks_no_format() -> None:
-    assert outside.printable("a\ud800b") == "a\ufffdb"
-    assert json.loads(outside.json(json.dumps("a\ud800\x9b", ensure_ascii=False))) == "a\ud800\x9b"
-    outside.json(json.dumps("a\ud800", ensure_ascii=False)).encode()
+    assert escaping.one_line("a\ud800b") == "a\\ud800b"
+    assert json.loads(escaping.json(json.dumps("a\ud800\x9b", ensure_ascii=False))) == "a\ud800\x9b"
+    escaping.json(json.dumps("a\ud800", ensure_ascii=False)).encode()
 
 
 def test_ordinary_text_is_left_as_it_is() -> None:
     for text in ("medvit3d_n · phantom3d · L∞ attacks", "results/ci", "−0.148 at 98.8 %", "Ünï 数"):
-        assert outside.printable(text) == text
+        assert escaping.one_line(text) == text
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
