@@ -117,7 +117,8 @@ def _given_notes(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
     found = {job.weights.model.name: job.weights for job in jobs}
     return [
         f"{name} was handed over as an object and is known by the digests of its code "
-        f"({str(dict(own.model.arguments)['code'])[:8]}) and its weights ({own.checkpoint.sha256[:8]})."
+        f"({str(dict(own.model.arguments)['code'])[:8]}) and its weights "
+        f"({own.checkpoint.sha256[:8]})."
         for name, own in found.items()
         if name in names and "code" in dict(own.model.arguments) and own.checkpoint.sha256
     ]

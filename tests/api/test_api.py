@@ -1,12 +1,11 @@
-"""`benchharness` from Python: the command line's engine, and what a researcher expects of a call."""
+"""`benchharness` from Python: the engine of the command line, behind calls."""
 
 from __future__ import annotations
 
 import copy
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -24,6 +23,9 @@ from benchharness.statistics import metrics
 from benchharness.store.folder import Store
 from tests import attacked
 from tests.attacks.attack_networks import Tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ATTACKED: dict[str, Any] = {
     "attacks": ["pgd"],
@@ -299,7 +301,7 @@ def test_figures_can_be_restyled(result: bh.Result, tmp_path: Path) -> None:
         figure.axes[0].set_title("My own title")
         figure.savefig(tmp_path / "figure.svg")
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
-    with pytest.raises(bh.BenchError, match="unknown family 'lnf'.*Did you mean 'linf'"):
+    with pytest.raises(bh.BenchError, match=r"unknown family 'lnf'.*Did you mean 'linf'"):
         bh.plots.over_severities(result, "lnf")
     with pytest.raises(bh.BenchError, match="no attack on data reports the linf norm"):
         bh.plots.norms_needed(result)
