@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchharness.store.cards import ModelCard
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Result:
     """What `benchmark` measured; a path-like object that stands for the folder of its store."""
 
@@ -38,6 +38,13 @@ class Result:
 
     def __fspath__(self) -> str:
         return str(self.directory)
+
+    def __repr__(self) -> str:
+        did = self.summary
+        return (
+            f"Result({self.directory}: {did.evaluated} cells run, {did.recorded} were recorded "
+            f"already, {len(did.failures)} failed)"
+        )
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -79,12 +86,15 @@ class Result:
         return page.fragment(tables)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Trained:
     """A checkpoint that `train` made or found."""
 
     weights: Weights
     data: Dataset
+
+    def __repr__(self) -> str:
+        return f"Trained({self.weights.model.name} on {self.data.name}: {self.path})"
 
     @property
     def path(self) -> Path:
@@ -109,11 +119,14 @@ class Trained:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """What `compare` found."""
 
     found: StoreComparison
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.found.base} → {self.found.new}: {self.verdict})"
 
     @property
     def verdict(self) -> str:
