@@ -153,9 +153,11 @@ def ci(
     a failed cell; 2: a mistake, or not comparable.
     """
     from benchharness import ci, comparison
+    from benchharness.networks import devices
     from benchharness.run.config import load
     from benchharness.run.progress import Display
 
+    devices.keep_memory()
     found = ci.run(
         load(config, given),
         baseline,

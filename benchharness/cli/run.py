@@ -44,9 +44,11 @@ def run(
     if dry_run:
         _print_plan(settings, verbose=verbose)
         return
+    from benchharness.networks import devices
     from benchharness.run import runner
     from benchharness.run.progress import Display
 
+    devices.keep_memory()
     summary = runner.run(settings, Display(out))
     say(
         f"{summary.evaluated} cells run, {summary.recorded} were recorded already, "
@@ -58,11 +60,13 @@ def run(
 @takes("models", "datasets", "data_root", *PREPARATION, *TRAINING, "out", "device")
 def train(given: Given, config: ConfigFile = None) -> None:
     """Train the missing checkpoints and write a model card beside each."""
+    from benchharness.networks import devices
     from benchharness.run import runner
     from benchharness.run.config import load
     from benchharness.run.progress import Display
 
     settings = load(config, given)
+    devices.keep_memory()
     summary = runner.train(settings, Display(out))
     say(f"{summary.trained} checkpoints trained, in {settings.out / 'checkpoints'}")
     _exit_with_failures(summary)

@@ -19,7 +19,7 @@ from benchharness.errors import BenchError, unknown_name
 from benchharness.run.values import PARSERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from benchharness.datasets.base import Modality
     from benchharness.datasets.preparation import Window
@@ -42,6 +42,16 @@ class ModelOptions:
     arguments: Pairs = ()
     preprocessing: Pairs | None = None
     """None leaves it to the recipe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenModel:
+    """A network that a Python call brings as an object; a file and flags can only name one."""
+
+    name: str
+    factory: str
+    """Import string."""
+    arguments: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +111,8 @@ class RunConfig:
     """Whether networks are evaluated through `torch.compile`."""
     attack_parameters: tuple[tuple[str, Pairs], ...] = ()
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
+    given: tuple[GivenModel, ...] = ()
+    """Models beyond those that `models` names."""
 
     @property
     def preparation(self) -> Preparation | None:
@@ -112,25 +124,28 @@ class RunConfig:
         return Preparation(**said) if said else None
 
 
-def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+def load(
+    path: Path | None, flags: Mapping[str, Any], *, given: Sequence[GivenModel] = ()
+) -> RunConfig:
     """Merge a config file with flags and validate the result.
 
     Args:
         path: TOML file, or None.
-        flags: Values by field name, as the user typed them; None means not given.
+        flags: Values by key of the file, as the user typed them; None means not given.
+        given: Models that are handed over as objects.
 
     Raises:
         BenchError: For an unreadable file, an unknown key, or a value out of its range.
     """
     settings = _read(path) if path is not None else {}
+    settings |= {key: value for key, value in flags.items() if value is not None}
     attack_tables = settings.pop("attack", {})
     model_tables = settings.pop("model", {})
     for key in settings:
         if key not in PARSERS:
             raise unknown_name("config key", key, [*PARSERS, "attack.NAME", "model.NAME"])
-    settings |= {key: value for key, value in flags.items() if value is not None}
     parsed = {key: PARSERS[key](key, value) for key, value in settings.items()}
-    if not parsed.get("models"):
+    if not parsed.setdefault("models", ()) and not given:
         raise BenchError("no models given. Name some: --models medvit3d_n,resnet3d_18.")
     if "init_method" in parsed and not parsed.get("init"):
         raise BenchError(
@@ -146,6 +161,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
             (name, _model_options(name, _table("model", name, table)))
             for name, table in _table("model", "", model_tables).items()
         ),
+        given=tuple(given),
     )
 
 

@@ -25,7 +25,7 @@ from benchharness.store.cells import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
@@ -48,22 +48,37 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     """
     options = dict(config.model_options)
     keys: dict[str, ModelKey] = {}
-    for entry in (registry.resolve("models", typed) for typed in models_typed(config)):
-        registry.import_target(entry.target)
-        check_folder_name("model", entry.name)
-        if entry.name in keys:
+    for named in (*_named(config, options), *_given(config, options)):
+        check_folder_name("model", named.name)
+        if named.name in keys:
             raise BenchError(
-                f"two models are called {entry.name!r} ({keys[entry.name].factory} and "
-                f"{entry.target}). Rename one factory, or run them into two --out folders."
+                f"two models are called {named.name!r} ({keys[named.name].factory} and "
+                f"{named.factory}). Rename one factory, or run them into two --out folders."
             )
-        arguments = options.get(entry.name, ModelOptions()).arguments
-        keys[entry.name] = ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
+        keys[named.name] = named
     for option, names in (
         ("[model.NAME] of the config", options),
         ("--init", [name for name, _ in config.init if name is not None]),
     ):
         _refuse_strangers(option, names, keys)
     return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
+
+
+def _named(config: RunConfig, options: Mapping[str, ModelOptions]) -> Iterator[ModelKey]:
+    """Models that a registry or an import string names."""
+    for typed in models_typed(config):
+        entry = registry.resolve("models", typed)
+        registry.import_target(entry.target)
+        arguments = options.get(entry.name, ModelOptions()).arguments
+        yield ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
+
+
+def _given(config: RunConfig, options: Mapping[str, ModelOptions]) -> Iterator[ModelKey]:
+    """Models that were handed over as objects."""
+    for given in config.given:
+        own = options.get(given.name, ModelOptions()).arguments
+        arguments = pairs({**dict(own), **dict(given.arguments)})
+        yield ModelKey(name=given.name, factory=given.factory, arguments=arguments)
 
 
 def check_folder_name(kind: str, name: str) -> None:
@@ -93,7 +108,8 @@ def models_typed(config: RunConfig) -> tuple[str, ...]:
 def model_names(config: RunConfig) -> dict[str, str]:
     """The name of every model of the run, by what it may be called: that name, or as typed."""
     typed = {text: registry.resolve("models", text).name for text in models_typed(config)}
-    return typed | {name: name for name in typed.values()}
+    names = (*typed.values(), *(given.name for given in config.given))
+    return typed | {name: name for name in names}
 
 
 def _refuse_strangers(option: str, names: Iterable[str], known: Iterable[str]) -> None:

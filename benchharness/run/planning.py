@@ -87,7 +87,7 @@ def plan(config: RunConfig) -> Plan:
             for key, _ in models
         }
         jobs += _jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))
-    notes += _unrepeated(config, jobs)
+    notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
     return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
 
 
@@ -108,6 +108,19 @@ def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
     return [
         f"--limit {config.limit} is more than {dataset.name} has: all {len(dataset.test)} test "
         "volumes are evaluated."
+    ]
+
+
+def _given_notes(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
+    """Say what a network that was handed over as an object is known by."""
+    names = {given.name for given in config.given}
+    found = {job.weights.model.name: job.weights for job in jobs}
+    return [
+        f"{name} was handed over as an object and is known by the digests of its code "
+        f"({str(dict(own.model.arguments)['code'])[:8]}) and its weights "
+        f"({own.checkpoint.sha256[:8]})."
+        for name, own in found.items()
+        if name in names and "code" in dict(own.model.arguments) and own.checkpoint.sha256
     ]
 
 

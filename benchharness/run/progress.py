@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import (
@@ -14,6 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from benchharness.outside.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,16 +66,22 @@ class Task:
         return time.monotonic() - self._began
 
 
+def _has_widgets() -> bool:
+    """Whether a notebook can draw bars; rich warns where it cannot."""
+    return find_spec("ipywidgets") is not None
+
+
 class Display:
     """Shows what a run is doing.
 
     Args:
-        console: Where to write; bars are drawn when it is a terminal, else plain lines.
+        console: Where to write; bars are drawn when it is a terminal or a notebook with ipywidgets,
+            else plain lines.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = console.is_terminal
+        self._live = console.is_terminal or (console.is_jupyter and _has_widgets())
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -133,4 +142,6 @@ class Display:
 
     def note(self, text: str) -> None:
         """Write a line, in a terminal too."""
-        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )

@@ -47,6 +47,8 @@ class Summary:
     """One line for each cell or training that failed."""
     skipped: int = 0
     """Cells that were not started because `stop` said so."""
+    identities: tuple[str, ...] = ()
+    """The cells of the plan as their records name them; without those of skipped trainings."""
 
 
 def run(
@@ -103,12 +105,12 @@ class _Run:
 
     def __init__(self, plan: Plan, store: Store, setting: Setting, display: Display) -> None:
         self.plan, self.store, self.setting, self.display = plan, store, setting, display
-        devices.keep_memory()
         found = store.recorded()
         self.recorded, self.damaged = set(found.sound), found.damaged
         self.digests: dict[Path, str] = {}
         self.broken: dict[Path, str] = {}
         self.failures: list[str] = []
+        self.identities: list[str] = []
         self.evaluated = self.trained = self.skipped = 0
 
     def measure(self, stop: Callable[[], bool]) -> Summary:
@@ -117,11 +119,13 @@ class _Run:
         self.display.start(total=len(self.plan.cells), done=before)
         for planned in self.plan.jobs:
             if all(map(self._is_recorded, planned.cells)):
+                self._note(planned)
                 continue
             if planned.weights.to_train and stop():
                 self.skipped += len(planned.cells)
                 continue
             job, broken = self.ready(planned)
+            self._note(job)
             pending = [cell for cell in job.cells if not self._is_recorded(cell)]
             if planned.cells[0].pending:
                 before += len(job.cells) - len(pending)
@@ -139,7 +143,11 @@ class _Run:
             trained=self.trained,
             failures=tuple(self.failures),
             skipped=self.skipped,
+            identities=tuple(self.identities),
         )
+
+    def _note(self, job: Job) -> None:
+        self.identities += [cell.identity for cell in job.cells]
 
     def ready(self, job: Job) -> tuple[Job, str]:
         """Train what a job lacks.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ from benchharness import cli
 from benchharness.artefacts import Artefact
 from benchharness.cli.options import spelling
 from benchharness.datasets import Dataset
+from tests.attacks.attack_networks import Tiny
 from tests.docs import diagrams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PAGES = [diagrams.ROOT / "README.md", *sorted(diagrams.DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -87,6 +88,47 @@ def test_the_dataset_and_the_artefact_of_the_plug_in_guide() -> None:
     volume = torch.as_tensor(slabs.test.volumes[0], dtype=torch.float32) / 255
     faded = fade.apply(volume, 5, torch.Generator())
     assert torch.allclose(faded, volume / 2)
+
+
+def test_the_python_examples_of_the_readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = tmp_path / "results" / "quickstart"
+    store.parent.mkdir()
+    store.symlink_to(diagrams.ROOT / "results" / "quickstart")
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {
+        "net": Tiny(4),
+        "volumes": torch.rand(2, 1, 8, 8, 8),
+        "labels": torch.tensor([0, 3]),
+    }
+    text = (diagrams.ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block for language, block in FENCE.findall(text) if language == "python"]
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), space)
+    assert list(space["result"].frame()["perturbation"]) == ["clean", "pgd", *["motion"] * 5]
+    assert Path("motion.pdf").stat().st_size > 1000
+    assert space["verdict"].verdict == "worse"
+    assert space["adversarial"].logits.shape == (2, 4)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    book = nbformat.read(diagrams.DOCS / "notebook.ipynb", as_version=4)
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(book, timeout=900, resources=place).execute()
+    shown = [
+        set(output["data"])
+        for cell in book.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "execute_result"
+    ]
+    assert next(kind for kind in shown if "text/html" in kind) == {"text/plain", "text/html"}
+    assert {"text/plain", "image/png"} in shown
+    assert {"text/plain", "text/markdown"} in shown
+    assert (tmp_path / "results" / "notebook" / "report" / "report.html").is_file()
 
 
 def test_the_example_of_the_models_page() -> None:

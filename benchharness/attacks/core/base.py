@@ -228,8 +228,8 @@ class Attack(ABC):
         labels: Tensor | NDArray[np.int64],
         *,
         severity: float,
-        ids: Sequence[str],
-        seed: int,
+        ids: Sequence[str] | None = None,
+        seed: int = 0,
         source: Classifier | None = None,
     ) -> Outcome:
         """Attack one batch.
@@ -242,7 +242,8 @@ class Attack(ABC):
             volumes: (B, C, D, H, W), float32 in [0, 1].
             labels: (B,), integers in 0..K−1.
             severity: The budget in the unit of the norm.
-            ids: B names; a volume's draws depend on its name, not on its place.
+            ids: B names; a volume's draws depend on its name, not on its place. None names them by
+                their places.
             seed: Perturbation seed.
             source: The network to make the volumes on, for attacks that need one.
 
@@ -255,6 +256,7 @@ class Attack(ABC):
         volumes = checked_volumes(volumes).to(classifier.device)
         targets = checked_labels(labels, len(volumes), classifier.num_classes)
         targets = targets.to(classifier.device)
+        ids = [str(place) for place in range(len(volumes))] if ids is None else ids
         if len(ids) != len(volumes):
             raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
         with (

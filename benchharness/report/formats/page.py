@@ -11,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from benchharness.outside.escaping import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchharness.report.parts import Section
+    from benchharness.report.tables.layout import Table
 
 
 def document(title: str, introduction: Sequence[str], sections: Sequence[Section]) -> str:
@@ -24,6 +25,20 @@ def document(title: str, introduction: Sequence[str], sections: Sequence[Section
         introduction: Paragraphs below the title.
         sections: In their order.
     """
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(title=title, introduction=introduction, sections=sections)
+    )
+
+
+def fragment(tables: Iterable[Table]) -> str:
+    """Tables as HTML without a page around them, for a notebook."""
+    module = _environment().get_template("table.html").module
+    return "".join(str(module.show(table)) for table in tables)  # type: ignore[attr-defined]
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("benchharness.report"),
         autoescape=True,
@@ -35,9 +50,7 @@ def document(title: str, introduction: Sequence[str], sections: Sequence[Section
     # Images by their data, not inline SVG: the ids inside several SVGs would collide.
     environment.filters["data_uri"] = _data_uri
     environment.filters["order"] = _order
-    return environment.get_template("report.html").render(
-        title=title, introduction=introduction, sections=sections
-    )
+    return environment
 
 
 def _shown(value: object) -> object:

@@ -85,6 +85,15 @@ def look(findings: Findings, model: str) -> Look:
     )
 
 
+class _Shown(Figure):
+    """A figure that a notebook shows although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=100)
+        return png.getvalue()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet(Generic[Panel]):
     """A figure of several panels, before it is rendered."""
@@ -104,12 +113,12 @@ class Sheet(Generic[Panel]):
     """What a panel's vertical axis shows, in [0, 1]."""
 
 
-def render(sheet: Sheet[Panel], *, pdf: bool = False) -> Plot:
-    """Draw a sheet, as PNG and as SVG and, if asked, as PDF."""
+def drawn(sheet: Sheet[Panel]) -> Figure:
+    """Draw a sheet as a figure that a user can restyle and save."""
     with mpl.rc_context(_STYLE):
         down = -(-len(sheet.panels) // sheet.across)
         size = (max(2.7 * sheet.across, 4.6), 2.5 * down + 1.2)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = _Shown(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(down, sheet.across, squeeze=False, sharey="row")
         for index, axes in enumerate(grid.flat):
@@ -122,6 +131,13 @@ def render(sheet: Sheet[Panel], *, pdf: bool = False) -> Plot:
                 axes.set_ylabel(sheet.label(sheet.panels[index]))
         figure.suptitle(one_line(sheet.title), x=0.01, ha="left")
         _legend(figure, sheet.looks)
+    return figure
+
+
+def render(sheet: Sheet[Panel], *, pdf: bool = False) -> Plot:
+    """Draw a sheet, as PNG and as SVG and, if asked, as PDF."""
+    figure = drawn(sheet)
+    with mpl.rc_context(_STYLE):
         png, svg, as_pdf = _saved(figure, pdf=pdf)
     return Plot(
         name=sheet.name, title=sheet.title, caption=sheet.caption, png=png, svg=svg, pdf=as_pdf

@@ -22,21 +22,23 @@ if TYPE_CHECKING:
 
 def norms(findings: Findings, dataset: str, family: str, *, pdf: bool = False) -> Plot:
     """A curve for each model, a panel for each attack of a family that reports norms."""
+    return render(sheet(findings, dataset, family), pdf=pdf)
+
+
+def sheet(findings: Findings, dataset: str, family: str) -> Sheet[str]:
+    """`norms` before they are rendered."""
     attacks = attacks_of(findings, dataset, family)
     models = [subject.model for subject in subjects(findings, dataset, each=False)]
-    return render(
-        Sheet(
-            name=f"norms_{slug(dataset)}_{slug(family)}",
-            title=f"Accuracy by the norm needed, {findings.title(family)}, {dataset}",
-            caption="Share of volumes that are classified correctly and whose class the attack "
-            "could not change within ε. The axis ends at the 95th percentile of the norms.",
-            looks=tuple(look(findings, model) for model in models),
-            panels=attacks,
-            across=min(ACROSS, len(attacks)),
-            draw=partial(_draw, findings, dataset),
-            label=lambda _: "Accuracy",
-        ),
-        pdf=pdf,
+    return Sheet(
+        name=f"norms_{slug(dataset)}_{slug(family)}",
+        title=f"Accuracy by the norm needed, {findings.title(family)}, {dataset}",
+        caption="Share of volumes that are classified correctly and whose class the attack could "
+        "not change within ε. The axis ends at the 95th percentile of the norms.",
+        looks=tuple(look(findings, model) for model in models),
+        panels=attacks,
+        across=min(ACROSS, len(attacks)),
+        draw=partial(_draw, findings, dataset),
+        label=lambda _: "Accuracy",
     )
 
 

@@ -43,6 +43,13 @@ def against_parameters(
         dataset: Which one; None averages over datasets.
         choice: Which metrics, and whether as PDF too.
     """
+    return render(sheet(findings, dataset, choice), pdf=choice.pdf)
+
+
+def sheet(
+    findings: Findings, dataset: str | None, choice: Choice = EVERYTHING
+) -> Sheet[tuple[Metric, str]]:
+    """`against_parameters` before it is rendered."""
     datasets = scores.averaged(findings) if dataset is None else (dataset,)
     families = (
         CLEAN_FAMILY,
@@ -54,18 +61,15 @@ def against_parameters(
     where = f"average over {len(datasets)} datasets" if dataset is None else dataset
     spread = NO_INTERVALS if dataset is None else _SPREAD
     metrics = choice.shown(_METRICS)
-    return render(
-        Sheet(
-            name=f"parameters_{slug('average' if dataset is None else dataset)}",
-            title=f"{_listed(metrics)} against parameters, {where}",
-            caption=f"Means over all perturbations and severities of a family. {spread}",
-            looks=tuple(look(findings, model) for model in models),
-            panels=tuple((metric, family) for metric in metrics for family in families),
-            across=len(families),
-            draw=partial(_draw, findings, dataset, sizes),
-            label=lambda panel: METRICS[panel[0]],
-        ),
-        pdf=choice.pdf,
+    return Sheet(
+        name=f"parameters_{slug('average' if dataset is None else dataset)}",
+        title=f"{_listed(metrics)} against parameters, {where}",
+        caption=f"Means over all perturbations and severities of a family. {spread}",
+        looks=tuple(look(findings, model) for model in models),
+        panels=tuple((metric, family) for metric in metrics for family in families),
+        across=len(families),
+        draw=partial(_draw, findings, dataset, sizes),
+        label=lambda panel: METRICS[panel[0]],
     )
 
 

@@ -35,6 +35,11 @@ def curves(
     findings: Findings, dataset: str, family: str, metric: Metric, *, pdf: bool = False
 ) -> Plot:
     """A metric over the severity of each perturbation of a family, starting with clean volumes."""
+    return render(sheet(findings, dataset, family, metric), pdf=pdf)
+
+
+def sheet(findings: Findings, dataset: str, family: str, metric: Metric) -> Sheet[Panel]:
+    """`curves` before they are rendered."""
     wanted = conditions(findings, dataset, family)
     panels: list[Panel] = [
         (marked(name, plausible=own[0].plausible), own, False)
@@ -44,21 +49,17 @@ def curves(
     if panels and metric == "accuracy" and any(condition.attack for condition in wanted):
         panels.append(("Worst case (envelope)", wanted, True))
     models = [subject.model for subject in subjects(findings, dataset, each=False)]
-    return render(
-        Sheet(
-            name=f"curves_{slug(dataset)}_{slug(family)}_{metric}",
-            title=f"{METRICS[metric]} under {findings.title(family)}, {dataset}",
-            caption="Bands are 95 % confidence intervals; 0 is clean. A gap in a line is a cell "
-            "that was not run, failed or is undefined; a hollow marker is a suspect number. Where "
-            "a model has several training seeds, the thick line is their mean and each thin line a "
-            "seed.",
-            looks=tuple(look(findings, model) for model in models),
-            panels=tuple(panels),
-            across=min(ACROSS, len(panels)),
-            draw=partial(_draw, findings, dataset, metric),
-            label=lambda _: METRICS[metric],
-        ),
-        pdf=pdf,
+    return Sheet(
+        name=f"curves_{slug(dataset)}_{slug(family)}_{metric}",
+        title=f"{METRICS[metric]} under {findings.title(family)}, {dataset}",
+        caption="Bands are 95 % confidence intervals; 0 is clean. A gap in a line is a cell that "
+        "was not run, failed or is undefined; a hollow marker is a suspect number. Where a model "
+        "has several training seeds, the thick line is their mean and each thin line a seed.",
+        looks=tuple(look(findings, model) for model in models),
+        panels=tuple(panels),
+        across=min(ACROSS, len(panels)),
+        draw=partial(_draw, findings, dataset, metric),
+        label=lambda _: METRICS[metric],
     )
 
 
