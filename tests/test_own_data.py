@@ -58,6 +58,7 @@ def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path:
     assert found.patients is None
     assert records[0].provenance["preparation"] == {
         "fitted_to": "bright/00.nii",
+        "bits": 16,
         "size": [12, 12, 12],
         "spacing": [2.0, 2.0, 2.0],  # 24 mm on 12 voxels
         "version": 1,
@@ -160,7 +161,7 @@ def test_a_mistake_in_a_folder_is_one_line(
         (0, "scans/none.nii", "cannot read volume scans/none.nii: No such file"),
         (0, "scans/train-0.nii.gz", "lists one file twice"),
         (1, "benign", "label 'benign' is not an integer"),
-        (2, "validation", "unknown split in own.csv, line"),
+        (2, "validate", "unknown split in own.csv, line"),
         (3, "train-0", "patient 'train-0' is in test and train"),
     ],
 )
@@ -179,7 +180,7 @@ def test_a_mistake_in_a_csv_is_one_line(
         (("--size", "0"), "--size must lie in 1 to 1024 voxels, got '0'"),
         (("--spacing", "-1"), "--spacing must be above 0 mm, got '-1'"),
         (("--window", "ct:40"), "--window cannot be 'ct:40'. Type percentiles:0.5,99.5"),
-        (("--size", "28"), "--size, --spacing, --window and --modality are for a folder or a CSV"),
+        (("--size", "28"), "--size is for your own volumes"),
         (("--modality", "mir"), "unknown modality 'mir'. Did you mean 'mri'"),
         (("--datasets", "nowhere/own"), "cannot read nowhere/own: No such file"),
         (("--datasets", "nowhere.csv"), "cannot read nowhere.csv: No such file"),

@@ -63,12 +63,12 @@ def test_a_folder_becomes_a_dataset(folder):
     assert [len(getattr(found, split)) for split in SPLITS] == [4, 2, 4]
     assert found.test.ids[:2] == ("own/test/bright/00.nii.gz", "own/test/bright/01.nii.gz")
     np.testing.assert_array_equal(found.test.labels, [0, 0, 1, 1])
-    assert found.test.volumes.dtype == np.uint8
+    assert found.test.volumes.dtype == np.uint16
     assert found.test.patients is None
     path = folder / "test" / "bright" / "00.nii.gz"
     spacing = found.test.spacing
-    wanted = reading.grid(path, size=(8, 8, 8), spacing=spacing, window=SMALL.window)
-    np.testing.assert_array_equal(found.test.volumes[0, 0], wanted)
+    wanted = reading.make((path,), SMALL, spacing).volume
+    np.testing.assert_array_equal(found.test.volumes[0], wanted)
 
 
 def test_fit_is_the_finest_spacing_at_which_no_training_volume_is_cut(tmp_path, folder):
@@ -114,7 +114,9 @@ def test_a_csv_keeps_patients_in_ids_and_split(table):
 def test_numpy_volumes_of_the_wanted_size_are_not_resampled(table):
     found = load(table, Preparation(size=(8, 8, 8), window=Window.parse("ct:2000,4000")))
     stored = np.load(table.parent / "train3.npy")
-    np.testing.assert_array_equal(found.train.volumes[3, 0], np.rint(stored / 4000 * 255))
+    np.testing.assert_array_equal(
+        found.train.volumes[3, 0], np.rint((stored / np.float32(4000)) * 65535)
+    )
 
 
 def test_files_with_and_without_spacing_do_not_mix(table):
@@ -147,7 +149,7 @@ def test_the_second_start_reads_no_volume(folder, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a volume was read again")
 
-    monkeypatch.setattr(reading, "grid", forbidden)
+    monkeypatch.setattr(reading, "make", forbidden)
     monkeypatch.setattr(reading, "header", forbidden)
     monkeypatch.setattr(prepared, "file_sha256", forbidden)
     second = load(folder)
