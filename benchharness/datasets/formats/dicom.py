@@ -143,8 +143,8 @@ def _opened(path: Path) -> _Slice:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise BenchError(
-            f"{path} is no DICOM image that can be read. A folder of slices holds nothing else; "
-            "move it elsewhere, or replace it."
+            f"cannot read {path} as a DICOM image. A folder of slices holds nothing else: replace "
+            "it, or move it elsewhere."
         ) from error
     tags = {key: reader.GetMetaData(key).strip("\0 ") for key in reader.GetMetaDataKeys()}
     return _Slice(path=path, tags=tags, shape=tuple(int(n) for n in reader.GetSize()))
