@@ -47,6 +47,7 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
     "datasets": {
         "phantom3d": f"{_DATASETS}.embedded:phantom3d",
         "phantom3d_64": f"{_DATASETS}.embedded:phantom3d_64",
+        "hippocampus3d": f"{_DATASETS}.hippocampus:hippocampus3d",
         **{
             f"{organ}mnist3d{size}": f"{_DATASETS}.medmnist3d:{organ}mnist3d{size}"
             for organ in _MEDMNIST3D

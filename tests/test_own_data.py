@@ -11,6 +11,7 @@ import pytest
 
 from benchharness.store.folder import Store
 from benchharness.training import recipes
+from tests.dicom_data import write_series
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path:
     assert found.patients is None
     assert records[0].provenance["preparation"] == {
         "fitted_to": "bright/00.nii",
+        "bits": 16,
         "size": [12, 12, 12],
         "spacing": [2.0, 2.0, 2.0],  # 24 mm on 12 voxels
         "version": 1,
@@ -160,7 +162,7 @@ def test_a_mistake_in_a_folder_is_one_line(
         (0, "scans/none.nii", "cannot read volume scans/none.nii: No such file"),
         (0, "scans/train-0.nii.gz", "lists one file twice"),
         (1, "benign", "label 'benign' is not an integer"),
-        (2, "validation", "unknown split in own.csv, line"),
+        (2, "validate", "unknown split in own.csv, line"),
         (3, "train-0", "patient 'train-0' is in test and train"),
     ],
 )
@@ -179,7 +181,7 @@ def test_a_mistake_in_a_csv_is_one_line(
         (("--size", "0"), "--size must lie in 1 to 1024 voxels, got '0'"),
         (("--spacing", "-1"), "--spacing must be above 0 mm, got '-1'"),
         (("--window", "ct:40"), "--window cannot be 'ct:40'. Type percentiles:0.5,99.5"),
-        (("--size", "28"), "--size, --spacing, --window and --modality are for a folder or a CSV"),
+        (("--size", "28"), "--size is for your own volumes"),
         (("--modality", "mir"), "unknown modality 'mir'. Did you mean 'mri'"),
         (("--datasets", "nowhere/own"), "cannot read nowhere/own: No such file"),
         (("--datasets", "nowhere.csv"), "cannot read nowhere.csv: No such file"),
@@ -208,3 +210,71 @@ def test_millimetres_reach_the_artefacts(bench: Bench, tmp_path: Path) -> None:
     assert "3 cells run, 0 were" in bench(*run, "--severities", "3")[1]
     # The batched implementation knows no millimetres, so that it is not taken: the same cells.
     assert "0 cells run, 3 were" in bench(*run, "--severities", "3", "--fast-artefacts")[1]
+
+
+def test_sequences_of_a_csv_go_from_run_to_a_store_with_what_else_is_known(
+    bench: Bench, tmp_path: Path
+) -> None:
+    rows = []
+    draws = np.random.Generator(np.random.PCG64(3))
+    for split, count in (("train", 6), ("val", 4), ("test", 4)):
+        for number in range(count):
+            word = ("normal", "malignant")[number % 2]
+            names = [f"{split}{number}-{name}.nii.gz" for name in ("t1", "flair")]
+            for name, spacing in zip(names, ((2, 2, 2), (1, 2, 3)), strict=True):
+                values, affine = scene(spacing, draws.uniform(-4, 4, 3), 1.0 if number % 2 else 0.1)
+                write_nifti(tmp_path / name, values, affine)
+            rows.append([*names, word, split, f"{split}{number}", f"site {number % 2}"])
+    write_table(tmp_path, rows, "T1,FLAIR,Label,Split,Patient,Site")
+    run = (*RUN, "--datasets", "own.csv", "--size", "8")
+    assert_refused(bench(*run), "type --channels t1,flair", tmp_path)
+    code, _, error = bench(*run, "--channels", "t1,flair", "--classes", "normal,malignant")
+    assert (code, error) == (0, "")
+    store = Store(tmp_path / "out")
+    (record,) = store.records().values()
+    assert record.provenance["preparation"]["channels"] == ["t1", "flair"]
+    assert record.provenance["preparation"]["bits"] == 16
+    (path,) = (tmp_path / "out" / "metadata").iterdir()
+    assert path.stem == record.cell.dataset.digest.removeprefix("sha256:")
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["id,site", "own/test/test0/test0-t1.nii.gz,site 0"]
+    assert [line.split(",")[0] for line in lines[1:]] == store.predictions(record).ids.tolist()
+    assert store.predictions(record).labels.tolist() == [0, 1, 0, 1]
+
+
+def test_series_in_folders_of_patients_and_8_bits(bench: Bench, tmp_path: Path) -> None:
+    draws = np.random.Generator(np.random.PCG64(3))
+    for split, count in (("train", 3), ("validation", 2), ("test", 2)):
+        for name, contrast in (("bright", 1.0), ("faint", 0.1)):
+            for number in range(count):
+                values, affine = scene((3, 3, 3), draws.uniform(-4, 4, 3), contrast)
+                folder = tmp_path / "own" / split / name / f"{split}{name}{number}" / "series"
+                write_series(folder, np.rint(values).astype(np.int16), affine)
+    run = (*RUN, "--datasets", "own", "--size", "8")
+    assert bench(*run)[0] == 0
+    (record,) = Store(tmp_path / "out").records().values()
+    found = Store(tmp_path / "out").predictions(record)
+    assert found.patients.tolist()[:2] == ["testbright0", "testbright1"]
+    assert found.ids[0] == "own/test/testbright0/bright/testbright0/series"
+    assert "1 cells run, 0 were" in bench(*run, "--bits", "8")[1]
+
+
+def test_an_archive_of_floats_asks_for_a_window(bench: Bench, tmp_path: Path) -> None:
+    draws = np.random.Generator(np.random.PCG64(3))
+    held = {}
+    for split in ("train", "val", "test"):
+        held[f"{split}_images"] = draws.random((6, 8, 8, 8), np.float32)
+        held[f"{split}_labels"] = np.arange(6) % 2
+    np.savez(tmp_path / "own.npz", **held)
+    run = (*RUN, "--datasets", "own.npz")
+    assert_refused(bench(*run), "Type --window: range:0,1 for numbers from 0 to 1", tmp_path)
+    assert_refused(bench(*run, "--modality", "mri"), "Type --window: range:0,1", tmp_path)
+    assert_refused(bench(*run, "--size", "8"), "Type --window: range:0,1", tmp_path)
+    ranged = (*run, "--window", "range:0,1")
+    assert_refused(bench(*ranged, "--size", "8"), "--size is for your own volumes", tmp_path)
+    assert bench(*ranged)[0] == 0
+    assert_refused(
+        bench(*RUN, "--datasets", "phantom3d", *ranged[-2:], "--out", "none"),
+        "--window is for your own volumes",
+        tmp_path / "none",
+    )

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import Timeout
 
 from benchharness.canonical import digest
-from benchharness.disk import caches, locked, write_arrays
+from benchharness.disk import caches, locked, sealed, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ class Cache:
 
     def _keep(self, path: Path, key: dict[str, Any], made: CorruptedSet) -> None:
         """Write a set if it fits; call under its lock."""
-        arrays = caches.seal(
+        arrays = sealed.seal(
             key, {"volumes": made.volumes, "clipped": made.clipped, "changed": made.changed}
         )
         if sum(array.nbytes + _HEADERS for array in arrays.values()) > self.limit:
@@ -157,7 +157,7 @@ class Cache:
 
 def _read(path: Path, key: dict[str, Any]) -> CorruptedSet | None:
     """Read a set and mark it as used; None when it is absent, damaged or of another key."""
-    arrays = caches.unsealed(path, key)
+    arrays = sealed.unsealed(path, key)
     if arrays is None:
         return None
     with suppress(OSError):  # a folder that may only be read serves all the same

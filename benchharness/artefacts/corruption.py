@@ -11,6 +11,7 @@ import torch
 from benchharness.artefacts import batched
 from benchharness.artefacts.base import CANONICAL, STEPS, Artefact
 from benchharness.artefacts.cache import CorruptedSet
+from benchharness.networks.batches import as_float
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def libraries() -> dict[str, str]:
 
 def corrupt(
     artefact: Artefact,
-    volumes: NDArray[np.uint8],
+    volumes: NDArray[np.unsignedinteger[Any]],
     ids: Sequence[str],
     *,
     severity: int,
@@ -53,7 +54,7 @@ def corrupt(
 
     Args:
         artefact: The artefact.
-        volumes: Shape (N, C, D, H, W).
+        volumes: Shape (N, C, D, H, W), uint8 or uint16.
         ids: N names.
         severity: Level, 1 to 5.
         seed: Perturbation seed.
@@ -66,16 +67,16 @@ def corrupt(
         CellError: As `Artefact.__call__`.
     """
     made = np.empty(volumes.shape, np.uint16)
-    clipped = np.empty(len(ids))
+    clipped, changed = np.empty(len(ids)), np.empty(len(ids), np.bool_)
     for start in range(0, len(ids), _BATCH):
         part = slice(start, start + _BATCH)
-        clean = torch.from_numpy(np.ascontiguousarray(volumes[part])).float() / 255
+        clean = as_float(np.ascontiguousarray(volumes[part]), "cpu")
         made[part], clipped[part] = (
             _one_by_one(artefact, clean, ids[part], severity, seed, spacing)
             if device is None
             else _at_once(artefact, clean, ids[part], severity, seed, device)
         )
-    changed = (made != volumes.astype(np.uint16) * (STEPS // 255)).reshape(len(ids), -1).any(axis=1)
+        changed[part] = (made[part] != _steps(clean)).reshape(len(clean), -1).any(axis=1)
     return CorruptedSet(volumes=made, clipped=clipped, changed=changed)
 
 

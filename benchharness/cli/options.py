@@ -9,16 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchharness.datasets.preparation import Preparation
-from benchharness.run.config import RunConfig
-from benchharness.run.values import as_typed, flag
+from benchharness import datasets
+from benchharness.cli.option import Option, Panel
 
 Given = Mapping[str, Any]
 """What was typed, by config key; a key that was not given is absent."""
@@ -27,84 +24,6 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="TOML file with the same keys; flags win."),
 ]
-
-
-class Panel(StrEnum):
-    """The groups of options in a help text, in their order."""
-
-    MODELS = "Models"
-    DATA = "Data"
-    ATTACKS = "Attacks"
-    ARTEFACTS = "Artefacts"
-    TRAINING = "Training"
-    OUTPUT = "Output"
-    DEVICE = "Device"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option, under the name of its config key."""
-
-    key: str
-    """A field of `RunConfig`."""
-    panel: Panel
-    metavar: str = ""
-    """What follows the flag; empty for a switch."""
-    help: str
-    kind: Any = str
-    """Type of what follows the flag; `list[str]` may be repeated, `bool` is a switch."""
-    aliases: tuple[str, ...] = ()
-    """Other spellings of the flag, understood everywhere and left out of the help."""
-    unset: str = ""
-    """What happens without the option, where the field's default cannot say it."""
-
-    @property
-    def flag(self) -> str:
-        """The flag, such as `--batch-size`."""
-        return flag(self.key)
-
-    @property
-    def default(self) -> str:
-        """What happens without the option, as a person would type it.
-
-        Empty for a switch, which is off, and for what must be given.
-        """
-        found = _DEFAULTS[self.key]
-        if self.kind is bool or found is MISSING:
-            return ""
-        return self.unset or ("none" if found == () else as_typed(found))
-
-    def parameter(self, default: str) -> inspect.Parameter:
-        """The option as a parameter of a Typer command."""
-        shown = f"{self.help} Default: {default}." if default else self.help
-        info = typer.Option(
-            self.flag,
-            help=shown,
-            rich_help_panel=self.panel,
-            metavar=self.metavar or None,
-            show_default=False,
-        )
-        switch = self.kind is bool
-        kind: Any = self.kind if switch else self.kind | None
-        return inspect.Parameter(
-            self.key,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False if switch else None,
-            annotation=Annotated[kind, info],
-        )
-
-    def given(self, typed: object) -> object:
-        """The value for `run.config.load`; None where the option was not typed."""
-        if self.kind is bool:
-            # A switch reverses the default: `--no-train` makes `train` false.
-            return not _DEFAULTS[self.key] if typed else None
-        return None if typed == [] else typed
-
-
-_DEFAULTS: Mapping[str, Any] = {
-    field.name: getattr(Preparation(), field.name, field.default) for field in fields(RunConfig)
-}
-"""Of each field; how volumes from files are prepared is up to `Preparation`."""
 
 OPTIONS: Mapping[str, Option] = {
     option.key: option
@@ -163,7 +82,8 @@ OPTIONS: Mapping[str, Option] = {
             key="window",
             panel=Panel.DATA,
             metavar="WINDOW",
-            help="Intensities that become 0 and 1: percentiles:LOW,HIGH or ct:LEVEL,WIDTH.",
+            help="Intensities that become 0 and 1: percentiles:LOW,HIGH, ct:LEVEL,WIDTH or "
+            "range:LOW,HIGH.",
         ),
         Option(
             key="modality",
@@ -171,6 +91,26 @@ OPTIONS: Mapping[str, Option] = {
             metavar="NAME",
             help="What these volumes show: mri, ct, x-ray, …",
             unset="unknown",
+        ),
+        Option(
+            key="bits",
+            panel=Panel.DATA,
+            metavar="8|16",
+            help="Bits that are kept of each of their voxels.",
+        ),
+        Option(
+            key="channels",
+            panel=Panel.DATA,
+            metavar="N or COLUMNS",
+            help="Sequences as channels: how many a file holds, or columns of a CSV: t1,flair.",
+            unset="one channel",
+        ),
+        Option(
+            key="classes",
+            panel=Panel.DATA,
+            metavar="NAMES",
+            help="Classes of your own data, in the order of their labels.",
+            unset="sorted",
         ),
         Option(
             key="attacks",
@@ -285,7 +225,7 @@ OPTIONS: Mapping[str, Option] = {
     )
 }
 
-PREPARATION = tuple(field.name for field in fields(Preparation))
+PREPARATION = datasets.OPTIONS
 """Keys that say how volumes from a folder or a CSV become a grid."""
 
 TRAINING = ("seeds", "recipe", "init", "init_method")

@@ -1,9 +1,9 @@
 """Archives in MedMNIST's layout: one .npz with images and labels of three splits.
 
-Images are `{train,val,test}_images`, uint8, (N, D, H, W) or (N, D, H, W, C); flat images, (N, H, W)
-or (N, H, W, C), become volumes of depth 1. Labels are `{train,val,test}_labels`, integers, (N,) or
-(N, 1). Nothing is unpickled, and no array is allocated before its header agrees with the size of
-the archive's member, so a few bytes cannot claim all memory.
+Images are `{train,val,test}_images` and labels `{train,val,test}_labels`, in the shapes that
+`layouts` knows. uint8 images are taken as they are; others need a window. Nothing is unpickled, and
+no array is allocated before its header agrees with the size of the archive's member, so a few bytes
+cannot claim all memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from benchharness.canonical import digest, pairs
+from benchharness.datasets import layouts
 from benchharness.datasets.base import LARGEST_LABEL, SPLITS, Dataset, Split
+from benchharness.datasets.preparation import Preparation
+from benchharness.datasets.tables import class_names
 from benchharness.disk import DAMAGE, array_header
 from benchharness.errors import BenchError
 
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_CHANNELS = (1, 3)
+    from benchharness.datasets.preparation import Window
+
 _DEFAULT_MEMORY = 16 * 2**30
 
 
@@ -42,18 +47,26 @@ class Archive:
     test: Split
 
 
-def load(path: Path, *, published: Callable[[str], bool] = lambda _: False) -> Dataset:
+def load(
+    path: Path,
+    preparation: Preparation | None = None,
+    *,
+    published: Callable[[str], bool] = lambda _: False,
+) -> Dataset:
     """Load an archive as a dataset named after its file, with classes 0 to the largest label.
 
     Args:
         path: The .npz file.
+        preparation: Its modality and classes, and its window for images that are no uint8; None
+            where a person said nothing.
         published: Whether an MD5 is that of a published set, which may hold a volume twice.
 
     Raises:
         BenchError: When the file is absent, damaged, or not in MedMNIST's layout, a class has no
             volume, the images are masks of 0 and 1, or a volume is in two splits or has two labels.
     """
-    found = read(path, name=path.stem)
+    window = None if preparation is None else preparation.window
+    found = read(path, name=path.stem, window=window)
     splits = {"train": found.train, "val": found.val, "test": found.test}
     count = _count(splits, path)
     for name, split in splits.items():
@@ -61,16 +74,40 @@ def load(path: Path, *, published: Callable[[str], bool] = lambda _: False) -> D
     equal = _equal(splits, path)
     if equal is not None and not published(found.md5):
         raise equal
+    windowed = found.test.volumes.dtype != np.uint8
+    if preparation is None or window is None:
+        preparation, windowed = Preparation(), False
     return Dataset(
         name=path.stem,
-        classes=tuple(f"class {label}" for label in range(count)),
-        modality="unknown",
-        digest=f"md5:{found.md5}",
+        classes=class_names(count, preparation.classes, path),
+        modality=preparation.modality
+        or ("ct" if windowed and preparation.window.kind == "ct" else "unknown"),
+        digest=_digest(found.md5, preparation.window) if windowed else f"md5:{found.md5}",
         default_recipe="quick",
+        preparation=pairs({"window": str(preparation.window), "bits": 16}) if windowed else (),
         train=found.train,
         val=found.val,
         test=found.test,
     )
+
+
+def _digest(md5: str, window: Window) -> str:
+    """Of a file and what a window makes of it."""
+    return f"sha256:{digest([md5, {'window': [window.kind, window.low, window.high], 'bits': 16}])}"
+
+
+def needs_window(path: Path) -> bool:
+    """Whether images of an archive are no uint8; no where it cannot be read."""
+    keys = {f"{split}_images.npy" for split in SPLITS}
+    try:
+        with zipfile.ZipFile(path) as container:
+            for name in keys & set(container.namelist()):
+                with container.open(name) as content:
+                    if array_header(content)[2] != np.uint8:
+                        return True
+    except DAMAGE:
+        return False
+    return False
 
 
 def _count(splits: Mapping[str, Split], path: Path) -> int:
@@ -95,6 +132,11 @@ def _count(splits: Mapping[str, Split], path: Path) -> int:
 
 def _refuse_dark(split: Split, source: str) -> None:
     largest = int(split.volumes.max())
+    if split.volumes.dtype != np.uint8 and largest <= np.iinfo(np.uint16).max // 255:
+        raise BenchError(
+            f"{source}: its intensities end at 1/255 of the window, so a network sees black. Type "
+            "another --window, such as range:0,1 for numbers from 0 to 1."
+        )
     if largest <= 1:
         raise BenchError(
             f"{source}: the largest intensity is {largest} of 255, so a network sees black. "
@@ -121,13 +163,14 @@ def _equal(splits: Mapping[str, Split], path: Path) -> BenchError | None:
     return None
 
 
-def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
+def read(path: Path, *, name: str, md5: str | None = None, window: Window | None = None) -> Archive:
     """Read and check an archive.
 
     Args:
         path: The .npz file.
         name: First part of the volumes' ids: `name/split/index`.
         md5: What the file's MD5 must be; None accepts any.
+        window: For images that are no uint8.
 
     Raises:
         BenchError: When the file is absent, has another MD5, is damaged, or is not in MedMNIST's
@@ -146,8 +189,12 @@ def read(path: Path, *, name: str, md5: str | None = None) -> Archive:
         raise BenchError(
             f"cannot read {path}: {error.strerror or error}. Pass the path of an .npz archive."
         ) from error
-    splits = {split: _split(arrays, split, path, name) for split in SPLITS}
+    splits = {split: _split(arrays, split, path, name, window) for split in SPLITS}
     grids = {split: splits[split].volumes.shape[1:] for split in SPLITS}
+    kinds = {split: str(splits[split].volumes.dtype) for split in SPLITS}
+    if len(set(kinds.values())) > 1:
+        types = ", ".join(f"{split} {kind}" for split, kind in kinds.items())
+        raise BenchError(f"{path}: the splits differ in type: {types}. Save all in one type.")
     if len(set(grids.values())) > 1:
         shapes = ", ".join(f"{split} {shape}" for split, shape in grids.items())
         raise BenchError(
@@ -215,9 +262,11 @@ def _array(container: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> 
     return array
 
 
-def _split(arrays: dict[str, NDArray[np.generic]], split: str, path: Path, name: str) -> Split:
-    volumes = _volumes(arrays[f"{split}_images"], f"{path}, {split}_images")
-    labels = _labels(arrays[f"{split}_labels"], f"{path}, {split}_labels")
+def _split(
+    arrays: dict[str, NDArray[np.generic]], split: str, path: Path, name: str, window: Window | None
+) -> Split:
+    volumes = layouts.volumes(arrays[f"{split}_images"], f"{path}, {split}_images", window)
+    labels = layouts.labels(arrays[f"{split}_labels"], f"{path}, {split}_labels")
     if len(volumes) != len(labels):
         raise BenchError(
             f"{path}: {split} has {len(volumes)} images but {len(labels)} labels; each image needs "
@@ -225,44 +274,3 @@ def _split(arrays: dict[str, NDArray[np.generic]], split: str, path: Path, name:
         )
     ids = tuple(f"{name}/{split}/{index}" for index in range(len(labels)))
     return Split(ids=ids, volumes=volumes, labels=labels)
-
-
-def _volumes(images: NDArray[np.generic], source: str) -> NDArray[np.uint8]:
-    """Lay images of any accepted shape out as (N, C, D, H, W)."""
-    if images.dtype != np.uint8:
-        raise BenchError(f"{source} is {images.dtype}; expected uint8 intensities, 0 to 255.")
-    if images.size == 0:
-        raise BenchError(f"{source} has shape {images.shape}, no voxels; expected at least one.")
-    shape = images.shape
-    if len(shape) == 3:  # (N, H, W)
-        laid_out = images[:, None, None]
-    elif len(shape) == 4 and shape[3] in _CHANNELS:  # (N, H, W, C)
-        laid_out = np.moveaxis(images, 3, 1)[:, :, None]
-    elif len(shape) == 4:  # (N, D, H, W)
-        laid_out = images[:, None]
-    elif len(shape) == 5 and shape[4] in _CHANNELS:  # (N, D, H, W, C)
-        laid_out = np.moveaxis(images, 4, 1)
-    else:
-        raise BenchError(
-            f"{source} has shape {shape}; expected (N, D, H, W) or (N, D, H, W, C) with C = 1 or "
-            "3, or flat images, (N, H, W) or (N, H, W, C)."
-        )
-    return np.ascontiguousarray(laid_out, dtype=np.uint8)
-
-
-def _labels(labels: NDArray[np.generic], source: str) -> NDArray[np.int64]:
-    """Turn labels of either accepted shape into int64 (N,)."""
-    if labels.dtype.kind not in "iu":
-        raise BenchError(f"{source} is {labels.dtype}; expected integer class labels, 0 to K-1.")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise BenchError(
-            f"{source} has shape {labels.shape}; expected (N,) or (N, 1), one label per volume."
-        )
-    if labels.size == 0:
-        raise BenchError(f"{source} has shape {labels.shape}, no labels; expected at least one.")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= np.iinfo(np.int32).max:
-        raise BenchError(f"{source} has labels {low}..{high}; expected class labels, 0 to K-1.")
-    return labels.astype(np.int64)

@@ -1,9 +1,9 @@
-"""What a dataset is: three splits of uint8 volumes with ids, labels and a digest."""
+"""What a dataset is: three splits of uint8 or uint16 volumes with ids, labels and a digest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.canonical import Pairs
+
+    Levels = NDArray[np.unsignedinteger[Any]]
 
 Modality = Literal[
     "phantom",
@@ -41,12 +43,13 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
-    """Volumes of one split, held once in memory and never copied per epoch."""
+    """Volumes of one split, held once in memory, or mapped, and never copied per epoch."""
 
     ids: tuple[str, ...]
     """One name for each volume, unique over all datasets: `adrenalmnist3d/test/17`."""
-    volumes: NDArray[np.uint8]
-    """Shape (N, C, D, H, W), 0..255; a network sees them divided by 255."""
+    volumes: Levels
+    """Shape (N, C, D, H, W), uint8 or uint16, maybe read-only; a network sees them divided by 255
+    or by 65535."""
     labels: NDArray[np.int64]
     """Shape (N,), 0..K−1."""
     masks: NDArray[np.bool_] | None = None
@@ -55,6 +58,9 @@ class Split:
     """The patient of each volume, if known: volumes of one patient are not independent."""
     spacing: Spacing | None = None
     """The same for every volume; None where unknown."""
+    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What else is known of each volume, such as site, sex, age or scanner: names, and a text a
+    volume. No number depends on it."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,6 +97,9 @@ class Split:
             if self.patients is None
             else tuple(self.patients[index] for index in places),
             spacing=self.spacing,
+            metadata=tuple(
+                (name, tuple(values[index] for index in places)) for name, values in self.metadata
+            ),
         )
 
 
@@ -131,6 +140,8 @@ class Dataset:
     test: Split
     preparation: Pairs = ()
     """How volumes from files were put on their grid, for the reader; the digest covers it."""
+    remarks: tuple[str, ...] = ()
+    """What its reader found worth saying of the data, a line each."""
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -163,7 +174,7 @@ class Dataset:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the numbers should know of the data, a line each."""
-        found = []
+        found = [f"{self.name}: {remark}" for remark in self.remarks]
         for name in SPLITS:
             split: Split = getattr(self, name)
             present = set(np.unique(split.labels).tolist())

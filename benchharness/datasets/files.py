@@ -14,9 +14,9 @@ from benchharness.datasets.preparation import VERSION
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.canonical import Pairs
-    from benchharness.datasets.base import SplitName
-    from benchharness.datasets.listing import Item
+    from benchharness.canonical import Pairs, Value
+    from benchharness.datasets.base import Modality, SplitName
+    from benchharness.datasets.items import Item, Listing
     from benchharness.datasets.preparation import Preparation
     from benchharness.datasets.prepared import Prepared
 
@@ -31,8 +31,33 @@ def load(source: Path, preparation: Preparation) -> Dataset:
     Raises:
         BenchError: When `listing.read` refuses the source or `prepared.load` refuses a volume.
     """
-    found = listing.read(source)
-    made = prepared.load(found, preparation)
+    found = listing.read(source, preparation.channels, preparation.classes)
+    made = prepared.load(found, prepared.making(preparation))
+    return dataset(
+        found,
+        made,
+        modality=preparation.modality or ("ct" if preparation.window.kind == "ct" else "unknown"),
+        described=_description(made, preparation),
+    )
+
+
+def dataset(
+    found: Listing,
+    made: Prepared,
+    *,
+    modality: Modality,
+    described: Pairs,
+    remarks: tuple[str, ...] = (),
+) -> Dataset:
+    """A listing and its volumes as a dataset.
+
+    Args:
+        found: The listing; its name is the dataset's.
+        made: Its volumes.
+        modality: What they show.
+        described: How they were made, for the reader.
+        remarks: What else a reader should know.
+    """
 
     def split(name: SplitName) -> Split:
         items = found.of(name)
@@ -43,15 +68,20 @@ def load(source: Path, preparation: Preparation) -> Dataset:
             labels=np.asarray([item.label for item in items], dtype=np.int64),
             patients=tuple(patients) or None,
             spacing=made.spacing,
+            metadata=tuple(
+                (name, tuple(item.metadata[place] for item in items))
+                for place, name in enumerate(found.columns)
+            ),
         )
 
     return Dataset(
         name=found.name,
         classes=found.classes,
-        modality=preparation.modality or ("ct" if preparation.window.kind == "ct" else "unknown"),
+        modality=modality,
         digest=f"sha256:{made.digest}",
         default_recipe="quick",
-        preparation=_description(made, preparation),
+        preparation=described,
+        remarks=remarks,
         train=split("train"),
         val=split("val"),
         test=split("test"),
@@ -59,14 +89,17 @@ def load(source: Path, preparation: Preparation) -> Dataset:
 
 
 def _description(made: Prepared, preparation: Preparation) -> Pairs:
-    fitted = {} if made.driver is None else {"fitted_to": made.driver}
+    chosen: dict[str, Value] = {} if made.driver is None else {"fitted_to": made.driver}
+    if preparation.channels is not None:
+        chosen["channels"] = preparation.channels
     return pairs(
         {
             "size": preparation.size,
             "spacing": made.spacing,
             "window": str(preparation.window),
             "version": VERSION,
-            **fitted,
+            "bits": preparation.bits,
+            **chosen,
         }
     )
 

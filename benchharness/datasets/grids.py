@@ -1,4 +1,4 @@
-"""One grid for all volumes of a listing: its spacing, and the volumes on it."""
+"""One grid for all volumes of a listing: its spacing, and the volumes on it, one by one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from benchharness import randomness
 from benchharness.datasets import reading
-from benchharness.datasets.base import SPLITS
-from benchharness.datasets.listing import refuse_equal_volumes
-from benchharness.datasets.parallel import each
+from benchharness.datasets.parallel import each, flowing
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
-    from benchharness.datasets.base import Spacing, SplitName
-    from benchharness.datasets.listing import Item, Listing
+    from benchharness.datasets.base import Levels, Spacing, SplitName
+    from benchharness.datasets.items import Item, Listing
     from benchharness.datasets.preparation import Preparation
 
 
@@ -43,8 +38,8 @@ class Fit:
 class Grids:
     """The volumes of a listing on their grid."""
 
-    volumes: dict[SplitName, NDArray[np.uint8]]
-    """By split, (N, 1, D, H, W) in the order of the listing."""
+    volumes: dict[SplitName, Levels]
+    """By split, (N, C, D, H, W) in the order of the listing."""
     marks: tuple[tuple[SplitName, str, tuple[str, ...]], ...]
     """Split, name and `reading.Made.marks` of the volumes that have any."""
 
@@ -55,7 +50,8 @@ def find_spacing(found: Listing, preparation: Preparation) -> Fit:
     Raises:
         BenchError: When a header cannot be read, or some files state a spacing and some do not.
     """
-    headers = each(found.items, lambda item: reading.header(item.path), "reading headers")
+    channels = _within(preparation)
+    headers = each(found.items, lambda item: reading.header(item.path, channels), "reading headers")
     physical = _physical(found, headers, preparation)
     if preparation.spacing is not None:
         return Fit(spacing=preparation.spacing, physical=physical, driver=None)
@@ -94,28 +90,20 @@ def _rounded_up(needed: float) -> float:
     return round(math.ceil(needed * 10.0**digits - 1e-3) / 10.0**digits, digits)
 
 
-def volumes(found: Listing, preparation: Preparation, spacing: Spacing) -> Grids:
-    """Read every volume and resample it to the grid.
+def volumes(found: Listing, preparation: Preparation, spacing: Spacing) -> Iterator[reading.Made]:
+    """Read every volume and resample it to the grid, in the order of the listing.
 
     Raises:
-        BenchError: When a volume cannot be read or used (see `reading.grid`), or when volumes of
-            the same voxels lie in two splits or have two labels.
+        BenchError: When a volume cannot be read or used (see `reading.make`).
     """
+    channels = _within(preparation)
 
     def made(item: Item) -> reading.Made:
-        return reading.make(
-            item.path, size=preparation.size, spacing=spacing, window=preparation.window
-        )
+        return reading.make(item.paths, preparation, spacing, channels)
 
-    # TorchIO draws from torch's global generator whether to apply a transform.
-    with randomness.isolated("preparation"):
-        grids = each(found.items, made, "preparing volumes")
-    refuse_equal_volumes(found, [grid.content for grid in grids])
-    pairs = list(zip(found.items, grids, strict=True))
-    return Grids(
-        volumes={
-            split: np.stack([grid.volume for item, grid in pairs if item.split == split])[:, None]
-            for split in SPLITS
-        },
-        marks=tuple((item.split, item.name, grid.marks) for item, grid in pairs if grid.marks),
-    )
+    return flowing(found.items, made, "preparing volumes")
+
+
+def _within(preparation: Preparation) -> int | None:
+    """How many channels a file holds; None where each has a file."""
+    return preparation.channels if isinstance(preparation.channels, int) else None

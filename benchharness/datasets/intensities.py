@@ -27,7 +27,7 @@ _INTEGERS = 2**53
 """Up to here float64 holds every integer."""
 
 
-def windowed(values: Floats, window: Window, path: Path) -> Floats:
+def windowed(values: Floats, window: Window, path: Path | str) -> Floats:
     """Map a window's ends to 0 and 1 and clip what lies outside.
 
     Raises:
@@ -39,7 +39,7 @@ def windowed(values: Floats, window: Window, path: Path) -> Floats:
     return scaled
 
 
-def windowed_exactly(values: Doubles, offset: int, window: Window, path: Path) -> Floats:
+def windowed_exactly(values: Doubles, offset: int, window: Window, path: Path | str) -> Floats:
     """As `windowed`, for intensities from which an offset was subtracted."""
     low, high = _ends(values, window, offset)
     _refuse_no_contrast(low, high, window, path, offset)
@@ -89,7 +89,7 @@ def _ends(values: NDArray[Any], window: Window, offset: int = 0) -> tuple[float,
 
 
 def _refuse_no_contrast(
-    low: float, high: float, window: Window, path: Path, offset: int = 0
+    low: float, high: float, window: Window, path: Path | str, offset: int = 0
 ) -> None:
     if low == high:
         raise BenchError(

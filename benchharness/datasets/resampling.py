@@ -1,4 +1,7 @@
-"""A volume → a grid that shares its centre, by linear interpolation along the volume's own axes."""
+"""A volume → a grid, by linear interpolation.
+
+The grid lies along the volume's own axes and shares its centre (`resampled`), or anywhere (`onto`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchharness.datasets.formats.header import is_sheared, upright
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.datasets.base import Spacing
+    from benchharness.datasets.formats.header import Affine
 
     Floats = NDArray[np.float32]
-    Affine = NDArray[np.float64]
 
 _EDGE = 1e-4
 """In voxels: a sample this near to an outer face of the volume lies on it."""
@@ -46,10 +51,7 @@ def resampled(
     stored = np.asarray(image.affine)
     steps = np.sqrt(np.square(stored[:3, :3]).sum(axis=0))
     wanted, shape = np.asarray(spacing[::-1]), np.asarray(size[::-1])
-    target = np.eye(4)
-    target[:3, :3] = stored[:3, :3] / steps * wanted
-    centre = stored[:3, :3] @ ((np.asarray(image.spatial_shape) - 1) / 2) + stored[:3, 3]
-    target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
+    target = _placed(stored, image.spatial_shape, shape, wanted)
     smooth = _antialiased(image.data[0].numpy(), wanted / steps)
     samples = _samples(image.spatial_shape, shape, wanted / steps)
     tied = [faces and _tied(*pair) for pair in zip(samples, image.spatial_shape, strict=True)]
@@ -67,8 +69,85 @@ def resampled(
     return volume
 
 
+def place(
+    shape: tuple[int, ...],
+    affine: Affine,
+    size: tuple[int, int, int],
+    spacing: Spacing,
+    centre: NDArray[np.float64] | None = None,
+) -> Affine:
+    """Where a grid along a volume's own axes lies: from its voxels, (W, H, D), to RAS+ mm.
+
+    Slices that are shifted against each other get a grid with axes at right angles.
+
+    Args:
+        shape: Of the volume, (X, Y, Z).
+        affine: Of the volume.
+        size: Voxels of the grid, (D, H, W).
+        spacing: Of the grid.
+        centre: Of the grid, in RAS+ mm; None for the volume's own.
+    """
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+    straight = upright(affine) if is_sheared(affine) else affine
+    axes = io_orientation(straight)  # type: ignore[no-untyped-call]
+    stored = straight @ inv_ornt_aff(axes, shape)  # type: ignore[no-untyped-call]
+    counts = apply_orientation(np.empty(shape, np.bool_), axes).shape  # type: ignore[no-untyped-call]
+    if centre is None and straight is not affine:
+        centre = affine[:3, :3] @ ((np.asarray(shape) - 1) / 2) + affine[:3, 3]
+    return _placed(stored, counts, np.asarray(size[::-1]), np.asarray(spacing[::-1]), centre)
+
+
+def onto(values: Floats, affine: Affine, target: Affine, size: tuple[int, int, int]) -> Floats:
+    """Resample (X, Y, Z) to a grid that lies anywhere, (D, H, W); black where the volume ends.
+
+    Args:
+        values: Intensities in [0, 1].
+        affine: From voxel indices to RAS+ mm.
+        target: Of the grid, as `place` gives it.
+        size: Voxels of the grid, (D, H, W).
+    """
+    import torch
+    import torchio
+
+    tensor = torch.from_numpy(np.ascontiguousarray(values)[None])
+    image = torchio.ToCanonical()(torchio.ScalarImage(tensor=tensor, affine=affine))  # type: ignore[no-untyped-call]
+    stored, counts = np.asarray(image.affine), image.spatial_shape
+    steps, wanted = (np.sqrt(np.square(one[:3, :3]).sum(axis=0)) for one in (stored, target))
+    padded = np.pad(_antialiased(image.data[0].numpy(), wanted / steps), 1, mode="edge")
+    moved = stored.copy()
+    moved[:3, 3] -= stored[:3, :3].sum(axis=1)
+    image = torchio.ScalarImage(tensor=torch.from_numpy(padded[None]), affine=moved)  # type: ignore[no-untyped-call]
+    shape = size[::-1]
+    found = torchio.Resample((shape, target))(image).data[0].numpy()
+    places = np.linalg.solve(stored, target)
+    index = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)
+    for axis, count in enumerate(counts):
+        along = sum(places[axis, k] * index[k] for k in range(3)) + places[axis, 3]
+        found = found * (np.abs(along - (count - 1) / 2) <= count / 2 + _EDGE)
+    volume: Floats = np.clip(found.transpose(2, 1, 0), 0, 1)
+    return volume
+
+
+def _placed(
+    stored: Affine,
+    counts: tuple[int, ...],
+    shape: NDArray[np.int64],
+    wanted: NDArray[np.float64],
+    centre: NDArray[np.float64] | None = None,
+) -> Affine:
+    """The affine of a grid along the axes of a volume in RAS+ order, about a centre."""
+    steps = np.sqrt(np.square(stored[:3, :3]).sum(axis=0))
+    target = np.eye(4)
+    target[:3, :3] = stored[:3, :3] / steps * wanted
+    if centre is None:
+        centre = stored[:3, :3] @ ((np.asarray(counts) - 1) / 2) + stored[:3, 3]
+    target[:3, 3] = centre - target[:3, :3] @ ((shape - 1) / 2)
+    return target
+
+
 def has_ties(
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     affine: Affine | None,
     size: tuple[int, int, int],
     spacing: Spacing,

@@ -1,30 +1,24 @@
-"""The caches: where they are, how much they hold, and how what is in them is trusted.
+"""The caches: where they are and how much they hold.
 
 Whatever a cache holds can be made anew, and whatever lies in its files may be damaged, exchanged or
-written by somebody else. So every archive carries a seal, with the key that it was made for and the
-SHA-256 of each of its arrays. What does not match its seal is not there.
+written by somebody else. So every archive carries a seal (see `disk.sealed`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from filelock import Timeout
 
-from benchharness.canonical import canonical_json
-from benchharness.disk import locked, read_arrays, user_path
+from benchharness.disk import locked, user_path
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 KINDS = ("corrupted", "prepared")
 """Test sets after an artefact, and the volumes of own files on their grid."""
@@ -34,7 +28,6 @@ LIMIT = "BENCH_CACHE_GIB"
 
 DEFAULT_GIB = 10.0
 
-_SEAL = "seal"
 _NAME = "[0-9a-f]{64}"
 _DATA = re.compile(rf"{_NAME}\.(npz|json)")
 _LOCK = re.compile(rf"{_NAME}\.lock|locks/({_NAME}|evict)")
@@ -158,41 +151,3 @@ def _unlock(path: Path) -> bool:
     except OSError:
         return True
     return True
-
-
-def seal(key: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays with a seal beside them, for `disk.write_arrays`.
-
-    Args:
-        key: JSON values that say what the arrays are.
-        arrays: By name.
-    """
-    return {**arrays, _SEAL: np.asarray(_sealing(key, arrays))}
-
-
-def unsealed(path: Path, key: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-    """Read sealed arrays; None unless they are whole and were sealed with this key.
-
-    Whatever the file holds, nothing is raised.
-    """
-    try:
-        if not path.is_file():
-            return None
-        arrays = read_arrays(path)
-        found = arrays.pop(_SEAL).item()
-        whole = bool(found == _sealing(key, arrays))
-    except Exception:  # damaged bytes may raise anything
-        return None
-    return arrays if whole else None
-
-
-def _sealing(key: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    hashes = {name: _sha256(array) for name, array in arrays.items()}
-    return canonical_json({"key": key, "sha256": hashes}).encode()
-
-
-def _sha256(array: NDArray[Any]) -> str:
-    """Digest of an array's type, shape and values."""
-    found = hashlib.sha256(repr((array.dtype.str, array.shape)).encode())
-    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return found.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 
 from benchharness.errors import CellError
@@ -11,7 +12,6 @@ from benchharness.errors import CellError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 def as_float(volumes: Tensor | NDArray[np.unsignedinteger], device: torch.device | str) -> Tensor:
     """Volumes as float32 in [0, 1] on a device; uint8 is divided by 255, uint16 by 65535."""
+    if isinstance(volumes, np.ndarray) and not volumes.flags.writeable:
+        volumes = volumes.copy()  # Of a mapped file: torch takes no array that it may not write.
     tensor = torch.as_tensor(volumes)
     if tensor.dtype == torch.uint16:
         return tensor.to(device).float() / 65535

@@ -11,7 +11,7 @@ import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness.canonical import Pairs, pairs
 from benchharness.datasets.preparation import Preparation
@@ -78,6 +78,12 @@ class RunConfig:
     """Which of their intensities become 0 and 1; None leaves it to `Preparation`."""
     modality: Modality | None = None
     """What they show; None leaves it to `Preparation`."""
+    bits: Literal[8, 16] | None = None
+    """Of a voxel of that grid; None leaves it to `Preparation`."""
+    channels: int | tuple[str, ...] | None = None
+    """How many channels each file holds, or columns of a CSV; None for one channel."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes in the order of their labels; None leaves it to the data."""
     attacks: tuple[str, ...] = ()
     eps: tuple[float, ...] = (2 / 255, 8 / 255)
     """Severities of L∞ and L2 attacks, each in [0, 1]."""

@@ -14,6 +14,7 @@ from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
+from benchharness.run.values import flag
 from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
@@ -146,10 +147,18 @@ def _unrepeated(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
 
 def _dataset_names(config: RunConfig) -> tuple[str, ...]:
     names = registry.expand("datasets", config.datasets)
-    if config.preparation is not None and not any(map(datasets.is_prepared, names)):
+    if config.window is None:
+        datasets.refuse_without_window(names)
+    if config.preparation is None:
+        return names
+    typed = {option for option in datasets.OPTIONS if getattr(config, option) is not None}
+    idle = typed - {option for name in names for option in datasets.options_of(name)}
+    if idle:
+        flags = [flag(option) for option in datasets.OPTIONS if option in idle]
         raise BenchError(
-            "--size, --spacing, --window and --modality are for a folder or a CSV of volumes, got "
-            f"{', '.join(names)}. Take them out, or name such a folder."
+            f"{', '.join(flags)} {'is' if len(flags) == 1 else 'are'} for your own volumes "
+            f"(--window, --modality and --classes for an .npz too), got {', '.join(names)}. Take "
+            f"{'it' if len(flags) == 1 else 'them'} out, or name such a folder or CSV."
         )
     return names
 

@@ -14,6 +14,7 @@ from benchharness.networks import checkpoints, devices
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.planning import plan
+from benchharness.store import metadata
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
 from benchharness.store.folder import Store
 
@@ -117,6 +118,9 @@ class _Run:
         """Measure what is not recorded yet, job by job."""
         before = sum(map(self._is_recorded, self.plan.cells))
         self.display.start(total=len(self.plan.cells), done=before)
+        for dataset in {job.dataset.digest: job.dataset for job in self.plan.jobs}.values():
+            test = dataset.test
+            metadata.keep(self.store.directory, dataset.digest, test.ids, test.metadata)
         for planned in self.plan.jobs:
             if all(map(self._is_recorded, planned.cells)):
                 self._note(planned)

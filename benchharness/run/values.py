@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchharness.datasets.preparation import Window, parse_modality, parse_size, parse_spacing
+from benchharness.datasets.preparation import (
+    Window,
+    parse_bits,
+    parse_channels,
+    parse_classes,
+    parse_modality,
+    parse_size,
+    parse_spacing,
+)
 from benchharness.disk import user_path
 from benchharness.errors import BenchError
 from benchharness.run import own_weights
@@ -200,6 +208,18 @@ def _modality(_: str, value: object) -> Modality:
     return parse_modality(value)
 
 
+def _bits(_: str, value: object) -> Literal[8, 16]:
+    return parse_bits(value)
+
+
+def _channels(_: str, value: object) -> int | tuple[str, ...]:
+    return parse_channels(value)
+
+
+def _classes(_: str, value: object) -> tuple[str, ...]:
+    return parse_classes(value)
+
+
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
@@ -210,6 +230,9 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "spacing": _spacing,
     "window": _window,
     "modality": _modality,
+    "bits": _bits,
+    "channels": _channels,
+    "classes": _classes,
     "attacks": _names,
     "eps": _eps,
     "counts": _naturals,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
+from benchharness.store import metadata
 from benchharness.store.cards import CARD
 from benchharness.store.folder import STAGING, Store
 from benchharness.store.opening import open_source
@@ -103,6 +104,7 @@ def _move(staged: Store, target: Store, *, lines: bool) -> None:
     """Move the files of a staging folder to their places, those that name others last."""
     moved: list[Path] = []
     files = [*sorted(staged.directory.glob("predictions/*")), *staged.checkpoints.glob("*/*")]
+    files += metadata.files(staged.directory)
     try:
         for path in files:
             place = target.directory / path.relative_to(staged.directory)
@@ -182,6 +184,8 @@ class _Joined:
                 self._take(identity, record, path, source)
         stores = [source for _, source in opened if isinstance(source, Store)]
         copied = sum(map(self._copy_checkpoints, stores))
+        for store in stores:
+            self._copy_metadata(store)
         new = self.lines.keys() - self.held.keys()
         return Merged(
             records=len(self.held) + len(new),
@@ -201,6 +205,16 @@ class _Joined:
             stored = self.staged.save_predictions(record.cell, source.predictions(record))
             record = replace(record, predictions=stored)
         self.lines[identity] = record.to_line().encode() + b"\n"
+
+    def _copy_metadata(self, source: Store) -> None:
+        """Copy what is known of volumes of datasets that the target knows nothing of."""
+        for path in metadata.files(source.directory):
+            relative = path.relative_to(source.directory)
+            places = [store.directory / relative for store in (self.target, self.staged)]
+            if not any(place.exists() for place in places):
+                place = self.staged.directory / relative
+                place.parent.mkdir(exist_ok=True)
+                write_atomically(place, path.read_bytes())
 
     def _copy_checkpoints(self, source: Store) -> int:
         """Copy the finished checkpoints that the target lacks, and count them."""

@@ -131,11 +131,11 @@ def dataset(dataset_name: str) -> Dataset:
 
 
 def test_dataset_has_three_consistent_splits(dataset: Dataset) -> None:
-    """uint8 volumes `(N, C, D, H, W)` on one grid, int64 labels and an id for each."""
+    """uint8 or uint16 volumes `(N, C, D, H, W)` on one grid, int64 labels and an id for each."""
     shapes = set()
     for name in SPLITS:
         split = getattr(dataset, name)
-        assert split.volumes.dtype == np.uint8
+        assert split.volumes.dtype in (np.uint8, np.uint16)
         assert split.volumes.ndim == 5
         assert split.labels.dtype == np.int64
         assert len(split.ids) == len(split.volumes) == len(split.labels) > 0

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from benchharness.datasets.base import Dataset, Split
+    from benchharness.datasets.base import Dataset, Levels, Split
     from benchharness.store.cells import ModelKey
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
@@ -251,9 +249,7 @@ def _batches(count: int, size: int) -> Iterator[slice]:
             yield slice(start, min(start + size, count))
 
 
-def _augment(
-    volumes: NDArray[np.uint8], recipe: Recipe, draws: np.random.Generator
-) -> NDArray[np.uint8]:
+def _augment(volumes: Levels, recipe: Recipe, draws: np.random.Generator) -> Levels:
     """Flip each axis of each volume with probability one half, if the recipe says so."""
     if not recipe.flips:
         return volumes

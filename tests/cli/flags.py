@@ -16,10 +16,12 @@ from typer.core import TyperArgument
 
 from benchharness.cli import app
 from benchharness.cli.explain import WITHOUT_CONFIG
-from benchharness.cli.options import OPTIONS, Option, Panel
+from benchharness.cli.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from benchharness.cli.option import Option, Panel
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 START, END = "<!-- flags -->", "<!-- end -->"

@@ -12,7 +12,8 @@ import pytest
 from benchharness import comparison, explanation
 from benchharness.cli.console import say
 from benchharness.cli.explain import WITHOUT_CONFIG
-from benchharness.cli.options import OPTIONS, Panel
+from benchharness.cli.option import Panel
+from benchharness.cli.options import OPTIONS
 from benchharness.datasets.preparation import Preparation
 from benchharness.errors import BenchError
 from benchharness.run.config import RunConfig
@@ -33,6 +34,8 @@ IN_WORDS = {
     "limit": "all",
     "data_root": "$BENCH_DATA_ROOT, else ~/.medmnist",
     "modality": "unknown",
+    "channels": "one channel",
+    "classes": "sorted",
     "recipe": "the dataset's own",
 }
 """Defaults of None that cannot be typed."""
@@ -47,6 +50,9 @@ TYPED: dict[str, tuple[str, Any]] = {
     "spacing": ("1.5", "1.5"),
     "window": ("ct:40,400", "ct:40,400"),
     "modality": ("ct", "ct"),
+    "bits": ("8", "8"),
+    "channels": ("4", "4"),
+    "classes": ("a,b", "a,b"),
     "attacks": ("pgd", "pgd"),
     "eps": ("0.1", "0.1"),
     "counts": ("2", "2"),

@@ -93,8 +93,14 @@ def test_flat_labels_and_fortran_order_are_read(tmp_path):
     ("replaced", "words"),
     [
         ({"val_labels": None}, "lacks val_labels; MedMNIST's layout has train_images"),
-        ({"val_images": np.zeros((6, 6, 7, 8), np.float32)}, "is float32; expected uint8"),
-        ({"val_images": np.zeros((6, 6, 7, 8), np.int16)}, "is int16; expected uint8"),
+        (
+            {"val_images": np.zeros((6, 6, 7, 8), np.float32)},
+            "is float32, which does not say",
+        ),
+        (
+            {"val_images": np.zeros((6, 6, 7, 8), np.int16)},
+            "is int16, which does not say",
+        ),
         ({"val_images": np.zeros((6, 6), np.uint8)}, "has shape (6, 6); expected (N, D, H, W)"),
         ({"val_images": np.zeros((6, 6, 7, 8, 5), np.uint8)}, "with C = 1 or 3"),
         ({"val_images": np.zeros((0, 6, 7, 8), np.uint8)}, "no voxels; expected at least one"),

@@ -1,5 +1,6 @@
 """Own volumes as a dataset: splits, patients, spacing, digest, and the cache."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from benchharness import datasets
 from benchharness.datasets import Preparation, Window, grids, prepared, reading
 from benchharness.disk.caches import cache_folder
 from benchharness.errors import BenchError
+from tests.dicom_data import write_series
 from tests.own_data import scene, write_folder, write_nifti, write_table
 
 SMALL = Preparation(size=(8, 8, 8))
@@ -63,12 +65,12 @@ def test_a_folder_becomes_a_dataset(folder):
     assert [len(getattr(found, split)) for split in SPLITS] == [4, 2, 4]
     assert found.test.ids[:2] == ("own/test/bright/00.nii.gz", "own/test/bright/01.nii.gz")
     np.testing.assert_array_equal(found.test.labels, [0, 0, 1, 1])
-    assert found.test.volumes.dtype == np.uint8
+    assert found.test.volumes.dtype == np.uint16
     assert found.test.patients is None
     path = folder / "test" / "bright" / "00.nii.gz"
     spacing = found.test.spacing
-    wanted = reading.grid(path, size=(8, 8, 8), spacing=spacing, window=SMALL.window)
-    np.testing.assert_array_equal(found.test.volumes[0, 0], wanted)
+    wanted = reading.make((path,), SMALL, spacing).volume
+    np.testing.assert_array_equal(found.test.volumes[0], wanted)
 
 
 def test_fit_is_the_finest_spacing_at_which_no_training_volume_is_cut(tmp_path, folder):
@@ -114,7 +116,9 @@ def test_a_csv_keeps_patients_in_ids_and_split(table):
 def test_numpy_volumes_of_the_wanted_size_are_not_resampled(table):
     found = load(table, Preparation(size=(8, 8, 8), window=Window.parse("ct:2000,4000")))
     stored = np.load(table.parent / "train3.npy")
-    np.testing.assert_array_equal(found.train.volumes[3, 0], np.rint(stored / 4000 * 255))
+    np.testing.assert_array_equal(
+        found.train.volumes[3, 0], np.rint((stored / np.float32(4000)) * 65535)
+    )
 
 
 def test_files_with_and_without_spacing_do_not_mix(table):
@@ -147,7 +151,7 @@ def test_the_second_start_reads_no_volume(folder, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a volume was read again")
 
-    monkeypatch.setattr(reading, "grid", forbidden)
+    monkeypatch.setattr(reading, "make", forbidden)
     monkeypatch.setattr(reading, "header", forbidden)
     monkeypatch.setattr(prepared, "file_sha256", forbidden)
     second = load(folder)
@@ -309,3 +313,76 @@ def test_the_file_that_decides_a_fitted_spacing_is_named(folder):
     stated = load(folder, Preparation(size=(8, 8, 8), spacing=(3, 3, 3)))
     assert "fitted_to" not in dict(stated.preparation)
     assert stated.notes == ()
+
+
+def test_8_bits_are_the_data_that_they_always_were(tmp_path):
+    """Digest and voxels as versions made them that knew no other: records of these stay valid."""
+    rows = []
+    for number in range(12):
+        values = np.arange(512).reshape(8, 8, 8) * (number + 1) % 997
+        np.save(tmp_path / f"{number}.npy", values.astype(np.int16))
+        split = SPLITS[number // 4]
+        rows.append((f"{number}.npy", number % 2, split, f"P{number // 2}"))
+    table = write_table(tmp_path, rows)
+    old = load(table, Preparation(size=(8, 8, 8), bits=8))
+    assert old.digest == "sha256:064ae63fdc4a54cb954edc488ad631f2e3776726b5a8aa0d3b252e4c4b4d7c32"
+    assert hashlib.sha256(old.test.volumes.tobytes()).hexdigest().startswith("c04ebecf5dab")
+    new = load(table)
+    assert new.digest != old.digest
+    assert dict(new.preparation)["bits"] == 16
+    np.testing.assert_allclose(new.test.volumes / 65535, old.test.volumes / 255, atol=0.002)
+
+
+def test_a_large_set_is_mapped_and_is_the_same(table, monkeypatch):
+    from benchharness.disk import sealed
+
+    whole = load(table)
+    monkeypatch.setattr(sealed, "MAPPED_FROM", 1000)
+    mapped = load(table)
+    assert mapped.digest == whole.digest
+    for split in SPLITS:
+        found = getattr(mapped, split).volumes
+        assert not found.flags.writeable
+        np.testing.assert_array_equal(found, getattr(whole, split).volumes)
+    assert len(mapped.test.subset(2)) == 2
+
+
+def test_every_slice_of_a_series_enters_the_digest(tmp_path):
+    rows = []
+    for number in range(6):
+        values, affine = scene((3, 3, 3), (number, 0, 0))
+        write_series(tmp_path / f"{number}", values.astype(np.int16), affine)
+        rows.append((f"{number}", number % 2, SPLITS[number // 2]))
+    table = write_table(tmp_path, rows, "path,label,split")
+    digests = {load(table).digest}
+    paths = sorted((tmp_path / "5").iterdir())
+    paths[0].rename(paths[0].with_name("zz.dcm"))
+    assert load(table).digest in digests  # names within the folder do not matter
+    values, affine = scene((3, 3, 3), (5, 0, 0))
+    values[4, 4, 3] += 50
+    write_series(tmp_path / "other", values.astype(np.int16), affine)
+    changed = sorted((tmp_path / "other").iterdir())[3]
+    paths[3].write_bytes(changed.read_bytes())
+    digests.add(load(table).digest)
+    assert len(digests) == 2
+    for path in sorted((tmp_path / "0").iterdir()):
+        (tmp_path / "4" / path.name).write_bytes(path.read_bytes())
+    assert "train 0 and test 4 are the same file under two names" in refusal(table)
+
+
+def test_one_shared_sequence_of_two_splits_is_refused(tmp_path):
+    rows = []
+    for number in range(6):
+        for name in ("t1", "t2"):
+            values, affine = scene((3, 3, 3), (number, 0, 3 * (name == "t1")))
+            write_nifti(tmp_path / f"{name}-{number}.nii", values, affine)
+        rows.append((f"t1-{number}.nii", f"t2-{number}.nii", number % 2, SPLITS[number // 2]))
+    table = write_table(tmp_path, rows, "t1,t2,label,split")
+    chosen = Preparation(size=(8, 8, 8), channels=("t1", "t2"))
+    assert load(table, chosen).in_channels == 2
+    turned = Preparation(size=(8, 8, 8), channels=("t2", "t1"))
+    assert load(table, turned).digest != load(table, chosen).digest
+    values, affine = scene((3, 3, 3), (0, 0, 0))
+    write_nifti(tmp_path / "t2-5.nii.gz", values, affine)
+    table.write_text(table.read_text().replace("t2-5.nii", "t2-5.nii.gz"))
+    assert "train t1-0.nii and test t1-5.nii hold the same voxels" in refusal(table, chosen)

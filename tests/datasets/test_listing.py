@@ -58,7 +58,7 @@ def test_words_are_sorted_as_words(folder):
 
 
 def test_a_missing_split_is_refused(folder):
-    (folder / "val").rename(folder / "validation")
+    (folder / "val").rename(folder / "validate")
     assert f"{folder} has no folder val. Put" in refusal(folder)
 
 
@@ -86,7 +86,7 @@ def test_a_single_class_is_refused(folder):
     assert "has one class, '10'" in refusal(folder)
 
 
-@pytest.mark.parametrize("name", ["scan.dcm", "readme.txt", "scan.nii.zip"])
+@pytest.mark.parametrize("name", ["scan.jpg", "readme.txt", "scan.nii.zip"])
 def test_another_file_among_the_volumes_is_refused(folder, name):
     (folder / "test" / "2" / name).touch()
     assert f"{name} is not a volume; class folders hold only NIfTI" in refusal(folder)
@@ -94,7 +94,7 @@ def test_another_file_among_the_volumes_is_refused(folder, name):
 
 def test_volumes_at_the_wrong_depth_are_refused(folder):
     (folder / "test" / "2" / "deeper").mkdir()
-    assert "deeper is a folder" in refusal(folder)
+    assert "deeper is a folder without volumes" in refusal(folder)
     (folder / "test" / "2" / "deeper").rmdir()
     (folder / "test" / "scan.nii").touch()
     assert "scan.nii is a file where a class folder should be" in refusal(folder)
@@ -162,7 +162,7 @@ def test_a_mistake_in_a_csv_is_one_line(tmp_path, rows, message):
     ("header", "message"),
     [
         ("path,label,split,patient_id", "'patient_id'. Did you mean 'patient'"),
-        ("path,class,split,patient", "unknown column of"),
+        ("path,class,split,patient", "it needs path, label and split once each"),
         ("path,label,patient", "it needs path, label and split once each"),
         ("path,label,split,split", "it needs path, label and split once each"),
     ],

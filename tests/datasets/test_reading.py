@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 
 from benchharness.datasets import reading
-from benchharness.datasets.preparation import Window
+from benchharness.datasets.preparation import Preparation, Window
 from benchharness.errors import BenchError
 from tests.own_data import FIELD, ORIENTATIONS, SPACINGS, scene, write_nifti
 
@@ -16,7 +16,11 @@ ALL = Window(kind="percentiles", low=0, high=100)
 
 
 def grid(path, size=(24, 24, 24), spacing=(1.0, 1.0, 1.0), window=ALL):
-    return reading.grid(path, size=size, spacing=spacing, window=window)
+    return made(path, size, spacing, window).volume[0]
+
+
+def made(path, size=(8, 8, 8), spacing=(1.0, 1.0, 1.0), window=ALL):
+    return reading.make((path,), Preparation(size=size, window=window, bits=8), spacing)
 
 
 def reference():
@@ -149,6 +153,7 @@ def test_channels_and_time_points_are_refused(tmp_path):
         nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)).to_filename(tmp_path / "a.nii")
         said = refusal(tmp_path / "a.nii")
         assert f"has shape {shape}; expected one volume of three axes" in said
+        assert ("type --channels 2" in said) == (len(shape) == 4)
         np.save(tmp_path / "a.npy", np.zeros(shape))
         assert f"has shape {shape}" in refusal(tmp_path / "a.npy")
     vectors = SimpleITK.GetImageFromArray(np.zeros((4, 5, 6, 3), np.float32), isVector=True)
@@ -403,7 +408,7 @@ def test_both_outer_faces_are_filled_alike(tmp_path, step, orientation):
 
 def test_marks_tell_which_volumes_an_earlier_version_misread(tmp_path):
     def marks(path, size=(8, 8, 8), spacing=(1, 1, 1)):
-        return reading.make(path, size=size, spacing=spacing, window=ALL).marks
+        return made(path, size, spacing).marks
 
     path = write_nifti(tmp_path / "a.nii", *scene((3, 3, 3)))
     assert marks(path, spacing=(3, 3, 3)) == ()
@@ -427,7 +432,5 @@ def test_content_is_the_same_in_any_format_type_and_orientation(tmp_path):
     ]
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(paths[0])), str(paths[3]))
     np.save(paths[4], values.transpose(2, 1, 0).astype(np.float64))
-    found = {
-        reading.make(path, size=(8, 8, 8), spacing=(3, 3, 3), window=ALL).content for path in paths
-    }
+    found = {made(path, spacing=(3, 3, 3)).content for path in paths}
     assert len(found) == 1

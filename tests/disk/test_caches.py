@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchharness import disk
-from benchharness.disk import caches
+from benchharness.disk import caches, sealed
 from benchharness.errors import BenchError
 from benchharness.run import planning
 from benchharness.run.config import RunConfig
@@ -85,14 +85,14 @@ def test_caches_that_are_not_there_hold_nothing(
 def test_a_seal_covers_key_names_types_and_values(tmp_path: Path) -> None:
     path = tmp_path / "some.npz"
     arrays = {"one": np.arange(6, dtype=np.uint8), "two": np.asarray([True, False])}
-    disk.write_arrays(path, **caches.seal({"a": 1}, arrays))
-    found = caches.unsealed(path, {"a": 1})
+    disk.write_arrays(path, **sealed.seal({"a": 1}, arrays))
+    found = sealed.unsealed(path, {"a": 1})
     assert found is not None
     assert set(found) == {"one", "two"}
     np.testing.assert_array_equal(found["one"], arrays["one"])
-    assert caches.unsealed(path, {"a": 2}) is None
-    assert caches.unsealed(tmp_path / "none.npz", {"a": 1}) is None
-    seal = caches.seal({"a": 1}, arrays)["seal"]
+    assert sealed.unsealed(path, {"a": 2}) is None
+    assert sealed.unsealed(tmp_path / "none.npz", {"a": 1}) is None
+    seal = sealed.seal({"a": 1}, arrays)["seal"]
     for changed in (
         arrays | {"one": arrays["one"] + np.uint8(1)},
         arrays | {"one": arrays["one"].astype(np.int8)},
@@ -102,7 +102,7 @@ def test_a_seal_covers_key_names_types_and_values(tmp_path: Path) -> None:
         {"one": arrays["two"], "two": arrays["one"]},
     ):
         disk.write_arrays(path, seal=seal, **changed)
-        assert caches.unsealed(path, {"a": 1}) is None
+        assert sealed.unsealed(path, {"a": 1}) is None
 
 
 def test_a_wrong_limit_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -18,11 +19,16 @@ from benchharness.artefacts import Artefact
 from benchharness.cli.options import spelling
 from benchharness.datasets import Dataset
 from tests.attacks.attack_networks import Tiny
+from tests.dicom_data import write_series
 from tests.docs import diagrams
+from tests.own_data import scene, write_nifti, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PARTS = tuple(
+    (split, label) for split in ("train", "val", "test") for label in ("benign", "malignant")
+)
 PAGES = [diagrams.ROOT / "README.md", *sorted(diagrams.DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
@@ -140,3 +146,30 @@ def test_the_example_of_the_records_page(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(diagrams.ROOT)
     (module,) = python_blocks("reference/python/records.md")
     assert sorted(module.clean["model"]) == ["medvit3d_t", "resnet3d_18"]
+
+
+def test_the_example_of_the_dicom_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number, (split, label) in enumerate(PARTS):
+        values, affine = scene((3, 3, 3), (number, 0, 0))
+        folder = tmp_path / "lesions" / split / label / f"P{number}" / "ct"
+        write_series(folder, (values - 200).astype(np.int16), affine)
+    monkeypatch.chdir(tmp_path)
+    (module,) = python_blocks("how-to/dicom.md")
+    assert (module.found.modality, module.found.grid) == ("ct", (16, 16, 16))
+    assert module.found.test.patients == ("P4", "P5")
+
+
+def test_the_example_of_the_page_on_sequences(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = []
+    for number, (split, label) in enumerate(PARTS):
+        for name in ("t1", "flair"):
+            values, affine = scene((3, 3, 3), (number, 0, 3 * (name == "t1")))
+            write_nifti(tmp_path / f"{name}-{number}.nii", values, affine)
+        rows.append((f"t1-{number}.nii", f"flair-{number}.nii", label, split))
+    write_table(tmp_path, rows, "t1,flair,label,split").rename(tmp_path / "scans.csv")
+    monkeypatch.chdir(tmp_path)
+    (module,) = python_blocks("how-to/several-sequences.md")
+    assert module.found.in_channels == 2
+    assert module.found.classes == ("benign", "malignant")
