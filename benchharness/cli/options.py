@@ -124,6 +124,15 @@ OPTIONS: Mapping[str, Option] = {
             aliases=("--checkpoints",),
         ),
         Option(
+            key="outputs",
+            panel=Panel.MODELS,
+            metavar="WHAT",
+            kind=list[str],
+            help="What your network returns, or where its logits are: logit, probabilities, 0, "
+            "heads.main, or model=WHAT. Repeatable.",
+            unset="found on a batch of volumes",
+        ),
+        Option(
             key="datasets",
             panel=Panel.DATA,
             metavar="NAMES",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.disk import file_sha256
 from benchharness.errors import CellError
-from benchharness.networks import behaviour, checkpoints, costs, devices
+from benchharness.networks import behaviour, checkpoints, costs, devices, fitting
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import evaluation
 from benchharness.statistics import metrics
@@ -116,7 +116,8 @@ def _watched(weights: Weights, job: Job, setting: Setting) -> tuple[Classifier, 
     """A prepared network and its behaviour, watched without the compiler's delays."""
     loaded = load(weights, job.dataset, setting.device)
     prepared = loaded.for_evaluation()
-    found = behaviour.checks(prepared, job.split.volumes)
+    volumes = job.split.volumes
+    found = (*behaviour.checks(prepared, volumes), *fitting.checks(loaded, volumes))
     return (loaded.for_evaluation(compiled=True) if setting.compiled else prepared), found
 
 

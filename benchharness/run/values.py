@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchharness.datasets.preparation import Window, parse_modality, parse_size, parse_spacing
 from benchharness.disk import user_path
 from benchharness.errors import BenchError
+from benchharness.networks.asked import Asked
 from benchharness.run import own_weights
 
 if TYPE_CHECKING:
@@ -165,6 +166,21 @@ def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
     return tuple(given.items())
 
 
+def _outputs(key: str, value: object) -> tuple[tuple[str | None, Asked], ...]:
+    """What every model returns (`probabilities`), or one (`model=0`)."""
+    if isinstance(value, dict):
+        value = [f"{name}={what}" for name, what in value.items()]
+    given: dict[str | None, Asked] = {}
+    for item in _items(key, value):
+        name, equals, what = str(item).rpartition("=")
+        if (name or None) in given:
+            raise BenchError(f"{flag(key)} is given twice for {name or 'every model'}. Keep one.")
+        if equals and not name:
+            raise BenchError(f"{flag(key)} takes WHAT or model=WHAT, got {item!r}.")
+        given[name or None] = Asked.parse(what, flag=flag(key))
+    return tuple(given.items())
+
+
 def _init(key: str, value: object) -> tuple[tuple[str | None, Path], ...]:
     """Files for every model (`path`) or for one (`model=path`)."""
     if isinstance(value, dict):
@@ -203,6 +219,7 @@ def _modality(_: str, value: object) -> Modality:
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
+    "outputs": _outputs,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

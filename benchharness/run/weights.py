@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness import registry
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import building, checkpoints
+from benchharness.networks import building, checkpoints, fitting
+from benchharness.networks.adapters import Outputs
+from benchharness.networks.asked import NOTHING
+from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.store.cards import WEIGHTS
@@ -40,6 +44,8 @@ class Weights:
     """Weights that training starts from; None where all are drawn."""
     broken: str = ""
     """Why the network cannot be built, so that its cells fail; empty where it can."""
+    note: str = ""
+    """How its logits are taken from what it returns; empty where it returns them."""
 
     @property
     def to_train(self) -> bool:
@@ -71,7 +77,7 @@ def locate(
                 f"--checkpoint {model.name}={path} is measured as it is, and --init "
                 f"{model.name}=… is for training. Keep one of the two."
             )
-        weights = _brought(path, seed, _preprocessed(model, options, Preprocessing()), dataset)
+        weights = _brought(path, seed, model, options, dataset)
         if (digest := weights.checkpoint.sha256) in seeds:
             raise BenchError(
                 f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
@@ -81,18 +87,22 @@ def locate(
         yield weights
 
 
-def _brought(path: Path, seed: int | None, model: ModelKey, dataset: Dataset) -> Weights:
+def _brought(
+    path: Path, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> Weights:
     """The user's own weights, once it is known that they fit."""
-    broken = ""
+    broken = note = ""
+    model = _preprocessed(model, options, Preprocessing())
     try:
         with contained():
-            checkpoints.load_classifier(
+            classifier = checkpoints.load_classifier(
                 model,
                 path,
                 num_classes=dataset.num_classes,
                 in_channels=dataset.in_channels,
                 device="cpu",
             )
+            model, note = _fitted(model, classifier, options, dataset, trained=True)
     except BenchError:
         raise
     except Exception as error:
@@ -100,7 +110,45 @@ def _brought(path: Path, seed: int | None, model: ModelKey, dataset: Dataset) ->
         broken = in_one_line(error)
     sha256 = file_sha256(path, what="checkpoint")
     checkpoint = CheckpointKey(recipe=None, seed=seed, sha256=sha256)
-    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken)
+    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken, note=note)
+
+
+def _fitted(
+    model: ModelKey,
+    classifier: Classifier,
+    options: ModelOptions,
+    dataset: Dataset,
+    *,
+    trained: bool,
+) -> tuple[ModelKey, str]:
+    """The model with its outputs, and what the user should know of them."""
+    outputs, note = fitting.fit(
+        classifier, dataset.test.volumes, options.outputs, name=model.name, trained=trained
+    )
+    return replace(model, outputs=outputs.to_pairs()), note
+
+
+def _fitted_untrained(
+    model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> tuple[ModelKey, str]:
+    """The same for a network that is, or was, trained here: random weights show its structure."""
+    known = registry.BUILT_IN["models"].values()
+    if model.factory in known and options.outputs == NOTHING:
+        return model, ""
+    try:
+        with contained():
+            network = building.build_network(
+                model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
+            )
+            classifier = Classifier.of(
+                model, network, num_classes=dataset.num_classes, device="cpu"
+            )
+            return _fitted(model, classifier, options, dataset, trained=False)
+    except BenchError:
+        raise
+    except Exception:
+        # What cannot be built or run now fails when it is trained, with its reason.
+        return replace(model, outputs=Outputs.assumed(options.outputs).to_pairs()), ""
 
 
 def _by_recipe(
@@ -109,6 +157,7 @@ def _by_recipe(
     """Weights in the run's folder, for each training seed: trained before, or to be trained."""
     recipe = recipes.find(config.recipe or dataset.default_recipe)
     model = _preprocessed(model, options, recipe.preprocessing(dataset.modality))
+    model, note = _fitted_untrained(model, options, dataset)
     initial = _initial(config, model.name)
     settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
     for seed in config.seeds:
@@ -124,6 +173,7 @@ def _by_recipe(
             path=folder / WEIGHTS,
             recipe=recipe,
             initial=initial,
+            note=note,
         )
         if weights.to_train:
             if not config.train:

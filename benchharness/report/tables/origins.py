@@ -77,10 +77,12 @@ def _checkpoints(findings: Findings) -> Table:
             cell.model.factory,
             _join(dict(cell.model.arguments)),
             _join(dict(cell.model.preprocessing)),
+            _join(dict(cell.model.outputs)),
         )
         for row in findings.rows
         for cell in (row.record.cell,)
     )
+    outputs = any(row[-1] for row in rows)
     return text_table(
         "Checkpoints",
         (
@@ -92,8 +94,9 @@ def _checkpoints(findings: Findings) -> Table:
             "Factory",
             "Arguments",
             "Preprocessing",
+            *(["Outputs"] if outputs else []),
         ),
-        rows,
+        rows if outputs else [row[:-1] for row in rows],
         kinds=("provenance",),
     )
 
