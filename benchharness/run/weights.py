@@ -92,7 +92,7 @@ def _brought(
 ) -> Weights:
     """The user's own weights, once it is known that they fit."""
     broken = note = ""
-    model = _preprocessed(model, options, Preprocessing())
+    model = _preprocessed(model, options, Preprocessing(), dataset)
     try:
         with contained():
             classifier = checkpoints.load_classifier(
@@ -156,7 +156,7 @@ def _by_recipe(
 ) -> Iterator[Weights]:
     """Weights in the run's folder, for each training seed: trained before, or to be trained."""
     recipe = recipes.find(config.recipe or dataset.default_recipe)
-    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality))
+    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality), dataset)
     model, note = _fitted_untrained(model, options, dataset)
     initial = _initial(config, model.name)
     settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
@@ -223,9 +223,12 @@ def _initial(config: RunConfig, model: str) -> InitialWeights | None:
     return None if path is None else initialisation.find(path, config.init_method)
 
 
-def _preprocessed(model: ModelKey, options: ModelOptions, default: Preprocessing) -> ModelKey:
+def _preprocessed(
+    model: ModelKey, options: ModelOptions, default: Preprocessing, dataset: Dataset
+) -> ModelKey:
     """The model with the config's preprocessing, else with the default."""
     chosen = default
     if options.preprocessing is not None:
         chosen = Preprocessing.checked(dict(options.preprocessing))
+    chosen.check_channels(dataset.in_channels, dataset.name)
     return replace(model, preprocessing=chosen.to_pairs())
