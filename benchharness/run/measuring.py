@@ -10,7 +10,7 @@ process that must give the bits of another loads the dataset itself.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.disk import file_sha256
@@ -211,6 +211,8 @@ def _blank(cell: Cell, job: Job, setting: Setting, reason: str) -> Record:
     }
     if job.dataset.preparation:
         made["preparation"] = dict(job.dataset.preparation)
+    if job.weights.parity is not None:
+        made["parity"] = asdict(job.weights.parity)
     return Record(
         cell=cell,
         status="error",

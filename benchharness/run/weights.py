@@ -14,6 +14,7 @@ from benchharness.networks.asked import NOTHING
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
+from benchharness.store import parity
 from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
 from benchharness.training import initialisation, recipes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.own_weights import Files
+    from benchharness.store.parity import Parity
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
 
@@ -46,6 +48,8 @@ class Weights:
     """Why the network cannot be built, so that its cells fail; empty where it can."""
     note: str = ""
     """How its logits are taken from what it returns; empty where it returns them."""
+    parity: Parity | None = None
+    """The check that found this network's numbers to be its owner's; None without one."""
 
     @property
     def to_train(self) -> bool:
@@ -67,6 +71,15 @@ def locate(
         BenchError: When weights do not fit the network, or are missing and may not be trained, or
             two seeds bring the same weights.
     """
+    for weights in _located(config, model, options, dataset, own):
+        key = parity.key_of(weights.model, weights.checkpoint, dataset.digest)
+        known = None if weights.to_train else parity.find(config.out, key)
+        yield replace(weights, parity=known)
+
+
+def _located(
+    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
+) -> Iterator[Weights]:
     if not own:
         yield from _by_recipe(config, model, options, dataset)
         return
@@ -191,6 +204,15 @@ def missing(weights: Weights, dataset: Dataset, out: Path) -> str:
     return (
         f"no checkpoint of {weights.model.name} on {dataset.name} (recipe {weights.recipe.name}, "
         f"seed {weights.seed}) in {out}."
+    )
+
+
+def untrained(weights: Weights, dataset: Dataset, out: Path) -> BenchError:
+    """The error where weights are needed that are yet to be trained."""
+    model = weights.model.name
+    return BenchError(
+        f"{missing(weights, dataset, out)} Train it with bench train --models {model} "
+        f"--datasets {dataset.name} --out {out}, or pass --checkpoint {model}=PATH."
     )
 
 
