@@ -1,4 +1,4 @@
-"""`bench check`: does a network give here what its owner got elsewhere?"""
+"""`bench check`: whether a network gives here what its owner got elsewhere."""
 
 from __future__ import annotations
 

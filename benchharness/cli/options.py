@@ -128,9 +128,8 @@ OPTIONS: Mapping[str, Option] = {
             panel=Panel.MODELS,
             metavar="WHAT",
             kind=list[str],
-            help="What your network returns, or where its logits are: logit, probabilities, 0, "
-            "heads.main, or model=WHAT. Repeatable.",
-            unset="found on a batch of volumes",
+            help="Where your network's logits are, or what it returns, if that is not found: 0, "
+            "heads.main, logit, probabilities, or model=WHAT. Repeatable.",
         ),
         Option(
             key="datasets",

@@ -215,7 +215,14 @@ def test_a_failed_check_withdraws_an_earlier_pass(bench: Bench, here: Path) -> N
     assert bench("run", *ARGUMENTS, *WEIGHTS)[0] == 0
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+QUICKLY = ("BGR", "flipped depth", "zscore", "flipped and zscore")
+"""The pipelines that the default suite tries."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICKLY else pytest.mark.slow) for name in PIPELINES],
+)
 def test_another_pipeline_is_told(bench: Bench, here: Path, name: str) -> None:
     turn, words, remedy = PIPELINES[name]
     code, said = checked(bench, logits=owner(turn))
