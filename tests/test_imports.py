@@ -84,8 +84,18 @@ def test_help_answers_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    commands = ("run", "train", "report", "list", "compare", "ci", "baseline", "leaderboard")
-    for word in (*commands, "records"):
+    commands = (
+        "run",
+        "train",
+        "check",
+        "report",
+        "list",
+        "compare",
+        "ci",
+        "baseline",
+        "leaderboard",
+    )
+    for word in (*commands, "records", "check"):
         assert word in done.stdout
 
 

@@ -20,6 +20,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def run(trained: tuple[Path, Path], out: Path, network: str) -> None:
+    # Probabilities are refused before anything runs, unless somebody says that they are logits.
+    said = {"outputs": "logits"} if network == "softmax_head" else {}
     attacked.run(
         trained,
         out,
@@ -27,6 +29,7 @@ def run(trained: tuple[Path, Path], out: Path, network: str) -> None:
         {"square3d": {"queries": 200}},
         attacks="pgd,noise_sign,square3d",
         eps="16/255",
+        **said,
     )
 
 

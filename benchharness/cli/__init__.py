@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchharness import __version__
-from benchharness.cli import caches, compare, explain, run, show, stores
+from benchharness.cli import caches, check, compare, explain, run, show, stores
 from benchharness.cli.console import say, speak_any_encoding
 from benchharness.cli.guard import guarded
 from benchharness.cli.options import spelling
@@ -42,6 +42,7 @@ def _root(
 
 app.command("run")(run.run)
 app.command("train")(run.train)
+app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("report")(show.report)
 app.command("list")(show.list_names)

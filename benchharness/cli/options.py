@@ -43,6 +43,14 @@ OPTIONS: Mapping[str, Option] = {
             aliases=("--checkpoints",),
         ),
         Option(
+            key="outputs",
+            panel=Panel.MODELS,
+            metavar="WHAT",
+            kind=list[str],
+            help="Where your network's logits are, or what it returns, if that is not found: 0, "
+            "heads.main, logit, probabilities, or model=WHAT. Repeatable.",
+        ),
+        Option(
             key="datasets",
             panel=Panel.DATA,
             metavar="NAMES",

@@ -57,7 +57,7 @@ def run(
     _exit_with_failures(summary)
 
 
-@takes("models", "datasets", "data_root", *PREPARATION, *TRAINING, "out", "device")
+@takes("models", "outputs", "datasets", "data_root", *PREPARATION, *TRAINING, "out", "device")
 def train(given: Given, config: ConfigFile = None) -> None:
     """Train the missing checkpoints and write a model card beside each."""
     from benchharness.networks import devices

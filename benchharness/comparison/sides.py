@@ -128,18 +128,11 @@ def _training(cell: Cell) -> tuple[Any, ...]:
 
 
 def _weights(cell: Cell) -> tuple[object, ...]:
-    model = cell.model
-    network = (model.factory, model.arguments, model.preprocessing, cell.checkpoint.sha256)
-    return (*network, cell.dataset.digest)
+    return (*cell.model.numbers().values(), cell.checkpoint.sha256, cell.dataset.digest)
 
 
 def _build(cell: Cell) -> dict[str, object]:
-    return {
-        "factory": cell.model.factory,
-        "arguments": cell.model.arguments,
-        "preprocessing": cell.model.preprocessing,
-        "recipe": cell.checkpoint.recipe,
-    }
+    return {"outputs": (), **cell.model.numbers(), "recipe": cell.checkpoint.recipe}
 
 
 def _measurement(cell: Cell) -> Parts:

@@ -167,9 +167,9 @@ def _drawn(subject: Subject, opened: Opened, draw: int) -> Classifier:
         in_channels=subject.dataset.in_channels,
         seed=-1 - draw,
     )
-    return Classifier(
+    return Classifier.of(
+        opened.network.model,
         network,
-        opened.classifier.preprocessing,
         num_classes=subject.dataset.num_classes,
         device=subject.device,
     )

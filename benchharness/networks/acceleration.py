@@ -16,13 +16,25 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 _FEW_CHANNELS = 4
 """Most channels of a volume for which `SubPixelConv3d` is faster than torch."""
 
 
-def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = False) -> nn.Module:
+def _itself(returned: Any) -> Tensor:
+    return returned  # type: ignore[no-any-return]
+
+
+def accelerated(
+    network: nn.Module,
+    device: torch.device,
+    *,
+    compiled: bool = False,
+    take: Callable[[object], Tensor] = _itself,
+) -> nn.Module:
     """Return an equivalent network that evaluates faster.
 
     Args:
@@ -30,6 +42,7 @@ def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = Fa
         device: Where it runs.
         compiled: Whether to run through `torch.compile`, with CUDA graphs on a GPU; this makes the
             first passes slow.
+        take: From what the network returns to the tensor that a compiled one returns.
 
     Returns:
         A network to evaluate, not to train; `network` itself if it offers no `folded` and is not to
@@ -40,7 +53,7 @@ def accelerated(network: nn.Module, device: torch.device, *, compiled: bool = Fa
     # Without a copy the network is the caller's, and none of its layers may be replaced.
     if folded is not network and device.type == "cpu":
         _arrange_convolutions(folded)
-    return _Compiled(folded, device) if compiled else folded
+    return _Compiled(folded, device, take) if compiled else folded
 
 
 class SubPixelConv3d(nn.Module):
@@ -119,18 +132,21 @@ class _SubPixelConvolution(torch.autograd.Function):
 
 
 class _Compiled(nn.Module):
-    """A network behind `torch.compile` whose outputs are not overwritten by the next call."""
+    """A network behind `torch.compile` whose output is not overwritten by the next call."""
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, device: torch.device, take: Callable[[object], Tensor]
+    ) -> None:
         super().__init__()
         self.network = network
+        self.take = take
         # "reduce-overhead" means CUDA graphs, which only a GPU has.
         mode = "reduce-overhead" if device.type == "cuda" else "default"
         self.run = torch.compile(network, mode=mode)
 
     def forward(self, volumes: Tensor) -> Tensor:
         # A CUDA graph writes its output to the same place each time.
-        return self.run(volumes).clone()  # type: ignore[no-any-return]
+        return self.take(self.run(volumes)).clone()
 
 
 def _arrange_convolutions(network: nn.Module) -> None:

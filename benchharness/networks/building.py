@@ -10,6 +10,7 @@ from torch import nn
 
 from benchharness import randomness, registry
 from benchharness.errors import BenchError, CellError
+from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def build_network(
     Args:
         model: Factory and arguments.
         num_classes: Number of logits.
-        in_channels: Channels of a volume.
+        in_channels: Channels of a volume; the model's preprocessing may repeat them for the
+            network.
         seed: Training seed; None is the same as 0.
 
     Raises:
@@ -53,6 +55,7 @@ def build_network(
     """
     factory = check_arguments(model)
     arguments = dict(model.arguments)
+    in_channels = Preprocessing.from_pairs(model.preprocessing).channels(in_channels)
     try:
         with contained(), randomness.isolated("initialisation", model.factory, seed or 0):
             network = factory(num_classes, in_channels=in_channels, **arguments)

@@ -13,7 +13,6 @@ from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.building import build_network
 from benchharness.networks.classifier import Classifier
-from benchharness.networks.preprocessing import Preprocessing
 from benchharness.store import cards
 
 if TYPE_CHECKING:
@@ -128,8 +127,7 @@ def load_classifier(
     state = read_weights(weights)
     _check_fit(model, weights, state, network.state_dict())
     network.load_state_dict(state, strict=True)
-    preprocessing = Preprocessing.from_pairs(model.preprocessing)
-    return Classifier(network, preprocessing, num_classes=num_classes, device=device)
+    return Classifier.of(model, network, num_classes=num_classes, device=device)
 
 
 def _check_fit(

@@ -1,8 +1,9 @@
-"""A network with its preprocessing: [0, 1] volumes in, logits out."""
+"""A network between its preprocessing and its outputs: [0, 1] volumes in, logits out."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from benchharness.errors import CellError
 from benchharness.networks.acceleration import accelerated
+from benchharness.networks.adapters import Outputs, find
 from benchharness.networks.batches import as_float, in_batches
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from benchharness.store.cells import ModelKey
+
 
 class Classifier(nn.Module):
-    """A network and its preprocessing on one device.
+    """A network, its preprocessing and its outputs on one device.
 
     Args:
-        network: Module from (B, C, D, H, W) float32 to logits (B, K).
+        network: Module from (B, C, D, H, W) float32 to logits (B, K), or to what `outputs` takes
+            them from.
         preprocessing: Applied inside `forward`, so that gradients flow through it.
+        outputs: How logits are taken from what the network returns.
         num_classes: K; the network's output is checked against it.
         device: The network is moved there.
     """
@@ -36,6 +42,7 @@ class Classifier(nn.Module):
         self,
         network: nn.Module,
         preprocessing: Preprocessing | None = None,
+        outputs: Outputs | None = None,
         *,
         num_classes: int,
         device: torch.device | str = "cpu",
@@ -43,26 +50,53 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network.to(device)
         self.preprocessing = preprocessing or Preprocessing()
+        self.outputs = outputs or Outputs()
         self.num_classes = num_classes
         self.device = torch.device(device)
+
+    @classmethod
+    def of(
+        cls, model: ModelKey, network: nn.Module, *, num_classes: int, device: torch.device | str
+    ) -> Classifier:
+        """A network with the preprocessing and the outputs of its key."""
+        preprocessing = Preprocessing.from_pairs(model.preprocessing)
+        outputs = Outputs.from_pairs(model.outputs)
+        return cls(network, preprocessing, outputs, num_classes=num_classes, device=device)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits (B, K) of volumes (B, C, D, H, W) in [0, 1].
 
         Raises:
-            CellError: If the network's output is not a tensor of this shape.
+            CellError: If the network's output is not what its `outputs` expect.
         """
-        logits: Tensor = self.network(self.preprocessing(volumes))
-        if not isinstance(logits, torch.Tensor):
-            raise CellError(
-                f"the network returned {type(logits).__name__}; expected one tensor of logits"
-            )
-        if logits.shape != (len(volumes), self.num_classes):
-            raise CellError(
-                f"the network returned shape {tuple(logits.shape)} for {len(volumes)} volumes of a "
-                f"task with {self.num_classes} classes; expected {(len(volumes), self.num_classes)}"
-            )
-        return logits
+        return self.outputs(self.returned(volumes), len(volumes), self.num_classes)
+
+    def returned(self, volumes: Tensor) -> object:
+        """What the network itself returns for volumes (B, C, D, H, W) in [0, 1]."""
+        return self.network(self.preprocessing(volumes))
+
+    def training_logits(self, volumes: Tensor, *, scaled: bool = True) -> Tensor:
+        """Logits (B, K) to learn from.
+
+        In training some networks return more than in evaluation, or logits for what are
+        probabilities later; they are found anew then.
+
+        Args:
+            volumes: (B, C, D, H, W) in [0, 1].
+            scaled: Whether the preprocessing's fixed factor on intensities applies.
+
+        Raises:
+            CellError: If nothing in the network's output could be logits.
+        """
+        unscaled = replace(self.preprocessing, scale=1.0)
+        returned = self.network((self.preprocessing if scaled else unscaled)(volumes))
+        try:
+            return self.outputs(returned, len(volumes), self.num_classes)
+        except CellError:
+            found = find(returned, len(volumes), self.num_classes)
+            if found is None:
+                raise
+        return found.outputs(returned, len(volumes), self.num_classes)
 
     def for_evaluation(self, *, compiled: bool = False) -> Classifier:
         """An equivalent classifier that evaluates faster; see `acceleration`.
@@ -74,11 +108,17 @@ class Classifier(nn.Module):
             A new classifier that cannot be trained; this one if its network cannot be made faster.
         """
         with contained():
-            network = accelerated(self.network, self.device, compiled=compiled)
+            network = accelerated(
+                self.network, self.device, compiled=compiled, take=self.outputs.tensor
+            )
         if network is self.network:
             return self
         return Classifier(
-            network, self.preprocessing, num_classes=self.num_classes, device=self.device
+            network,
+            self.preprocessing,
+            replace(self.outputs, take=()) if compiled else self.outputs,
+            num_classes=self.num_classes,
+            device=self.device,
         )
 
     @contextmanager

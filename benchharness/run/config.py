@@ -1,8 +1,8 @@
 """The settings of a run: a TOML file and flags become one frozen `RunConfig`.
 
 Flags win over the file, whose keys are the fields of `RunConfig`. Two kinds of table say what flags
-cannot: `[attack.NAME]` sets an attack's parameters, `[model.NAME]` a factory's `arguments` and the
-`preprocessing` in front of it. An unknown key is an error.
+cannot: `[attack.NAME]` sets an attack's parameters, `[model.NAME]` a factory's `arguments`, the
+`preprocessing` in front of it and the `outputs` behind it. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchharness.canonical import Pairs, pairs
 from benchharness.datasets.preparation import Preparation
 from benchharness.errors import BenchError, unknown_name
+from benchharness.networks.asked import NOTHING, Asked
 from benchharness.run.values import PARSERS
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _DEEPEST = 16
 _LARGEST = 10**6
 """Bytes of a config file."""
 
+_OF_MODELS = ("arguments", "outputs", "preprocessing")
+"""Keys of a table `[model.NAME]`."""
+
 _BITS = 64
 """Of a whole number in a config file."""
 
@@ -42,6 +46,8 @@ class ModelOptions:
     arguments: Pairs = ()
     preprocessing: Pairs | None = None
     """None leaves it to the recipe."""
+    outputs: Asked = NOTHING
+    """What is known of what the network returns; `--outputs` wins over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,8 @@ class RunConfig:
     checkpoint: tuple[tuple[str, Path], ...] = ()
     """(`model`, `model@dataset` or either with `#seed` after the model, file) for weights that the
     user brings."""
+    outputs: tuple[tuple[str | None, Asked], ...] = ()
+    """(model, what its logits are taken from); a model of None means every model."""
     datasets: tuple[str, ...] = ("phantom3d",)
     limit: int | None = None
     """Evaluate only this many volumes, stratified by class; None evaluates all."""
@@ -229,15 +237,19 @@ def _table(kind: str, name: str, value: object) -> dict[str, Any]:
 
 
 def _model_options(name: str, table: dict[str, Any]) -> ModelOptions:
-    for key in table:
-        if key not in ("arguments", "preprocessing"):
-            raise unknown_name("config key", f"model.{name}.{key}", ["arguments", "preprocessing"])
     owner = f"model.{name}"
+    for key in table:
+        if key not in _OF_MODELS:
+            raise unknown_name("config key", f"{owner}.{key}", _OF_MODELS)
+    outputs = NOTHING
+    if "outputs" in table:
+        outputs = Asked.parse(table["outputs"], flag=f"config key '{owner}.outputs'")
     return ModelOptions(
         arguments=_parameters(owner, "arguments", table.get("arguments", {})),
         preprocessing=_parameters(owner, "preprocessing", table["preprocessing"])
         if "preprocessing" in table
         else None,
+        outputs=outputs,
     )
 
 

@@ -19,7 +19,6 @@ from benchharness.networks import building
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.costs import LATENCY_BATCH
-from benchharness.networks.preprocessing import Preprocessing
 from benchharness.run.estimate import passes_of
 from benchharness.store.cells import CONTROL_FAMILY
 
@@ -174,11 +173,8 @@ def _pace(weights: Weights, job: Job, setting: Setting, clock: Callable[[], floa
             num_classes=job.dataset.num_classes,
             in_channels=job.dataset.in_channels,
         )
-        classifier = Classifier(
-            network,
-            Preprocessing.checked(dict(weights.model.preprocessing)),
-            num_classes=job.dataset.num_classes,
-            device=setting.device,
+        classifier = Classifier.of(
+            weights.model, network, num_classes=job.dataset.num_classes, device=setting.device
         ).for_evaluation(compiled=setting.compiled)
         count = min(setting.batch_size_for(job.dataset), len(job.split))
         volumes = as_float(job.split.volumes[:count], setting.device)

@@ -59,9 +59,16 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     for option, names in (
         ("[model.NAME] of the config", options),
         ("--init", [name for name, _ in config.init if name is not None]),
+        ("--outputs", [name for name, _ in config.outputs if name is not None]),
     ):
         _refuse_strangers(option, names, keys)
-    return [(key, options.get(name, ModelOptions())) for name, key in keys.items()]
+    return [(key, _options(config, options.get(name), name)) for name, key in keys.items()]
+
+
+def _options(config: RunConfig, said: ModelOptions | None, name: str) -> ModelOptions:
+    """What the config says of a model, and `--outputs` for it or for every model."""
+    options, flags = said or ModelOptions(), dict(config.outputs)
+    return replace(options, outputs=flags.get(name, flags.get(None, options.outputs)))
 
 
 def _named(config: RunConfig, options: Mapping[str, ModelOptions]) -> Iterator[ModelKey]:

@@ -10,12 +10,12 @@ process that must give the bits of another loads the dataset itself.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.disk import file_sha256
 from benchharness.errors import CellError
-from benchharness.networks import behaviour, checkpoints, costs, devices
+from benchharness.networks import behaviour, checkpoints, costs, devices, fitting
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import evaluation
 from benchharness.statistics import metrics
@@ -116,7 +116,8 @@ def _watched(weights: Weights, job: Job, setting: Setting) -> tuple[Classifier, 
     """A prepared network and its behaviour, watched without the compiler's delays."""
     loaded = load(weights, job.dataset, setting.device)
     prepared = loaded.for_evaluation()
-    found = behaviour.checks(prepared, job.split.volumes)
+    volumes = job.split.volumes
+    found = (*behaviour.checks(prepared, volumes), *fitting.checks(loaded, volumes))
     return (loaded.for_evaluation(compiled=True) if setting.compiled else prepared), found
 
 
@@ -210,6 +211,8 @@ def _blank(cell: Cell, job: Job, setting: Setting, reason: str) -> Record:
     }
     if job.dataset.preparation:
         made["preparation"] = dict(job.dataset.preparation)
+    if job.weights.parity is not None:
+        made["parity"] = asdict(job.weights.parity)
     return Record(
         cell=cell,
         status="error",

@@ -87,7 +87,9 @@ def plan(config: RunConfig) -> Plan:
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        jobs += _jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))
+        made = list(_jobs(config, models, dataset, files, usable, list(chosen_artefacts.values())))
+        notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
+        jobs += made
     notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
     return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
 

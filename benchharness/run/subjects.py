@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.errors import BenchError
 from benchharness.explanation import Condition, Network, Subject
 from benchharness.networks import devices
 from benchharness.outside.containment import loading
 from benchharness.run import measuring
 from benchharness.run.perturb import perturb
 from benchharness.run.planning import plan
-from benchharness.run.weights import missing
+from benchharness.run.weights import untrained
 from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
@@ -66,11 +65,7 @@ def subjects(
 def _refuse_untrained(jobs: Sequence[Job], out: Path) -> None:
     for job in jobs:
         if job.weights.to_train:
-            model, dataset = job.weights.model.name, job.dataset
-            raise BenchError(
-                f"{missing(job.weights, dataset, out)} Train it with bench train --models {model} "
-                f"--datasets {dataset.name} --out {out}, or pass --checkpoint {model}=PATH."
-            )
+            raise untrained(job.weights, job.dataset, out)
 
 
 def _subject(

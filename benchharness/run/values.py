@@ -20,6 +20,7 @@ from benchharness.datasets.preparation import (
 )
 from benchharness.disk import user_path
 from benchharness.errors import BenchError
+from benchharness.networks.asked import Asked
 from benchharness.run import own_weights
 
 if TYPE_CHECKING:
@@ -173,6 +174,21 @@ def _checkpoints(key: str, value: object) -> tuple[tuple[str, Path], ...]:
     return tuple(given.items())
 
 
+def _outputs(key: str, value: object) -> tuple[tuple[str | None, Asked], ...]:
+    """What every model returns (`probabilities`), or one (`model=0`)."""
+    if isinstance(value, dict):
+        value = [f"{name}={what}" for name, what in value.items()]
+    given: dict[str | None, Asked] = {}
+    for item in _items(key, value):
+        name, equals, what = str(item).rpartition("=")
+        if (name or None) in given:
+            raise BenchError(f"{flag(key)} is given twice for {name or 'every model'}. Keep one.")
+        if equals and not name:
+            raise BenchError(f"{flag(key)} takes WHAT or model=WHAT, got {item!r}.")
+        given[name or None] = Asked.parse(what, flag=flag(key))
+    return tuple(given.items())
+
+
 def _init(key: str, value: object) -> tuple[tuple[str | None, Path], ...]:
     """Files for every model (`path`) or for one (`model=path`)."""
     if isinstance(value, dict):
@@ -223,6 +239,7 @@ def _classes(_: str, value: object) -> tuple[str, ...]:
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
+    "outputs": _outputs,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

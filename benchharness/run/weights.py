@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness import registry
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import building, checkpoints
+from benchharness.networks import building, checkpoints, fitting
+from benchharness.networks.adapters import Outputs
+from benchharness.networks.asked import NOTHING
+from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
+from benchharness.store import parity
 from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
 from benchharness.training import initialisation, recipes
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.own_weights import Files
+    from benchharness.store.parity import Parity
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
 
@@ -40,6 +46,10 @@ class Weights:
     """Weights that training starts from; None where all are drawn."""
     broken: str = ""
     """Why the network cannot be built, so that its cells fail; empty where it can."""
+    note: str = ""
+    """How its logits are taken from what it returns; empty where it returns them."""
+    parity: Parity | None = None
+    """The check that found this network's numbers to be its owner's; None without one."""
 
     @property
     def to_train(self) -> bool:
@@ -61,6 +71,15 @@ def locate(
         BenchError: When weights do not fit the network, or are missing and may not be trained, or
             two seeds bring the same weights.
     """
+    for weights in _located(config, model, options, dataset, own):
+        key = parity.key_of(weights.model, weights.checkpoint, dataset.digest)
+        known = None if weights.to_train else parity.find(config.out, key)
+        yield replace(weights, parity=known)
+
+
+def _located(
+    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
+) -> Iterator[Weights]:
     if not own:
         yield from _by_recipe(config, model, options, dataset)
         return
@@ -71,7 +90,7 @@ def locate(
                 f"--checkpoint {model.name}={path} is measured as it is, and --init "
                 f"{model.name}=… is for training. Keep one of the two."
             )
-        weights = _brought(path, seed, _preprocessed(model, options, Preprocessing()), dataset)
+        weights = _brought(path, seed, model, options, dataset)
         if (digest := weights.checkpoint.sha256) in seeds:
             raise BenchError(
                 f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
@@ -81,18 +100,22 @@ def locate(
         yield weights
 
 
-def _brought(path: Path, seed: int | None, model: ModelKey, dataset: Dataset) -> Weights:
+def _brought(
+    path: Path, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> Weights:
     """The user's own weights, once it is known that they fit."""
-    broken = ""
+    broken = note = ""
+    model = _preprocessed(model, options, Preprocessing(), dataset)
     try:
         with contained():
-            checkpoints.load_classifier(
+            classifier = checkpoints.load_classifier(
                 model,
                 path,
                 num_classes=dataset.num_classes,
                 in_channels=dataset.in_channels,
                 device="cpu",
             )
+            model, note = _fitted(model, classifier, options, dataset, trained=True)
     except BenchError:
         raise
     except Exception as error:
@@ -100,7 +123,45 @@ def _brought(path: Path, seed: int | None, model: ModelKey, dataset: Dataset) ->
         broken = in_one_line(error)
     sha256 = file_sha256(path, what="checkpoint")
     checkpoint = CheckpointKey(recipe=None, seed=seed, sha256=sha256)
-    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken)
+    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken, note=note)
+
+
+def _fitted(
+    model: ModelKey,
+    classifier: Classifier,
+    options: ModelOptions,
+    dataset: Dataset,
+    *,
+    trained: bool,
+) -> tuple[ModelKey, str]:
+    """The model with its outputs, and what the user should know of them."""
+    outputs, note = fitting.fit(
+        classifier, dataset.test.volumes, options.outputs, name=model.name, trained=trained
+    )
+    return replace(model, outputs=outputs.to_pairs()), note
+
+
+def _fitted_untrained(
+    model: ModelKey, options: ModelOptions, dataset: Dataset
+) -> tuple[ModelKey, str]:
+    """The same for a network that is, or was, trained here: random weights show its structure."""
+    known = registry.BUILT_IN["models"].values()
+    if model.factory in known and options.outputs == NOTHING:
+        return model, ""
+    try:
+        with contained():
+            network = building.build_network(
+                model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
+            )
+            classifier = Classifier.of(
+                model, network, num_classes=dataset.num_classes, device="cpu"
+            )
+            return _fitted(model, classifier, options, dataset, trained=False)
+    except BenchError:
+        raise
+    except Exception:
+        # What cannot be built or run now fails when it is trained, with its reason.
+        return replace(model, outputs=Outputs.assumed(options.outputs).to_pairs()), ""
 
 
 def _by_recipe(
@@ -108,7 +169,8 @@ def _by_recipe(
 ) -> Iterator[Weights]:
     """Weights in the run's folder, for each training seed: trained before, or to be trained."""
     recipe = recipes.find(config.recipe or dataset.default_recipe)
-    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality))
+    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality), dataset)
+    model, note = _fitted_untrained(model, options, dataset)
     initial = _initial(config, model.name)
     settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
     for seed in config.seeds:
@@ -124,6 +186,7 @@ def _by_recipe(
             path=folder / WEIGHTS,
             recipe=recipe,
             initial=initial,
+            note=note,
         )
         if weights.to_train:
             if not config.train:
@@ -141,6 +204,15 @@ def missing(weights: Weights, dataset: Dataset, out: Path) -> str:
     return (
         f"no checkpoint of {weights.model.name} on {dataset.name} (recipe {weights.recipe.name}, "
         f"seed {weights.seed}) in {out}."
+    )
+
+
+def untrained(weights: Weights, dataset: Dataset, out: Path) -> BenchError:
+    """The error where weights are needed that are yet to be trained."""
+    model = weights.model.name
+    return BenchError(
+        f"{missing(weights, dataset, out)} Train it with bench train --models {model} "
+        f"--datasets {dataset.name} --out {out}, or pass --checkpoint {model}=PATH."
     )
 
 
@@ -173,9 +245,12 @@ def _initial(config: RunConfig, model: str) -> InitialWeights | None:
     return None if path is None else initialisation.find(path, config.init_method)
 
 
-def _preprocessed(model: ModelKey, options: ModelOptions, default: Preprocessing) -> ModelKey:
+def _preprocessed(
+    model: ModelKey, options: ModelOptions, default: Preprocessing, dataset: Dataset
+) -> ModelKey:
     """The model with the config's preprocessing, else with the default."""
     chosen = default
     if options.preprocessing is not None:
         chosen = Preprocessing.checked(dict(options.preprocessing))
+    chosen.check_channels(dataset.in_channels, dataset.name)
     return replace(model, preprocessing=chosen.to_pairs())

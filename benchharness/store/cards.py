@@ -1,15 +1,15 @@
 """Model cards: what is known about a trained checkpoint, and whether it is in its own folder.
 
 A checkpoint's folder is named after what was trained: the end of its name is a digest of factory,
-arguments, preprocessing, dataset, recipe and seed. The card beside the weights says all of these
-again, so a card that was edited, or moved into the folder of another training, shows.
+arguments, preprocessing, outputs, dataset, recipe and seed. The card beside the weights says all of
+these again, so a card that was edited, or moved into the folder of another training, shows.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,15 @@ class ModelCard:
     initial_weights: dict[str, Any] | None = None
     """File, digest and method of the initial weights, what the network did with them and which
     parameters kept their random values; None if all weights began at random."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """How its logits are taken from what it returns; empty, and not written, where it returns
+    them."""
 
     def to_json(self) -> str:
         """The card as indented JSON, with the digest of everything else in it."""
         content = asdict(self)
+        if not self.outputs:
+            del content["outputs"]
         content["digest"] = digest(content)
         return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
@@ -89,6 +94,7 @@ class ModelCard:
             factory=self.factory,
             arguments=pairs(self.arguments),
             preprocessing=pairs(self.preprocessing),
+            outputs=pairs(self.outputs),
         )
 
     @property
@@ -117,9 +123,7 @@ def folder(model: ModelKey, dataset: str, dataset_digest: str, recipe: Pairs, se
     """
     key = digest(
         {
-            "factory": model.factory,
-            "arguments": model.arguments,
-            "preprocessing": model.preprocessing,
+            **model.numbers(),
             "dataset": dataset_digest,
             "recipe": recipe,
             "seed": seed,
@@ -192,8 +196,8 @@ def fault(card: ModelCard, directory: Path) -> str:
         return f"it names no training ({' '.join(str(error).split())})"
     if directory.name != place.name:
         return (
-            f"its model, factory, arguments, preprocessing, dataset digest, recipe and seed belong "
-            f"in {place.name}"
+            "its model, factory, arguments, preprocessing, outputs, dataset digest, recipe and "
+            f"seed belong in {place.name}"
         )
     if directory.parent.name != place.parent.name:
         return f"it is of dataset {card.dataset!r}"

@@ -27,7 +27,7 @@ OWN_WEIGHTS = "own weights"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelKey:
-    """What is needed to build a network again: its factory, arguments and preprocessing."""
+    """What is needed to build a network again, and what is done before and after it."""
 
     name: str
     """What the user calls it; not part of the identity."""
@@ -37,6 +37,21 @@ class ModelKey:
     """Keyword arguments of the factory beyond the number of classes and channels."""
     preprocessing: Pairs = ()
     """What is done to a [0, 1] volume before the network sees it."""
+    outputs: Pairs = ()
+    """How its logits are taken from what it returns; empty where it returns (B, K) logits."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything in this key that can change a number.
+
+        Identities and the names of checkpoints' folders are digests of it, so its keys must never
+        change, and one that was added is left out at its default.
+        """
+        found: dict[str, Any] = {
+            "factory": self.factory,
+            "arguments": self.arguments,
+            "preprocessing": self.preprocessing,
+        }
+        return found | ({"outputs": self.outputs} if self.outputs else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,19 +245,12 @@ def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
         if checkpoint.sha256 is None
         else {"sha256": checkpoint.sha256}
     )
-    return {
-        "factory": model.factory,
-        "arguments": model.arguments,
-        "preprocessing": model.preprocessing,
-        "checkpoint": weights,
-    }
+    return {**model.numbers(), "checkpoint": weights}
 
 
 def _model_json(model: ModelKey) -> dict[str, Any]:
-    return asdict(model) | {
-        "arguments": dict(model.arguments),
-        "preprocessing": dict(model.preprocessing),
-    }
+    settings = {key: dict(value) for key, value in model.numbers().items() if key != "factory"}
+    return {"name": model.name, "factory": model.factory, **settings}
 
 
 def _checkpoint_json(checkpoint: CheckpointKey) -> dict[str, Any]:
@@ -251,8 +259,8 @@ def _checkpoint_json(checkpoint: CheckpointKey) -> dict[str, Any]:
 
 
 def _model_from(payload: Mapping[str, Any]) -> ModelKey:
-    settings = {key: pairs(payload[key]) for key in ("arguments", "preprocessing")}
-    return ModelKey(**{**payload, **settings})
+    names = ("arguments", "preprocessing", *(["outputs"] if "outputs" in payload else []))
+    return ModelKey(**{**payload, **{name: pairs(payload[name]) for name in names}})
 
 
 def _checkpoint_from(payload: Mapping[str, Any]) -> CheckpointKey:

@@ -117,11 +117,8 @@ def matrix_checks(
 
 
 def _checkpoint(record: Record) -> tuple[object, ...]:
-    model = record.cell.model
     return (
-        model.factory,
-        model.arguments,
-        model.preprocessing,
+        *record.cell.model.numbers().values(),
         record.cell.checkpoint.sha256,
         record.cell.dataset.digest,
     )

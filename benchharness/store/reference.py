@@ -40,6 +40,9 @@ For volumes no network is agreed on yet.
 VERSION = 1
 """Version of the files' layout."""
 
+_AROUND = ("preprocessing", "outputs")
+"""What is done before and after a network."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reference:
@@ -203,7 +206,7 @@ def _write(store: Store, records: Sequence[Record], out: Path) -> Path:
     card = {
         "version": VERSION,
         "model": {"name": model.name, "factory": model.factory, "arguments": model.arguments},
-        "preprocessing": dict(model.preprocessing),
+        **{name: dict(value) for name, value in model.numbers().items() if name in _AROUND},
         "checkpoint": {
             "sha256": checkpoint.sha256,
             "seed": checkpoint.seed,

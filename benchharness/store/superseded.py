@@ -44,8 +44,9 @@ def trainings_of(cell: Cell) -> Trainings:
     for model, checkpoint in networks:
         if checkpoint.recipe is None:
             continue
-        built = (model.factory, model.arguments, model.preprocessing)
-        name = digest([*built, cell.dataset.digest, checkpoint.recipe, checkpoint.seed])[:16]
+        name = digest(
+            [*model.numbers().values(), cell.dataset.digest, checkpoint.recipe, checkpoint.seed]
+        )[:16]
         (awaited if checkpoint.sha256 is None else done).append(name)
     return Trainings(" ".join(done), " ".join(awaited))
 

@@ -23,7 +23,6 @@ from benchharness.errors import CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
-from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.statistics import metrics
 from benchharness.store import provenance
@@ -103,9 +102,8 @@ def train(
         job.directory.mkdir(parents=True, exist_ok=True)
         clear_partial(job.directory)
     state = _resumed(job, device, note)
-    preprocessing = Preprocessing.from_pairs(job.model.preprocessing)
-    classifier = Classifier(
-        state.network, preprocessing, num_classes=job.dataset.num_classes, device=device
+    classifier = Classifier.of(
+        job.model, state.network, num_classes=job.dataset.num_classes, device=device
     )
     _run_epochs(job, state, classifier, report)
     if state.best is None:
@@ -221,9 +219,10 @@ def _epoch(job: Job, state: State, classifier: Classifier) -> float:
                 # Random factors, in place of the fixed one that the preprocessing applies.
                 factors = draws.uniform(0.0, 1.0, len(chosen)).astype(np.float32)
                 scales = torch.from_numpy(factors).to(classifier.device)
-                logits = state.network(inputs * scales[:, None, None, None, None])
+                inputs = inputs * scales[:, None, None, None, None]
+                logits = classifier.training_logits(inputs, scaled=False)
             else:
-                logits = classifier(inputs)
+                logits = classifier.training_logits(inputs)
             labels = torch.from_numpy(split.labels[chosen]).to(classifier.device)
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             if not torch.isfinite(loss):
@@ -278,6 +277,7 @@ def _finish(job: Job, state: State, classifier: Classifier, device: str) -> Mode
         factory=job.model.factory,
         arguments=dict(job.model.arguments),
         preprocessing=dict(job.model.preprocessing),
+        outputs=dict(job.model.outputs),
         dataset=job.dataset.name,
         dataset_digest=job.dataset.digest,
         num_classes=job.dataset.num_classes,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TABLES = {"attack_parameters", "model_options"}
 """Fields that a config file sets by a table; no flag can."""
 
-CONFIGURED = ("run", "train", "explain", "ci")
+CONFIGURED = ("run", "train", "check", "explain", "ci")
 
 IN_WORDS = {
     "limit": "all",
@@ -43,6 +43,7 @@ IN_WORDS = {
 TYPED: dict[str, tuple[str, Any]] = {
     "models": ("a,b", "a,b"),
     "checkpoint": ("a=w.pth", ["a=w.pth"]),
+    "outputs": ("a=0", ["a=0"]),
     "datasets": ("d", "d"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),
@@ -94,7 +95,8 @@ def given(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[s
 
 
 def required(command: str) -> tuple[str, ...]:
-    return ("--config", "c.toml", "--baseline", "b") if command == "ci" else ()
+    needed = {"ci": ("--config", "c.toml", "--baseline", "b"), "check": ("--expect", "auc=1")}
+    return needed.get(command, ())
 
 
 def taken(command: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_the_preprocessing_stands_in_front_of_the_network() -> None:
         (lambda shown: torch.zeros(len(shown), 2), "returned shape (5, 2) for 5 volumes of a task"),
         (lambda shown: torch.zeros(3), "returned shape (3,) for 5 volumes of a task with 3"),
         (lambda _: torch.zeros(1, 3), "returned shape (1, 3) for 5 volumes"),
-        (lambda shown: (torch.zeros(len(shown), 3),), "returned tuple; expected one tensor of"),
+        (lambda shown: (torch.zeros(len(shown), 3),), "returned tuple of tensor (5, 3); expected"),
         (lambda _: None, "returned NoneType; expected one tensor of logits"),
     ],
 )

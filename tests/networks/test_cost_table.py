@@ -32,6 +32,13 @@ def test_a_row_a_network_and_a_table_a_size() -> None:
         assert float(memory) >= 0
 
 
+@pytest.mark.parametrize("name", ["a_dict", "one_logit", "softmax"])
+def test_a_network_that_returns_something_else_is_measured_too(name: str) -> None:
+    text = cost_table.markdown([f"tests.returning:{name}"], (16,), "cpu")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+    assert "failed" not in row
+
+
 def test_every_network_is_measured_unless_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         cost_table, "_row", lambda model, size, device: (model.name, "", "", "", "")

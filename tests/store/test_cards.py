@@ -145,6 +145,7 @@ EDITS: dict[str, Any] = {
     "sha256": "0" * 64,
     "provenance": {"device": "cuda"},
     "initial_weights": {"method": "resnet", "sha256": "0" * 64},
+    "outputs": {"take": [0]},
 }
 
 
@@ -181,6 +182,7 @@ def test_a_card_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         *({name: EDITS[name]} for name in ("model", "factory", "arguments", "preprocessing")),
         *({name: EDITS[name]} for name in ("dataset", "dataset_digest", "recipe", "seed")),
         *({name: EDITS[name]} for name in ("sha256", "initial_weights", "selection_split")),
+        {"outputs": EDITS["outputs"]},
         {"selection_epoch": 5},
         {"selection_epoch": 0},
         {"num_classes": 1},
@@ -283,3 +285,11 @@ def test_the_folder_of_a_training_never_moves() -> None:
 def test_a_store_without_checkpoints_has_none(tmp_path: Path) -> None:
     made = store_of(tmp_path / "made", [tiny()])
     assert upkeep.verify(made.directory).checkpoints == 0
+
+
+def test_outputs_are_part_of_a_card_only_where_they_were_chosen(tmp_path: Path) -> None:
+    plain, chosen = card(), card(outputs={"take": [0]})
+    assert "outputs" not in json.loads(plain.to_json())
+    assert chosen.key.outputs == (("take", (0,)),)
+    assert chosen.folder != plain.folder
+    assert cards.read(placed(tmp_path, chosen)).key == chosen.key

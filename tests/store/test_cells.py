@@ -29,6 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model.factory": {"model": {"factory": "own.module:factory"}},
     "model.arguments": {"model": {"arguments": (("depths", (3, 5)), ("width", 0.5))}},
     "model.preprocessing": {"model": {"preprocessing": ()}},
+    "model.outputs": {"model": {"outputs": (("form", "logit"), ("take", (0, "out")))}},
     "checkpoint.sha256": {"checkpoint": {"sha256": "b" * 64}},
     "dataset.digest": {"dataset": {"digest": "sha256:bbc"}},
     "dataset.split": {"dataset": {"split": "val"}},
@@ -202,3 +203,11 @@ def test_a_recipe_has_a_name() -> None:
 def test_severities_are_written_as_people_do(kind: Any, severity: Any, text: str) -> None:
     perturbation = cell(perturbation={"kind": kind, "severity": severity}).perturbation
     assert format_severity(perturbation) == text
+
+
+def test_outputs_are_written_only_where_they_were_chosen() -> None:
+    assert "outputs" not in cell().to_json()["model"]
+    chosen = cell(**CHANGES["model.outputs"])
+    written = json.loads(json.dumps(chosen.to_json()))
+    assert written["model"]["outputs"] == {"form": "logit", "take": [0, "out"]}
+    assert Cell.from_json(written) == chosen

@@ -50,6 +50,7 @@ def _training(record: Record) -> dict[str, Any]:
         "recipe": checkpoint.recipe_name or OWN_WEIGHTS,
         **dict(model.arguments),
         **dict(model.preprocessing),
+        **dict(model.outputs),
         **{key: value for key, value in (checkpoint.recipe or ()) if key != "name"},
         "factory": model.factory,
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.tables.layout import Table, text_table
 from benchharness.store.cells import OWN_WEIGHTS, format_severity
+from benchharness.store.parity import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +68,10 @@ def _datasets(findings: Findings) -> Table:
 
 
 def _checkpoints(findings: Findings) -> Table:
-    rows = dict.fromkeys(
-        (
+    checked: dict[tuple[object, ...], str] = {}
+    for row in findings.rows:
+        cell = row.record.cell
+        checkpoint = (
             row.model,
             cell.dataset.name,
             cell.checkpoint.recipe_name or OWN_WEIGHTS,
@@ -77,23 +80,29 @@ def _checkpoints(findings: Findings) -> Table:
             cell.model.factory,
             _join(dict(cell.model.arguments)),
             _join(dict(cell.model.preprocessing)),
+            _join(dict(cell.model.outputs)),
         )
-        for row in findings.rows
-        for cell in (row.record.cell,)
+        # Cells that were measured before a check do not name it.
+        checked[checkpoint] = in_words(row.record.provenance) or checked.get(checkpoint, "")
+    rows = [(*checkpoint, parity) for checkpoint, parity in checked.items()]
+    # Most networks return logits, and few are checked.
+    kept = [place for place in range(10) if place < 8 or any(row[place] for row in rows)]
+    header = (
+        "Model",
+        "Dataset",
+        "Recipe",
+        "Training seed",
+        "SHA-256 of the weights",
+        "Factory",
+        "Arguments",
+        "Preprocessing",
+        "Outputs",
+        "Parity",
     )
     return text_table(
         "Checkpoints",
-        (
-            "Model",
-            "Dataset",
-            "Recipe",
-            "Training seed",
-            "SHA-256 of the weights",
-            "Factory",
-            "Arguments",
-            "Preprocessing",
-        ),
-        rows,
+        tuple(header[place] for place in kept),
+        [tuple(row[place] for place in kept) for row in rows],
         kinds=("provenance",),
     )
 
