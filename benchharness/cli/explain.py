@@ -16,6 +16,7 @@ WITHOUT_CONFIG = {"eps": "8/255", "severities": "3"}
 @takes(
     "models",
     "checkpoint",
+    "trust",
     "datasets",
     "limit",
     "data_root",

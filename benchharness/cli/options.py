@@ -113,7 +113,7 @@ OPTIONS: Mapping[str, Option] = {
             key="models",
             panel=Panel.MODELS,
             metavar="NAMES",
-            help="Names or package.module:factory, separated by commas.",
+            help="Names, package.module:factory, or files such as onnx:FILE, separated by commas.",
         ),
         Option(
             key="checkpoint",
@@ -122,6 +122,12 @@ OPTIONS: Mapping[str, Option] = {
             kind=list[str],
             help="Your own weights: model=path, model@dataset=path or model#seed=path. Repeatable.",
             aliases=("--checkpoints",),
+        ),
+        Option(
+            key="trust",
+            panel=Panel.MODELS,
+            kind=bool,
+            help="Open files that can run code: TorchScript, .pt2, expressions of MONAI bundles.",
         ),
         Option(
             key="datasets",

@@ -55,6 +55,8 @@ class RunConfig:
     checkpoint: tuple[tuple[str, Path], ...] = ()
     """(`model`, `model@dataset` or either with `#seed` after the model, file) for weights that the
     user brings."""
+    trust: bool = False
+    """Whether files that run code when they are opened may be opened."""
     datasets: tuple[str, ...] = ("phantom3d",)
     limit: int | None = None
     """Evaluate only this many volumes, stratified by class; None evaluates all."""

@@ -203,6 +203,7 @@ def _modality(_: str, value: object) -> Modality:
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
+    "trust": _switch,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

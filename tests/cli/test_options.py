@@ -40,6 +40,7 @@ IN_WORDS = {
 TYPED: dict[str, tuple[str, Any]] = {
     "models": ("a,b", "a,b"),
     "checkpoint": ("a=w.pth", ["a=w.pth"]),
+    "trust": ("", True),
     "datasets": ("d", "d"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),
