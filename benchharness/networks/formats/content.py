@@ -101,12 +101,6 @@ def _check_archive(path: Path, size: int) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise BenchError(
-            f"cannot read checkpoint {path}: its {size} bytes unpack to {unpacked}, and torch "
-            f"compresses nothing. {_ONLY_WEIGHTS}."
-        )
     names = {member.filename.partition("/")[2] for member in members}
     for kind, mark in (("torchscript", "constants.pkl"), ("pt2", "archive_format")):
         if mark in names:
@@ -114,6 +108,12 @@ def _check_archive(path: Path, size: int) -> None:
                 f"checkpoint {path} is a whole program, not weights. Name it as a model: --models "
                 f"{kind}:{path} --trust, which runs it, or save the weights alone."
             )
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise BenchError(
+            f"cannot read checkpoint {path}: its {size} bytes unpack to {unpacked}, and torch "
+            f"compresses nothing. {_ONLY_WEIGHTS}."
+        )
 
 
 def _check_sizes(path: Path, content: Any) -> None:

@@ -9,6 +9,7 @@ from benchharness.networks.formats.groups import (
     WRAPPERS,
     Reading,
     groups,
+    is_aside,
     is_averaged,
     line,
     no_part,
@@ -16,7 +17,7 @@ from benchharness.networks.formats.groups import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -63,9 +64,14 @@ def weights_of(content: Any, own: Mapping[str, Tensor], path: Path, *, part: str
     if len(found) != 1:
         raise several([".".join(group.where) or "(the top)" for group in found], path, "--init")
     (group,) = found
-    prefix = _shared(group, own)
-    names = {name.removeprefix(prefix): tensor for name, tensor in group.tensors.items()}
-    return Reading(tensors=names, line=line(group, prefix, []), part=part)
+    kept = {n: t for n, t in group.tensors.items() if n in own or not is_aside(n)}
+    prefix = _shared(kept, own)
+    left = len(group.tensors) - len(kept)
+    return Reading(
+        tensors={name.removeprefix(prefix): tensor for name, tensor in kept.items()},
+        line=line(group, prefix, [f"left {left} keys of averages and losses unread"] * bool(left)),
+        part=part,
+    )
 
 
 def _under(group: Group, part: Sequence[str]) -> Iterator[Group]:
@@ -84,17 +90,27 @@ def _under(group: Group, part: Sequence[str]) -> Iterator[Group]:
             return
 
 
-def _shared(group: Group, own: Mapping[str, Tensor]) -> str:
-    """The prefix of usual wrappers that every name has and no name of the network."""
-    names, prefix = list(group.tensors), ""
-    while names:
-        first = names[0].partition(".")[0]
-        step = f"{first}."
-        tells = any(name.removeprefix(step) in own for name in names)
-        if any(name.startswith(step) for name in own) or not (tells or first in _USUAL):
+def _shared(names: Collection[str], own: Mapping[str, Tensor]) -> str:
+    """The prefix to drop of those that every name has: the one that gives most names of the network.
+
+    Where none gives any, as for weights of another network, it is that of usual wrappers.
+    """
+    steps: list[str] = []
+    usual = 0
+    rest = list(names)
+    while rest:
+        step = f"{rest[0].partition('.')[0]}."
+        if not all(name.startswith(step) for name in rest):
             break
-        if not all(name.startswith(step) for name in names):
-            break
-        names = [name.removeprefix(step) for name in names]
-        prefix += step
-    return prefix
+        rest = [name.removeprefix(step) for name in rest]
+        if usual == len(steps) and step.removesuffix(".") in _USUAL:
+            usual += 1
+        steps.append(step)
+    prefixes = ["".join(steps[:count]) for count in range(len(steps) + 1)]
+    hits = [sum(name.removeprefix(prefix) in own for name in names) for prefix in prefixes]
+    if any(hits):
+        return prefixes[hits.index(max(hits))]
+    known = {name.partition(".")[0] for name in own}
+    while usual and steps[usual - 1].removesuffix(".") in known:
+        usual -= 1
+    return prefixes[usual]
