@@ -92,6 +92,8 @@ class _Torch(Program):
         self.program = program
         if not any(True for _ in self.parameters()):
             self.uncounted = "the program's weights are constants, so they cannot be counted"
+        elif takes and takes[0] not in (None, 1):
+            self.uncounted = f"the program takes batches of {takes[0]} volumes only"
 
     def run(self, volumes: Tensor) -> Any:
         """One pass."""

@@ -91,7 +91,7 @@ def _under(group: Group, part: Sequence[str]) -> Iterator[Group]:
 
 
 def _shared(names: Collection[str], own: Mapping[str, Tensor]) -> str:
-    """The prefix to drop of those that every name has: the one that gives most names of the network.
+    """Of the prefixes that every name has, the one to drop: it gives most names of the network.
 
     Where none gives any, as for weights of another network, it is that of usual wrappers.
     """
