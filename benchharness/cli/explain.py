@@ -17,6 +17,7 @@ WITHOUT_CONFIG = {"eps": "8/255", "severities": "3"}
     "models",
     "checkpoint",
     "outputs",
+    "trust",
     "datasets",
     "limit",
     "data_root",

@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, Option] = {
             key="models",
             panel=Panel.MODELS,
             metavar="NAMES",
-            help="Names or package.module:factory, separated by commas.",
+            help="Names, package.module:factory, or files such as onnx:FILE, separated by commas.",
         ),
         Option(
             key="checkpoint",
@@ -49,6 +49,12 @@ OPTIONS: Mapping[str, Option] = {
             kind=list[str],
             help="Where your network's logits are, or what it returns, if that is not found: 0, "
             "heads.main, logit, probabilities, or model=WHAT. Repeatable.",
+        ),
+        Option(
+            key="trust",
+            panel=Panel.MODELS,
+            kind=bool,
+            help="Open files that can run code: TorchScript, .pt2, expressions of MONAI bundles.",
         ),
         Option(
             key="datasets",

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchharness import randomness, registry
 from benchharness.errors import BenchError, CellError
+from benchharness.networks.calling import call
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
 
@@ -28,7 +29,8 @@ def check_arguments(model: ModelKey) -> Callable[..., nn.Module]:
     factory: Callable[..., nn.Module] = registry.import_target(model.factory)
     arguments = dict(model.arguments)
     try:
-        inspect.signature(factory).bind(2, in_channels=1, **arguments)
+        positional, named = call(factory, 2, 1, arguments)
+        inspect.signature(factory).bind(*positional, **named)
     except (TypeError, ValueError) as error:
         raise BenchError(
             f"model {model.name!r} cannot be built with {arguments or 'its defaults'}: {error}. "
@@ -58,7 +60,8 @@ def build_network(
     in_channels = Preprocessing.from_pairs(model.preprocessing).channels(in_channels)
     try:
         with contained(), randomness.isolated("initialisation", model.factory, seed or 0):
-            network = factory(num_classes, in_channels=in_channels, **arguments)
+            positional, named = call(factory, num_classes, in_channels, arguments)
+            network = factory(*positional, **named)
     except Exception as error:
         raise CellError(f"model {model.name!r} cannot be built: {in_one_line(error)}") from error
     if not isinstance(network, nn.Module):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from benchharness.disk import file_sha256, replacing, write_atomically
 from benchharness.errors import BenchError
 from benchharness.networks.building import build_network
 from benchharness.networks.classifier import Classifier
+from benchharness.networks.formats import content, matching, programs
 from benchharness.store import cards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from benchharness.canonical import Pairs
     from benchharness.store.cards import ModelCard
@@ -79,55 +80,63 @@ def save_card(directory: Path, card: ModelCard) -> None:
     write_atomically(directory / CARD, card.to_json().encode())
 
 
-def read_weights(path: Path, *, flag: str = "--checkpoint") -> dict[str, Tensor]:
-    """Read a state dict from .safetensors, or from .pt/.pth without running any code in it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Opened:
+    """A network with its weights, and how they were read."""
+
+    network: nn.Module
+    line: str
+    """In words: `read state_dict, dropped prefix 'model.'`."""
+    part: str = ""
+    """What names the weights among several in their file; empty where nothing had to be chosen."""
+
+
+def opened(
+    model: ModelKey, weights: Path, *, num_classes: int, in_channels: int, part: str = ""
+) -> Opened:
+    """Build a network and load its weights strictly, or open the program that is both.
 
     Args:
-        path: The file; a state dict, or a dict that holds one under `state_dict`, `model` or `net`.
-        flag: The option that named the file, for messages.
+        model: Its factory may stand for a program; see `formats.programs`.
+        weights: The file.
+        num_classes: Number of logits.
+        in_channels: Channels of a volume.
+        part: Which of several weights in the file is meant.
 
     Raises:
-        BenchError: If the file is absent, of another kind or damaged.
+        BenchError: If the file cannot be read, or its weights do not have the names and shapes of
+            the network's.
+        CellError: If the network cannot be built.
     """
-    if not path.is_file():
-        raise BenchError(f"no checkpoint at {path}. Check the path given to {flag}.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # Training scripts often save their parsed arguments too; a Namespace runs no code.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BenchError(f"cannot read checkpoint {path}: {first}") from error
-    except Exception as error:  # unpickling a damaged file may raise any class of error
-        raise BenchError(
-            f"cannot read checkpoint {path}: it is damaged or holds more than tensors. Save a "
-            "plain state dict."
-        ) from error
-    for wrapper in ("state_dict", "model", "net"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        raise BenchError(f"checkpoint {path} is not a state dict of tensors.")
-    return content
+    if programs.is_program(model):
+        return Opened(network=programs.open_program(model, weights), line="opened as a program")
+    network = build_network(model, num_classes=num_classes, in_channels=in_channels)
+    wanted = network.state_dict()
+    found = matching.fit(
+        content.read(weights, flag="--checkpoint"), wanted, weights, owner=model.name, part=part
+    )
+    _check_fit(model, weights, found.tensors, wanted)
+    network.load_state_dict(found.tensors, strict=True)
+    return Opened(network=network, line=found.line, part=found.part)
 
 
 def load_classifier(
-    model: ModelKey, weights: Path, *, num_classes: int, in_channels: int, device: str
+    model: ModelKey,
+    weights: Path,
+    *,
+    num_classes: int,
+    in_channels: int,
+    device: str,
+    part: str = "",
 ) -> Classifier:
-    """Build a network, load its weights strictly and put its preprocessing in front.
+    """Open a network and put its preprocessing in front.
 
     Raises:
-        BenchError: If the weights do not have the names and shapes of the network's.
+        BenchError: As `opened`.
+        CellError: As `opened`.
     """
-    network = build_network(model, num_classes=num_classes, in_channels=in_channels)
-    state = read_weights(weights)
-    _check_fit(model, weights, state, network.state_dict())
-    network.load_state_dict(state, strict=True)
-    return Classifier.of(model, network, num_classes=num_classes, device=device)
+    made = opened(model, weights, num_classes=num_classes, in_channels=in_channels, part=part)
+    return Classifier.of(model, made.network, num_classes=num_classes, device=device)
 
 
 def _check_fit(

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import building
+from benchharness.networks.formats.programs import Program
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.store.records import ModelCost
 
@@ -54,8 +55,10 @@ def measure(
         clock: In seconds; `time.process_time` leaves out what else runs on the processor.
 
     Raises:
-        CellError: If the network takes none of these batches.
+        CellError: If the network takes none of these batches, or cannot be looked into.
     """
+    if isinstance(classifier.network, Program) and classifier.network.uncounted:
+        raise CellError(classifier.network.uncounted)
     one = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
     one = one.to(classifier.device)
 

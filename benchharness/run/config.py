@@ -73,6 +73,8 @@ class RunConfig:
     user brings."""
     outputs: tuple[tuple[str | None, Asked], ...] = ()
     """(model, what its logits are taken from); a model of None means every model."""
+    trust: bool = False
+    """Whether files that run code when they are opened may be opened."""
     datasets: tuple[str, ...] = ("phantom3d",)
     limit: int | None = None
     """Evaluate only this many volumes, stratified by class; None evaluates all."""

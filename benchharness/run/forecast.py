@@ -19,7 +19,9 @@ from benchharness.networks import building
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.costs import LATENCY_BATCH
+from benchharness.networks.formats.programs import has_gradient, is_program
 from benchharness.run.estimate import passes_of
+from benchharness.run.measuring import load
 from benchharness.store.cells import CONTROL_FAMILY
 
 if TYPE_CHECKING:
@@ -165,17 +167,24 @@ def _bytes(cell: Cell, job: Job) -> int:
     return _RECORD_BYTES + len(job.split) * (4 * job.dataset.num_classes + _VOLUME_BYTES + findings)
 
 
+def _classifier(weights: Weights, job: Job, setting: Setting) -> Classifier:
+    """A network as it is built; a program is opened, since it is built of nothing else."""
+    if is_program(weights.model):
+        return load(weights, job.dataset, setting.device)
+    network = building.build_network(
+        weights.model, num_classes=job.dataset.num_classes, in_channels=job.dataset.in_channels
+    )
+    return Classifier.of(
+        weights.model, network, num_classes=job.dataset.num_classes, device=setting.device
+    )
+
+
 def _pace(weights: Weights, job: Job, setting: Setting, clock: Callable[[], float]) -> Pace | str:
     """Time a network on one batch of its volumes; a text that says why it cannot be timed."""
     try:
-        network = building.build_network(
-            weights.model,
-            num_classes=job.dataset.num_classes,
-            in_channels=job.dataset.in_channels,
-        )
-        classifier = Classifier.of(
-            weights.model, network, num_classes=job.dataset.num_classes, device=setting.device
-        ).for_evaluation(compiled=setting.compiled)
+        classifier = _classifier(weights, job, setting)
+        network = classifier.network
+        classifier = classifier.for_evaluation(compiled=setting.compiled)
         count = min(setting.batch_size_for(job.dataset), len(job.split))
         volumes = as_float(job.split.volumes[:count], setting.device)
         with classifier.frozen():
@@ -183,7 +192,7 @@ def _pace(weights: Weights, job: Job, setting: Setting, clock: Callable[[], floa
             began = clock()
             _passed(classifier, volumes, backward=False)
             forward = clock() - began
-            _passed(classifier, volumes, backward=True)
+            _passed(classifier, volumes, backward=has_gradient(weights.model))
             both = clock() - began - forward
     except (BenchError, CellError) as error:
         return str(error)

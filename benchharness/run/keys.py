@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness import registry
@@ -11,6 +11,8 @@ from benchharness.attacks import full_range
 from benchharness.attacks.core.norms import norm_named
 from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
+from benchharness.networks.formats import sources
+from benchharness.networks.formats.sources import Source
 from benchharness.outside.containment import loading
 from benchharness.run.config import ModelOptions
 from benchharness.run.own_weights import stranger
@@ -26,6 +28,7 @@ from benchharness.store.cells import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
@@ -39,8 +42,22 @@ CONTROL = full_range.FullRange()
 """The control that every network gets once where its gradient is attacked."""
 
 
-def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
-    """Each model with what the config says of it; the keys have no preprocessing yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The models of a run."""
+
+    models: tuple[tuple[ModelKey, ModelOptions], ...]
+    """Each with what the config says of it; the keys have no preprocessing yet."""
+    names: Mapping[str, str]
+    """The name of every model, by what it may be called: that name, or as typed."""
+    files: Mapping[str, Path]
+    """Names of those that are a file or folder, and where it is."""
+    notes: tuple[str, ...]
+    """What the user should know of these files, a line each."""
+
+
+def models(config: RunConfig) -> Chosen:
+    """Resolve the models of a run.
 
     Raises:
         BenchError: For an unknown model, one that cannot be imported, two of one name, or options
@@ -48,21 +65,41 @@ def models(config: RunConfig) -> list[tuple[ModelKey, ModelOptions]]:
     """
     options = dict(config.model_options)
     keys: dict[str, ModelKey] = {}
-    for named in (*_named(config, options), *_given(config, options)):
-        check_folder_name("model", named.name)
-        if named.name in keys:
+    names: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    notes: list[str] = []
+    for typed, source in _sources(config, options):
+        key = source.model
+        registry.import_target(key.factory)
+        check_folder_name("model", key.name)
+        if key.name in keys:
             raise BenchError(
-                f"two models are called {named.name!r} ({keys[named.name].factory} and "
-                f"{named.factory}). Rename one factory, or run them into two --out folders."
+                f"two models are called {key.name!r} ({keys[key.name].factory} and "
+                f"{key.factory}). Rename one factory, or run them into two --out folders."
             )
-        keys[named.name] = named
-    for option, names in (
+        said = options.get(key.name, ModelOptions())
+        given = dict(key.arguments) | dict(said.arguments)
+        keys[key.name] = replace(key, arguments=pairs(given))
+        names |= {typed: key.name, key.name: key.name}
+        notes += source.notes
+        if source.path is not None:
+            files[key.name] = source.path
+        if said.preprocessing is None and source.preprocessing is not None:
+            options[key.name] = replace(said, preprocessing=source.preprocessing)
+    for option, of_option in (
         ("[model.NAME] of the config", options),
         ("--init", [name for name, _ in config.init if name is not None]),
         ("--outputs", [name for name, _ in config.outputs if name is not None]),
     ):
-        _refuse_strangers(option, names, keys)
-    return [(key, _options(config, options.get(name), name)) for name, key in keys.items()]
+        _refuse_strangers(option, of_option, keys)
+    return Chosen(
+        models=tuple(
+            (key, _options(config, options.get(name), name)) for name, key in keys.items()
+        ),
+        names=names,
+        files=files,
+        notes=tuple(notes),
+    )
 
 
 def _options(config: RunConfig, said: ModelOptions | None, name: str) -> ModelOptions:
@@ -71,21 +108,32 @@ def _options(config: RunConfig, said: ModelOptions | None, name: str) -> ModelOp
     return replace(options, outputs=flags.get(name, flags.get(None, options.outputs)))
 
 
-def _named(config: RunConfig, options: Mapping[str, ModelOptions]) -> Iterator[ModelKey]:
-    """Models that a registry or an import string names."""
-    for typed in models_typed(config):
-        entry = registry.resolve("models", typed)
-        registry.import_target(entry.target)
-        arguments = options.get(entry.name, ModelOptions()).arguments
-        yield ModelKey(name=entry.name, factory=entry.target, arguments=arguments)
-
-
-def _given(config: RunConfig, options: Mapping[str, ModelOptions]) -> Iterator[ModelKey]:
-    """Models that were handed over as objects."""
+def _sources(
+    config: RunConfig, options: Mapping[str, ModelOptions]
+) -> Iterator[tuple[str, Source]]:
+    """Every model, with what was typed for it: named ones, then those handed over as objects."""
+    for typed in registry.expand("models", config.models):
+        yield typed, _source(config, typed, options)
     for given in config.given:
-        own = options.get(given.name, ModelOptions()).arguments
-        arguments = pairs({**dict(own), **dict(given.arguments)})
-        yield ModelKey(name=given.name, factory=given.factory, arguments=arguments)
+        key = ModelKey(name=given.name, factory=given.factory, arguments=given.arguments)
+        yield given.name, Source(model=key, path=None)
+
+
+def _source(config: RunConfig, typed: str, options: Mapping[str, ModelOptions]) -> Source:
+    """What a model is, whether it is a file, a folder or a name of the registry."""
+    name = sources.name_of(typed)
+    if name is None:
+        entry = registry.resolve("models", typed)
+        return Source(model=ModelKey(name=entry.name, factory=entry.target), path=None)
+    said = options.get(name, ModelOptions())
+    if said.arguments and not typed.startswith(("hf:", "timm_3d:")):
+        raise BenchError(
+            f"[model.{name}] sets arguments, and {typed} is built as its file says. Take them out."
+        )
+    mapping = said.preprocessing is None
+    found = sources.find(typed, trust=config.trust, window=config.window, mapping=mapping)
+    assert found is not None
+    return found
 
 
 def check_folder_name(kind: str, name: str) -> None:
@@ -105,18 +153,6 @@ def check_folder_name(kind: str, name: str) -> None:
             f"the {kind} name {name[:20]!r}… has {size} bytes, and files are named after it, which "
             f"leaves {_LONGEST_NAME}. Rename it."
         )
-
-
-def models_typed(config: RunConfig) -> tuple[str, ...]:
-    """The models as they were typed, groups replaced by their members."""
-    return registry.expand("models", config.models)
-
-
-def model_names(config: RunConfig) -> dict[str, str]:
-    """The name of every model of the run, by what it may be called: that name, or as typed."""
-    typed = {text: registry.resolve("models", text).name for text in models_typed(config)}
-    names = (*typed.values(), *(given.name for given in config.given))
-    return typed | {name: name for name in names}
 
 
 def _refuse_strangers(option: str, names: Iterable[str], known: Iterable[str]) -> None:

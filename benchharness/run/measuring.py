@@ -13,9 +13,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchharness.disk import file_sha256
 from benchharness.errors import CellError
 from benchharness.networks import behaviour, checkpoints, costs, devices, fitting
+from benchharness.networks.formats import programs
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import evaluation
 from benchharness.statistics import metrics
@@ -82,7 +82,7 @@ def load(weights: Weights, dataset: Dataset, device: str) -> Classifier:
         CellError: When it cannot be built, or its weights are no longer those that were planned.
     """
     known = weights.checkpoint.sha256
-    if known is not None and file_sha256(weights.path, what="checkpoint") != known:
+    if known is not None and programs.digest(weights.model, weights.path) != known:
         raise CellError(f"{weights.path} has changed since this run began")
     return checkpoints.load_classifier(
         weights.model,
@@ -90,6 +90,7 @@ def load(weights: Weights, dataset: Dataset, device: str) -> Classifier:
         num_classes=dataset.num_classes,
         in_channels=dataset.in_channels,
         device=device,
+        part=weights.checkpoint.part,
     )
 
 
@@ -209,6 +210,8 @@ def _blank(cell: Cell, job: Job, setting: Setting, reason: str) -> Record:
         "batch_size": setting.batch_size_for(job.dataset),
         "compiled": setting.compiled,
     }
+    if job.weights.reading:
+        made["weights"] = job.weights.reading
     if job.dataset.preparation:
         made["preparation"] = dict(job.dataset.preparation)
     if job.weights.parity is not None:

@@ -18,7 +18,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-Files = tuple[tuple[int | None, "Path"], ...]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """A file or folder of weights."""
+
+    path: Path
+    part: str = ""
+    """Which of several weights in it are meant; empty where nothing was said."""
+
+    @classmethod
+    def of(cls, typed: Path) -> WeightsFile:
+        """Split `file.pt::part`; a file that has this very name is taken whole."""
+        name, sign, part = typed.name.rpartition("::")
+        if not (sign and name and part) or typed.exists():
+            return cls(path=typed)
+        return cls(path=typed.with_name(name), part=part)
+
+    def __str__(self) -> str:
+        return f"{self.path}::{self.part}" if self.part else str(self.path)
+
+
+Files = tuple[tuple[int | None, WeightsFile], ...]
 """(training seed, file); the seed is None where the name has none."""
 
 
@@ -32,7 +52,7 @@ class OwnWeights:
     seed: int | None
     dataset: str | None
     """As typed; None means every dataset."""
-    path: Path
+    file: WeightsFile
 
 
 def parse(typed: str) -> tuple[str, int | None, str | None]:
@@ -53,23 +73,37 @@ def parse(typed: str) -> tuple[str, int | None, str | None]:
 
 
 def own_weights(
-    checkpoints: Iterable[tuple[str, Path]], models: Mapping[str, str]
+    checkpoints: Iterable[tuple[str, Path]],
+    models: Mapping[str, str],
+    sources: Mapping[str, Path] | None = None,
 ) -> tuple[OwnWeights, ...]:
     """The files of a run.
 
     Args:
         checkpoints: What was typed before `=`, and the file.
         models: Of every model of the run, as typed and by its name: its name.
+        sources: Name and file of every model that is a file itself.
 
     Raises:
-        BenchError: For a model that is not among those of the run.
+        BenchError: For a model that is not among those of the run, or is a file itself.
     """
-    found = []
+    sources = sources or {}
+    found = [
+        OwnWeights(typed=name, model=name, seed=None, dataset=None, file=WeightsFile(path=path))
+        for name, path in sources.items()
+    ]
     for typed, path in checkpoints:
         model, seed, dataset = parse(typed)
         if model not in models:
             raise stranger("--checkpoint", "model", model, models)
-        own = OwnWeights(typed=typed, model=models[model], seed=seed, dataset=dataset, path=path)
+        name = models[model]
+        if name in sources:
+            raise BenchError(
+                f"--checkpoint {typed}={path} is for a model that is a file itself "
+                f"({sources[name]}). Leave it out."
+            )
+        file = WeightsFile.of(path)
+        own = OwnWeights(typed=typed, model=name, seed=seed, dataset=dataset, file=file)
         found.append(own)
     return tuple(found)
 
@@ -134,7 +168,7 @@ def _is_for(own: OwnWeights, dataset: tuple[str, ...], special: bool) -> bool:
     return own.dataset in dataset if special else own.dataset is None
 
 
-def _by_seed(several: Iterable[OwnWeights]) -> dict[int | None, Path]:
+def _by_seed(several: Iterable[OwnWeights]) -> dict[int | None, WeightsFile]:
     found: dict[int | None, list[OwnWeights]] = defaultdict(list)
     for own in several:
         found[own.seed].append(own)
@@ -148,7 +182,7 @@ def _by_seed(several: Iterable[OwnWeights]) -> dict[int | None, Path]:
             f"--checkpoint {names}: one has no seed and another has. Give each its seed, such as "
             f"{found[None][0].model}#0=PATH."
         )
-    return {seed: same[0].path for seed, same in found.items()}
+    return {seed: same[0].file for seed, same in found.items()}
 
 
 def _series(seeds: Iterable[int]) -> str:

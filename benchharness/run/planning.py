@@ -12,6 +12,7 @@ from benchharness import artefacts, attacks, datasets, registry
 from benchharness.attacks import full_range
 from benchharness.disk import caches
 from benchharness.errors import BenchError
+from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
 from benchharness.run.values import flag
@@ -19,7 +20,7 @@ from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
@@ -69,25 +70,27 @@ def plan(config: RunConfig) -> Plan:
             fit, or a perturbation that a dataset does not allow.
     """
     caches.limit()  # A wrong BENCH_CACHE_GIB is refused here, not after the training.
-    models = keys.models(config)
+    chosen = keys.models(config)
+    models = chosen.models
     chosen_attacks = _attacks(config)
     chosen_artefacts = {
         name: artefacts.build(name) for name in registry.expand("artefacts", config.artefacts)
     }
     perturbations = _by_own_name(chosen_attacks, chosen_artefacts)
-    notes: list[str] = []
+    notes: list[str] = [*chosen.notes]
     jobs: list[Job] = []
-    own = own_weights.own_weights(config.checkpoint, keys.model_names(config))
+    own = own_weights.own_weights(config.checkpoint, chosen.names, chosen.files)
     loaded = _datasets(config)
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
-        usable, left_out = _applicable(config, chosen_attacks, dataset, len(models))
+        usable, left_out = _applicable(config, chosen_attacks, dataset, models)
         notes += [*dataset.notes, *_limit_notes(config, dataset), *left_out]
         files = {
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        made = list(_jobs(config, models, dataset, files, usable, list(chosen_artefacts.values())))
+        made = [*_jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))]
+        notes += _readings(made)
         notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
         jobs += made
     notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
@@ -198,27 +201,64 @@ def _by_own_name(
 
 
 def _applicable(
-    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset, models: int
+    config: RunConfig, chosen: Mapping[str, Attack], dataset: Dataset, models: Models
 ) -> tuple[list[Attack], list[str]]:
     """Attacks that a dataset allows; one that a group brought in is left out with a note."""
     usable, notes = [], []
+    blind = [key.name for key, _ in models if not has_gradient(key)]
+    unseen: list[str] = []
     for name, attack in chosen.items():
         try:
             with loading(f"attack {name!r}"):
                 attack.check(dataset.num_classes)
-            _check_sources(attack, models)
+            _check_sources(attack, models, blind)
         except BenchError as error:
             if name in config.attacks:
                 raise
             notes.append(f"{name} left out on {dataset.name}: {error}")
-        else:
-            usable.append(attack)
+            continue
+        usable.append(attack)
+        if blind and _sees_gradients(attack):
+            if name in config.attacks:
+                raise BenchError(
+                    f"{name} needs a gradient, and {blind[0]} is a black box: an ONNX file gives "
+                    "logits alone. Use square3d, transfer from another model or artefacts, or "
+                    "bring the weights with their network."
+                )
+            unseen.append(name)
+    if unseen:
+        notes.append(
+            f"left out on {dataset.name} for {', '.join(blind)}, since an ONNX file gives no "
+            f"gradient: {', '.join(unseen)}"
+        )
     return usable, notes
 
 
-def _check_sources(attack: Attack, models: int) -> None:
-    if attack.needs_source and models < 2:
+def _sees_gradients(attack: Attack) -> bool:
+    """Whether an attack needs the gradient of the network that it is judged on."""
+    return attack.access in ("white box", "both")
+
+
+def _check_sources(attack: Attack, models: Models, blind: Sequence[str]) -> None:
+    if not attack.needs_source:
+        return
+    if len(models) < 2:
         raise BenchError(f"{attack.name} needs two models or more; add one to --models.")
+    if len(blind) == len(models):
+        raise BenchError(
+            f"{attack.name} needs a model with a gradient, and all of these are ONNX files; add "
+            "another to --models."
+        )
+
+
+def _readings(jobs: Iterable[Job]) -> list[str]:
+    """How the weights that the user brought were read, a line a network."""
+    found = {
+        f"{job.weights.model.name}: {job.weights.path.name}: {job.weights.reading}."
+        for job in jobs
+        if job.weights.reading
+    }
+    return sorted(found)
 
 
 def _jobs(
@@ -230,23 +270,28 @@ def _jobs(
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
     """All jobs on one dataset: the networks', then their controls, then transfers between them."""
-    direct = [attack for attack in usable if not attack.needs_source]
-    perturbations = [
-        CLEAN,
-        *(key for attack in direct for key in keys.attack_keys(config, attack, dataset)),
-        *(key for artefact in artefacts for key in keys.artefact_keys(config, artefact, dataset)),
+    of_artefacts = [
+        key for artefact in artefacts for key in keys.artefact_keys(config, artefact, dataset)
     ]
     split = dataset.test.subset(config.limit)
-    networks = [
-        _job(weights, dataset, split, perturbations)
-        for model, options in models
-        for weights in locate(config, model, options, dataset, files[model.name])
-    ]
+    networks: list[Job] = []
+    for model, options in models:
+        of_attacks = [
+            key
+            for attack in usable
+            if not attack.needs_source and (has_gradient(model) or not _sees_gradients(attack))
+            for key in keys.attack_keys(config, attack, dataset)
+        ]
+        networks += [
+            _job(weights, dataset, split, [CLEAN, *of_attacks, *of_artefacts])
+            for weights in locate(config, model, options, dataset, files[model.name])
+        ]
     yield from networks
     if any(attack.access == "white box" for attack in usable):
         control = dataset.test.subset(full_range.VOLUMES)
         for network in networks:
-            yield _job(network.weights, dataset, control, [keys.control_key(dataset)])
+            if has_gradient(network.weights.model):
+                yield _job(network.weights, dataset, control, [keys.control_key(dataset)])
     for attack in usable:
         if attack.needs_source:
             yield from _transfers(networks, list(keys.attack_keys(config, attack, dataset)))
@@ -275,6 +320,8 @@ def _transfers(networks: Sequence[Job], perturbations: Sequence[PerturbationKey]
     """
     for target in networks:
         for source in (network.weights for network in networks):
+            if not has_gradient(source.model):
+                continue
             if None not in (source.seed, target.weights.seed) and (
                 source.seed != target.weights.seed
             ):

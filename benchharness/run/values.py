@@ -240,6 +240,7 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
     "outputs": _outputs,
+    "trust": _switch,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

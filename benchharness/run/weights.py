@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from benchharness import registry
-from benchharness.disk import file_sha256
+from benchharness.canonical import pairs
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import building, checkpoints, fitting
 from benchharness.networks.adapters import Outputs
 from benchharness.networks.asked import NOTHING
 from benchharness.networks.classifier import Classifier
+from benchharness.networks.formats import folders, programs
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
+from benchharness.run.own_weights import WeightsFile
 from benchharness.store import parity
 from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
@@ -22,6 +26,8 @@ from benchharness.training import initialisation, recipes
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from torch import nn
 
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
@@ -44,6 +50,8 @@ class Weights:
     """How they are trained; None for weights that the user brought."""
     initial: InitialWeights | None = None
     """Weights that training starts from; None where all are drawn."""
+    reading: str = ""
+    """How weights that the user brought were read, in one line; empty for others."""
     broken: str = ""
     """Why the network cannot be built, so that its cells fail; empty where it can."""
     note: str = ""
@@ -83,15 +91,17 @@ def _located(
     if not own:
         yield from _by_recipe(config, model, options, dataset)
         return
-    seeds: dict[str | None, int | None] = {}
-    for seed, path in own:
+    seeds: dict[str, int | None] = {}
+    for seed, file in own:
+        path = file.path
         if model.name in dict(config.init):
             raise BenchError(
                 f"--checkpoint {model.name}={path} is measured as it is, and --init "
                 f"{model.name}=… is for training. Keep one of the two."
             )
-        weights = _brought(path, seed, model, options, dataset)
-        if (digest := weights.checkpoint.sha256) in seeds:
+        weights = _brought(file, seed, model, options, dataset)
+        digest = f"{weights.checkpoint.sha256}{weights.checkpoint.part}"
+        if digest in seeds:
             raise BenchError(
                 f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
                 f"{model.name} on {dataset.name}: {path}. Give each seed its own file."
@@ -101,19 +111,27 @@ def _located(
 
 
 def _brought(
-    path: Path, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
+    file: WeightsFile, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
 ) -> Weights:
     """The user's own weights, once it is known that they fit."""
-    broken = note = ""
+    broken = reading = part = note = ""
+    path = file.path
     model = _preprocessed(model, options, Preprocessing(), dataset)
+    if folders.is_hub(path) or path.is_dir():
+        model, path = _from_folder(model, path)
     try:
         with contained():
-            classifier = checkpoints.load_classifier(
+            found = checkpoints.opened(
                 model,
                 path,
                 num_classes=dataset.num_classes,
                 in_channels=dataset.in_channels,
-                device="cpu",
+                part=file.part,
+            )
+            reading, part = found.line, found.part
+            _check_grid(found.network, model, dataset)
+            classifier = Classifier.of(
+                model, found.network, num_classes=dataset.num_classes, device="cpu"
             )
             model, note = _fitted(model, classifier, options, dataset, trained=True)
     except BenchError:
@@ -121,9 +139,17 @@ def _brought(
     except Exception as error:
         # A user's network may raise anything; the others are worth measuring.
         broken = in_one_line(error)
-    sha256 = file_sha256(path, what="checkpoint")
-    checkpoint = CheckpointKey(recipe=None, seed=seed, sha256=sha256)
-    return Weights(model=model, checkpoint=checkpoint, path=path, broken=broken, note=note)
+    checkpoint = CheckpointKey(
+        recipe=None, seed=seed, sha256=programs.digest(model, path), part=part
+    )
+    return Weights(
+        model=model,
+        checkpoint=checkpoint,
+        path=path,
+        reading=reading,
+        broken=broken,
+        note=note,
+    )
 
 
 def _fitted(
@@ -162,6 +188,27 @@ def _fitted_untrained(
     except Exception:
         # What cannot be built or run now fails when it is trained, with its reason.
         return replace(model, outputs=Outputs.assumed(options.outputs).to_pairs()), ""
+
+
+def _from_folder(model: ModelKey, folder: Path) -> tuple[ModelKey, Path]:
+    """The model with the arguments of a folder's config, and the folder's weights."""
+    folder = folders.fetched(folder)
+    said = dict(folders.arguments(folder, registry.import_target(model.factory)))
+    return replace(model, arguments=pairs(said | dict(model.arguments))), folders.weights(folder)
+
+
+def _check_grid(network: nn.Module, model: ModelKey, dataset: Dataset) -> None:
+    """Refuse a program that takes no volumes of this dataset.
+
+    Raises:
+        BenchError: When it does not.
+    """
+    if not isinstance(network, programs.Program):
+        return
+    blank = torch.zeros((1, dataset.in_channels, *dataset.grid))
+    seen = Preprocessing.from_pairs(model.preprocessing)(blank)
+    if wrong := network.misfit(tuple(seen.shape[1:])):
+        raise BenchError(f"model {model.name!r} on {dataset.name}: {wrong}.")
 
 
 def _by_recipe(
@@ -242,7 +289,10 @@ def _initial(config: RunConfig, model: str) -> InitialWeights | None:
     """What a model's training starts from: its own file, else the one for every model."""
     given = dict(config.init)
     path = given.get(model, given.get(None))
-    return None if path is None else initialisation.find(path, config.init_method)
+    if path is None:
+        return None
+    file = WeightsFile.of(path)
+    return initialisation.find(file.path, config.init_method, part=file.part)
 
 
 def _preprocessed(

@@ -105,6 +105,8 @@ class ModelCard:
         if self.initial_weights is not None:
             found["init_method"] = self.initial_weights["method"]
             found["init_sha256"] = self.initial_weights["sha256"]
+            if part := self.initial_weights.get("part"):
+                found["init_part"] = part
         return pairs(found)
 
     @property

@@ -63,7 +63,9 @@ class CheckpointKey:
     seed: int | None
     """The training seed; None for brought weights without one."""
     sha256: str | None
-    """Digest of the weights; None until they are trained."""
+    """Digest of the weights' file; None until they are trained."""
+    part: str = ""
+    """Which of several weights in that file are meant; empty where it needs no saying."""
 
     @property
     def recipe_name(self) -> str | None:
@@ -245,6 +247,8 @@ def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
         if checkpoint.sha256 is None
         else {"sha256": checkpoint.sha256}
     )
+    if checkpoint.part:
+        weights["part"] = checkpoint.part
     return {**model.numbers(), "checkpoint": weights}
 
 
@@ -255,7 +259,10 @@ def _model_json(model: ModelKey) -> dict[str, Any]:
 
 def _checkpoint_json(checkpoint: CheckpointKey) -> dict[str, Any]:
     recipe = checkpoint.recipe
-    return asdict(checkpoint) | {"recipe": None if recipe is None else dict(recipe)}
+    payload = asdict(checkpoint) | {"recipe": None if recipe is None else dict(recipe)}
+    if not checkpoint.part:
+        del payload["part"]
+    return payload
 
 
 def _model_from(payload: Mapping[str, Any]) -> ModelKey:

@@ -19,6 +19,7 @@ from benchharness.canonical import Pairs, pairs
 from benchharness.disk import file_sha256
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
+from benchharness.networks.formats import content, starting
 from benchharness.outside.containment import contained, in_one_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-_DATA_PARALLEL = "module."
+    from benchharness.networks.formats.groups import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class InitialWeights:
     sha256: str
     method: str
     """Passed on to the network; MedViT-3D takes `centre` or `mean`."""
+    part: str = ""
+    """Which of several weights in the file are meant; empty where nothing was said."""
 
     def extend(self, recipe: Pairs) -> Pairs:
         """A recipe's settings and these weights, as they enter identities.
@@ -45,7 +48,8 @@ class InitialWeights:
         The same recipe with other initial weights makes another checkpoint. The file's name and
         folder do not matter.
         """
-        return pairs(dict(recipe) | {"init_method": self.method, "init_sha256": self.sha256})
+        own = {"init_method": self.method, "init_sha256": self.sha256}
+        return pairs(dict(recipe) | own | ({"init_part": self.part} if self.part else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,15 @@ class Initialised:
     method: str
     summary: str
     """The line that the network returned."""
+    reading: str
+    """How the file was read, in one line."""
+    part: str = ""
+    """Which of several weights in it were meant; empty where nothing was said."""
     left_at_initial_value: tuple[str, ...]
     """Parameters that kept the values drawn from the training seed."""
 
 
-def find(path: Path, method: str) -> InitialWeights:
+def find(path: Path, method: str, *, part: str = "") -> InitialWeights:
     """Find a file of initial weights and compute its digest.
 
     Raises:
@@ -70,7 +78,8 @@ def find(path: Path, method: str) -> InitialWeights:
     """
     if not path.is_file():
         raise BenchError(f"no weights at {path}. Check the path given to --init.")
-    return InitialWeights(path=path, sha256=file_sha256(path, what="checkpoint"), method=method)
+    sha256 = file_sha256(path, what="checkpoint")
+    return InitialWeights(path=path, sha256=sha256, method=method, part=part)
 
 
 def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int = 0) -> Initialised:
@@ -87,7 +96,8 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
             it was found, holds values that are not finite, or belongs to another network.
     """
     method = _method(network, model)
-    state = _read(weights)
+    found = _read(weights, network.state_dict())
+    state = found.tensors
     if wrong := checkpoints.miscast(state, network.state_dict()):
         raise BenchError(
             f"--init {weights.path}: {wrong[0]}. Use weights as they were trained, in floats."
@@ -98,6 +108,8 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
         sha256=weights.sha256,
         method=weights.method,
         summary=summary,
+        part=weights.part,
+        reading=found.line,
         left_at_initial_value=_untouched(network, state, weights, model, seed),
     )
 
@@ -113,8 +125,10 @@ def _method(network: nn.Module, model: str) -> Callable[..., str]:
     return method
 
 
-def _read(weights: InitialWeights) -> dict[str, Tensor]:
-    state = checkpoints.read_weights(weights.path, flag="--init")
+def _read(weights: InitialWeights, own: Mapping[str, Tensor]) -> Reading:
+    saved = content.read(weights.path, flag="--init")
+    found = starting.weights_of(saved, own, weights.path, part=weights.part)
+    state = found.tensors
     if file_sha256(weights.path, what="checkpoint") != weights.sha256:
         raise BenchError(f"{weights.path} has changed since this run began. Start it again.")
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
@@ -123,7 +137,7 @@ def _read(weights: InitialWeights) -> dict[str, Tensor]:
             f"--init {weights.path}: {len(broken)} tensors are not finite (first: {broken[0]}). "
             "Use weights from a training that did not diverge."
         )
-    return {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in state.items()}
+    return found
 
 
 def _call(

@@ -44,6 +44,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "models": ("a,b", "a,b"),
     "checkpoint": ("a=w.pth", ["a=w.pth"]),
     "outputs": ("a=0", ["a=0"]),
+    "trust": ("", True),
     "datasets": ("d", "d"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),

@@ -142,6 +142,10 @@ def test_every_kind_of_file_is_loaded(tmp_path: Path, kind: str) -> None:
         sha256=disk.file_sha256(path),
         method="centre",
         summary="one convolution taken over",
+        reading={
+            "wrapped": "read model",
+            "data parallel": "read 2 tensors, dropped prefix 'module.'",
+        }.get(kind, "read 2 tensors"),
         left_at_initial_value=("head.weight", "head.bias"),
     )
 
@@ -183,7 +187,8 @@ def test_code_in_a_checkpoint_is_not_run(plan_of: Any, tmp_path: Path) -> None:
             return (open, (str(tmp_path / "run"), "w"))
 
     torch.save({"conv.weight": Harmful()}, tmp_path / "harmful.pth")
-    assert "holds more than tensors" in refusal(plan_of, str(tmp_path / "harmful.pth"))
+    said = refusal(plan_of, str(tmp_path / "harmful.pth"))
+    assert "it holds io.open, and opening that could run code." in said
     assert not (tmp_path / "run").exists()
 
 
@@ -237,6 +242,8 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
         "sha256": initial.sha256,
         "method": "centre",
         "summary": "2-D MedViT weights, centre inflation; head re-made for 2 classes",
+        "reading": "read model",
+        "part": "",
         "left_at_initial_value": ["head.weight", "head.bias"],
     }
     read = cards.parse(tmp_path / "checkpoint" / checkpoints.CARD)
