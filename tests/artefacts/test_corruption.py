@@ -23,3 +23,15 @@ def test_a_spacing_reaches_the_artefact_and_changes_what_it_does() -> None:
         )
         np.testing.assert_allclose(found / 65535, alone.volume.numpy(), atol=1e-5)
     assert not np.array_equal(made, corrupt(blur, volumes, IDS, severity=3, seed=0).volumes)
+
+
+def test_16_bits_that_may_not_be_written_are_corrupted_as_8_bits_are() -> None:
+    volumes = samples.volumes("test")[0][:2, None]
+    fine = volumes.astype(np.uint16) * 257
+    fine.flags.writeable = False
+    gamma = artefacts.build("gamma")
+    one = corrupt(gamma, volumes, IDS, severity=3, seed=0)
+    other = corrupt(gamma, fine, IDS, severity=3, seed=0)
+    np.testing.assert_array_equal(one.volumes, other.volumes)
+    np.testing.assert_array_equal(one.changed, other.changed)
+    assert other.changed.all()

@@ -184,3 +184,19 @@ def test_the_archive_as_it_is():
     if count == 260:
         assert [len(getattr(found, name)) for name in SPLITS] == [381, 75, 324]
         assert found.digest.startswith("sha256:5cb0ce9d7332")
+
+
+def test_a_part_at_the_edge_gets_a_cube_that_still_lies_inside(root):
+    folder = root / hippocampus.FOLDER
+    image, mask = hippocampus.layers(
+        [folder / kind / "hippocampus_001.nii.gz" for kind in ("imagesTr", "labelsTr")]
+    )
+    mask.values[:] = 0
+    mask.values[0, 43, 15] = 1
+    mask.values[15, 22, 16] = 2
+    room = np.full(3, 20.0)
+    found = hippocampus._centre("head", mask, room, "P")
+    np.testing.assert_allclose(found, [9.5, 33.5, 15])  # 10 voxels from the outer faces
+    found = hippocampus._centre("body_tail", mask, room, "P")
+    np.testing.assert_allclose(found, [15, 22, 16])
+    assert image.header.shape == SHAPE
