@@ -132,10 +132,10 @@ class _Passes:
 
     def _independence(self, whole: Tensor, *, stable: bool) -> Check:
         count = len(whole)
-        if not stable:
-            return inapplicable(BATCH, "answers to one batch differ already")
         if count < 2:
             return inapplicable(BATCH, "only one volume at a time can be passed")
+        if not stable:
+            return self._company(count)
         order = randomness.numpy_generator("shuffled batch").permutation(count).tolist()
         others = [order, list(range(count // 2)), *([place] for place in range(_ALONE))]
         compared = []
@@ -161,6 +161,28 @@ class _Passes:
             f"answers depend on the batch: those to volumes {company} and among {count} differ by "
             f"{apart:.2g} of the largest logit",
         )
+
+    def _company(self, count: int) -> Check:
+        """The same for a network that draws: with the same draws, a volume keeps its place.
+
+        Only the volumes beside it change, so that each draw still meets the volume that it met.
+        """
+        company = list(range(count)), [0] * count
+        first, again, other = (self._drawn_alike(company[number])[:1] for number in (0, 0, 1))
+        if float(disagreement(first, again).max()) > DISAGREEMENT:
+            return inapplicable(BATCH, "answers to one batch differ already")
+        apart = float(disagreement(first, other).max())
+        return judged(
+            BATCH,
+            apart,
+            _IN_OTHER_BATCHES.get(self.classifier.device.type, _ON_AN_ACCELERATOR),
+            "answers depend on the batch: with the same draws, those to a volume among different "
+            f"others differ by {apart:.2g} of the largest logit",
+        )
+
+    def _drawn_alike(self, places: Sequence[int]) -> Tensor:
+        with randomness.isolated("draws alike"):
+            return self._logits(places)
 
     def _batch(self, places: Sequence[int]) -> Tensor:
         """New tensors every time, so that a network that writes to them changes nothing else."""

@@ -43,6 +43,8 @@ JUMP = 1e-2
 """Largest change of the logits, relative to the largest, that a change of the volume by `_LAST` may
 bring. Half precision inside a network stays below, since hardly a voxel then rounds elsewhere."""
 _LAST = 1e-6
+_CONSTANT = 1e-3
+"""Spread of the logits, relative to the largest, up to which a network answers all alike."""
 _TINY = 1e-30
 
 
@@ -99,7 +101,7 @@ def _moved(volumes: Tensor) -> Tensor:
 def _logits(classifier: Classifier, volumes: Tensor) -> Tensor:
     """Logits (N, K), float64, with the same draws in every batch where the network draws."""
     parts = []
-    for batch in volumes.split(_TOGETHER):
+    for batch in torch.split(volumes, _TOGETHER):
         with randomness.isolated("outputs"):
             parts.append(classifier(batch.clone()).double())
     return torch.cat(parts)
@@ -107,21 +109,20 @@ def _logits(classifier: Classifier, volumes: Tensor) -> Tensor:
 
 def _squashed(clean: Tensor, extreme: Tensor) -> Check:
     """Fails where many volumes reach the largest span of logits that any input reaches."""
-    everything = torch.cat([clean, extreme])
+    # A constant volume cannot be standardised, and need not have an answer.
+    everything = torch.cat([clean, extreme[torch.isfinite(extreme).all(1)]])
     spans = everything.amax(1) - everything.amin(1)
     if not torch.isfinite(spans).all() or spans.max() == 0:
         return inapplicable(SQUASHED, "the logits are not finite, or all equal")
-    sums = everything.sum(1)
-    spread = float(sums.std() / everything.std())
-    if everything.min() >= -SIMPLEX * everything.max() and spread <= SIMPLEX:
+    if _probabilities(everything):
         reason = (
-            f"no output is negative and all add up to {sums.mean():.4g}: these are probabilities, "
-            "whose gradient vanishes; return logits"
+            f"no output is negative and all add up to {everything.sum(1).mean():.4g}: these are "
+            "probabilities, whose gradient vanishes; return logits"
         )
         return judged(SQUASHED, 1.0, SATURATED, reason)
     near = spans[: len(clean)] >= (1 - _NEARLY) * spans.max()
     # A network that answers everything alike has one class; only varied answers can saturate.
-    varied = len(clean[near].argmax(1).unique()) > 1
+    varied = len(torch.unique(clean[near].argmax(1))) > 1
     share = float(near.double().mean()) if varied else 0.0
     return judged(
         SQUASHED,
@@ -130,6 +131,15 @@ def _squashed(clean: Tensor, extreme: Tensor) -> Check:
         f"for {share:.0%} of the volumes the logits reach, within {_NEARLY:.0%}, the largest span "
         "that any input gives: they are squashed into bounds, where the gradient vanishes",
     )
+
+
+def _probabilities(logits: Tensor) -> bool:
+    """Whether the rows of logits (N, K) differ, have no negative entry and one sum."""
+    spread = logits.std(0).max()
+    positive = logits.min() >= -SIMPLEX * logits.max()
+    # Answers that hardly differ have hardly differing sums, whatever they are.
+    varied = spread > _CONSTANT * logits.abs().max()
+    return bool(positive & varied & (logits.sum(1).std() <= SIMPLEX * spread))
 
 
 def _steady(clean: Tensor, moved: Tensor) -> Check:
