@@ -9,8 +9,7 @@ import numpy as np
 
 from benchharness import statistics
 from benchharness.artefacts import Artefact
-from benchharness.attacks import Attack
-from benchharness.attacks.core.gradient_check import chosen
+from benchharness.attacks import Attack, chosen
 from benchharness.networks.batches import in_batches
 from benchharness.run.perturb import Attacked, perturb
 from benchharness.statistics import metrics

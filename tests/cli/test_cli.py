@@ -75,6 +75,9 @@ def test_list_tells_what_an_attack_costs_and_which_tasks_it_takes(bench: Bench) 
     single = lines[lines.index("fgsm") : lines.index("pgd")]
     assert "classes          2 or more" in single
     assert "passes a volume  1 forward, 1 backward" in single
+    checks = "checks           3 forward a volume"
+    assert f"{checks}; 184 forward, 16 backward for 8 volumes of a cell" in single
+    assert checks in lines[lines.index("square3d") : lines.index("square3d_l2")]
 
 
 def test_dry_run_says_what_would_run_and_writes_nothing(

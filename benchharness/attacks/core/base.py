@@ -220,11 +220,12 @@ class Attack(ABC):
     @final
     def checks(self, volumes: int) -> Cost:
         """Passes that the certificate takes for a cell of so many volumes, at most."""
-        watched = min(volumes, gradient_check.WATCHED) if self._watches else 0
+        watched = min(volumes, gradient_check.WATCHED) if self.watches else 0
         return CHECKING * volumes + WATCHING * watched
 
     @property
-    def _watches(self) -> bool:
+    def watches(self) -> bool:
+        """Whether finite differences judge the gradient that it follows."""
         return self.uses_gradient and not self.needs_source
 
     def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
@@ -364,7 +365,7 @@ class Attack(ABC):
     ) -> Slopes | None:
         """Check the gradient at the watched volumes of a batch."""
         rows = [row for row, name in enumerate(batch.draws.ids) if name in watched]
-        if not (rows and self._watches and batch.severity > 0):
+        if not (rows and self.watches and batch.severity > 0):
             return None
         right = [answer.argmax(1) == batch.labels for answer in (batch.clean, logits)]
         sample = gradient_check.Sample(
