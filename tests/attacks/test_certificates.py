@@ -292,7 +292,10 @@ def test_passes_for_one_gradient_are_averaged_before_progress_is_judged() -> Non
     assert len(ended(losses, torch.tensor([99.0]), 1)) == 7
 
 
-@pytest.mark.parametrize(("steps", "verdict"), [(10, "not applicable"), (60, "passed")])
+@pytest.mark.parametrize(
+    ("steps", "verdict"),
+    [(10, "not applicable"), pytest.param(60, "passed", marks=pytest.mark.slow)],
+)
 def test_the_cure_for_noise_cures(steps: int, verdict: str) -> None:
     """With 20 passes each, ten steps are too few to tell, and enough of them have converged."""
     attack = PGD(steps=steps, samples=20)
