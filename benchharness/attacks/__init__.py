@@ -16,7 +16,17 @@ from benchharness.attacks.apgd import (
 )
 from benchharness.attacks.autoattack import AutoAttack3D
 from benchharness.attacks.core.arguments import parameter
-from benchharness.attacks.core.base import CHECKING, Access, Attack, Batch, Cost, Outcome, build
+from benchharness.attacks.core.base import (
+    CHECKING,
+    WATCHING,
+    Access,
+    Attack,
+    Batch,
+    Cost,
+    Outcome,
+    build,
+)
+from benchharness.attacks.core.gradient_check import WATCHED, chosen
 from benchharness.attacks.cube import Cube
 from benchharness.attacks.cw import CarliniWagner
 from benchharness.attacks.deepfool import DeepFool
@@ -43,6 +53,8 @@ __all__ = [
     "MIFGSM",
     "PGD",
     "PGDL2",
+    "WATCHED",
+    "WATCHING",
     "APGDMargin",
     "APGDMarginL2",
     "Access",
@@ -62,5 +74,6 @@ __all__ = [
     "Transfer",
     "VoxelFlip",
     "build",
+    "chosen",
     "parameter",
 ]

@@ -287,6 +287,7 @@ class APGDT(AutoPGD):
     ascends: ClassVar[bool] = False
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
     traced: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(margin)
 
     targets: int = parameter(9, low=1)
     """Wrong classes to aim at, at most, in the order of their clean logits."""

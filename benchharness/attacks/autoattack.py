@@ -17,6 +17,7 @@ from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.certificates import DRAWS
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import LINF
+from benchharness.attacks.core.objectives import margin
 from benchharness.attacks.core.observation import Observed
 from benchharness.attacks.fab import FAB
 from benchharness.attacks.pgd import PGD
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchharness.attacks.core.base import Access
+    from benchharness.attacks.core.objectives import Objective
 
 _STANDARD_CLASSES = 4
 """Fewest classes of the standard protocol, whose targeted loss needs four."""
@@ -51,6 +53,7 @@ class AutoAttack3D(Attack):
         "PGD, APGD-CE, APGD on the margin, FAB and Square; with samples the rand protocol."
     )
     traced: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(margin)
     access: ClassVar[Access] = "both"
     auc_undefined: ClassVar[str] = (
         "a volume is attacked no further once broken; take AUC from apgd_ce or pgd"

@@ -88,7 +88,9 @@ class ProjectedGradient(Attack):
 
     def perturb(self, batch: Batch) -> Tensor:
         """Keep the worst of the restarts for each volume."""
-        worst = worst_restart(batch, self.restarts, lambda: self._restart(batch))
+        worst = worst_restart(
+            batch, self.restarts, lambda: self._restart(batch), samples=self.samples
+        )
         return self._rescued(batch, worst) if self._looks_for_rescues else worst
 
     def _restart(self, batch: Batch) -> Tensor:

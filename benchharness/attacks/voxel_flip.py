@@ -16,6 +16,8 @@ from benchharness.attacks.core.sparse import extremes, gains, offer_last
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from benchharness.attacks.core.objectives import Objective
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoxelFlip(Attack):
@@ -31,6 +33,7 @@ class VoxelFlip(Attack):
         "Flips the k voxels of largest first-order gain of the margin, growing to k in rounds."
     )
     traced: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(margin)
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     steps: int = parameter(10, low=1)

@@ -98,6 +98,7 @@ def _attack(entry: Entry) -> tuple[str, ...]:
         attack.summary,
         settings or "–",
         _passes(attack),
+        _checks(attack),
         attack.source,
     )
 
@@ -120,6 +121,13 @@ def _passes(attack: Attack) -> str:
     if few == many:
         return str(few)
     return f"{few} with {least} classes; {many} with {_MANY_CLASSES}"
+
+
+def _checks(attack: Attack) -> str:
+    """Passes that the certificate takes."""
+    every, watched = attacks.CHECKING, attacks.WATCHING * attacks.WATCHED
+    of_cell = f"; {watched} for {attacks.WATCHED} volumes of a cell"
+    return f"{every.forward} forward a volume{of_cell if attack.watches else ''}"
 
 
 def _artefact(entry: Entry) -> tuple[str, ...]:
@@ -151,7 +159,16 @@ _TABLES: Mapping[Registry, tuple[tuple[str, ...], Callable[[Entry], tuple[str, .
     "models": (("model", "parameters", "what it is", "from"), _model),
     "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
     "attacks": (
-        ("attack", "norm", "classes", "what it does", "parameters", "passes a volume", "source"),
+        (
+            "attack",
+            "norm",
+            "classes",
+            "what it does",
+            "parameters",
+            "passes a volume",
+            "checks",
+            "source",
+        ),
         _attack,
     ),
     "artefacts": (

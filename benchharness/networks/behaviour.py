@@ -66,12 +66,12 @@ def checks(
         Four checks. One that cannot be made is *not applicable* and says why.
     """
     try:
-        with contained(), classifier.frozen(), torch.no_grad(), _state_kept(classifier) as before:
+        with contained(), classifier.frozen(), torch.no_grad(), state_kept(classifier) as before:
             return _Passes(classifier, volumes[:_VOLUMES]).checks(before)
     except Exception as error:
         # Whatever a network raises here it raises when it is measured.
         reason = f"the network could not be watched: {in_one_line(error)}"
-        return tuple(_inapplicable(name, reason) for name in (DRAWS, BATCH, INPUT, STATE))
+        return tuple(inapplicable(name, reason) for name in (DRAWS, BATCH, INPUT, STATE))
 
 
 def failed(found: Sequence[Check]) -> tuple[Check, ...]:
@@ -94,7 +94,7 @@ class _Passes:
         again = self._logits(range(len(batch)))
         apart = float(disagreement(first, again).max())
         return (
-            _check(
+            judged(
                 DRAWS,
                 apart,
                 DISAGREEMENT,
@@ -102,13 +102,13 @@ class _Passes:
                 f"{apart:.2g} of the largest logit",
             ),
             self._independence(first, stable=apart <= DISAGREEMENT),
-            _check(
+            judged(
                 INPUT,
                 float(changed_input),
                 0.0,
                 "the network changes its input: the volumes are not the same after a forward pass",
             ),
-            _check(
+            judged(
                 STATE,
                 float(len(changed_state)),
                 0.0,
@@ -132,10 +132,10 @@ class _Passes:
 
     def _independence(self, whole: Tensor, *, stable: bool) -> Check:
         count = len(whole)
-        if not stable:
-            return _inapplicable(BATCH, "answers to one batch differ already")
         if count < 2:
-            return _inapplicable(BATCH, "only one volume at a time can be passed")
+            return inapplicable(BATCH, "only one volume at a time can be passed")
+        if not stable:
+            return self._company(count)
         order = randomness.numpy_generator("shuffled batch").permutation(count).tolist()
         others = [order, list(range(count // 2)), *([place] for place in range(_ALONE))]
         compared = []
@@ -151,16 +151,38 @@ class _Passes:
             compared.append((float(disagreement(whole[places], logits).max()), places))
         bound = _IN_OTHER_BATCHES.get(self.classifier.device.type, _ON_AN_ACCELERATOR)
         if len(compared) == 1:
-            return _inapplicable(BATCH, f"the network refuses every smaller batch: {refusal}")
+            return inapplicable(BATCH, f"the network refuses every smaller batch: {refusal}")
         apart, places = max(compared)
         company = {count: "in another order", 1: "alone"}.get(len(places), "in a smaller batch")
-        return _check(
+        return judged(
             BATCH,
             apart,
             bound,
             f"answers depend on the batch: those to volumes {company} and among {count} differ by "
             f"{apart:.2g} of the largest logit",
         )
+
+    def _company(self, count: int) -> Check:
+        """The same for a network that draws: with the same draws, a volume keeps its place.
+
+        Only the volumes beside it change, so that each draw still meets the volume that it met.
+        """
+        company = list(range(count)), [0] * count
+        first, again, other = (self._drawn_alike(company[number])[:1] for number in (0, 0, 1))
+        if float(disagreement(first, again).max()) > DISAGREEMENT:
+            return inapplicable(BATCH, "answers to one batch differ already")
+        apart = float(disagreement(first, other).max())
+        return judged(
+            BATCH,
+            apart,
+            _IN_OTHER_BATCHES.get(self.classifier.device.type, _ON_AN_ACCELERATOR),
+            "answers depend on the batch: with the same draws, those to a volume among different "
+            f"others differ by {apart:.2g} of the largest logit",
+        )
+
+    def _drawn_alike(self, places: Sequence[int]) -> Tensor:
+        with randomness.isolated("draws alike"):
+            return self._logits(places)
 
     def _batch(self, places: Sequence[int]) -> Tensor:
         """New tensors every time, so that a network that writes to them changes nothing else."""
@@ -171,7 +193,8 @@ class _Passes:
         return self.classifier(self._batch(places)).float()  # type: ignore[no-any-return]
 
 
-def _check(name: str, value: float, bound: float, reason: str) -> Check:
+def judged(name: str, value: float, bound: float, reason: str) -> Check:
+    """A check that fails above its bound; it keeps its reason only then."""
     passed = value <= bound
     return Check(
         name=name,
@@ -182,7 +205,8 @@ def _check(name: str, value: float, bound: float, reason: str) -> Check:
     )
 
 
-def _inapplicable(name: str, reason: str) -> Check:
+def inapplicable(name: str, reason: str) -> Check:
+    """A check that does not apply, with the reason."""
     return Check(name=name, verdict="not applicable", reason=reason)
 
 
@@ -209,7 +233,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 @contextmanager
-def _state_kept(classifier: Classifier) -> Iterator[dict[str, Tensor]]:
+def state_kept(classifier: Classifier) -> Iterator[dict[str, Tensor]]:
     """The state before any pass, which parameters and buffers get back on exit."""
     before = _state(classifier)
     try:

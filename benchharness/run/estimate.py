@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchharness.attacks import CHECKING, Attack
+from benchharness.attacks import Attack
 from benchharness.attacks.core.base import Cost
 from benchharness.errors import CellError
 from benchharness.networks import costs
@@ -78,7 +78,8 @@ def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
     perturbation = plan.perturbations.get(cell.perturbation.name)
     if isinstance(perturbation, Attack):
         with loading(f"attack {perturbation.name!r}"):
-            return (perturbation.cost(job.dataset.num_classes) + CHECKING) * len(job.split)
+            made = perturbation.cost(job.dataset.num_classes) * len(job.split)
+            return made + perturbation.checks(len(job.split))
     # A clean cell freezes its thresholds on the val volumes.
     others = len(job.dataset.val) if cell.perturbation.kind == "none" else 0
     return Cost(forward=len(job.split) + others, backward=0)

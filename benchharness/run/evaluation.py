@@ -9,7 +9,7 @@ import numpy as np
 
 from benchharness import statistics
 from benchharness.artefacts import Artefact
-from benchharness.attacks import Attack
+from benchharness.attacks import Attack, chosen
 from benchharness.networks.batches import in_batches
 from benchharness.run.perturb import Attacked, perturb
 from benchharness.statistics import metrics
@@ -133,9 +133,10 @@ def _plausible(artefact: Artefact, modality: str) -> bool | None:
 def _attacked(made: Attacked, batch_size: int, progress: Progress) -> Evaluated:
     attack, num_classes = made.attack, made.classifier.num_classes
     outcomes = []
+    watched = chosen(made.split.ids)
 
     def logits(batch: slice) -> NDArray[np.float32]:
-        outcome = made.outcome(batch)
+        outcome = made.outcome(batch, watched=watched)
         # The volumes are no longer needed and would fill the device.
         outcomes.append(replace(outcome, volumes=outcome.volumes[:0]))
         return outcome.logits

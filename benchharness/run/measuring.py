@@ -13,8 +13,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchharness.attacks import Attack
 from benchharness.errors import CellError
-from benchharness.networks import behaviour, checkpoints, costs, devices, fitting
+from benchharness.networks import behaviour, checkpoints, costs, devices, fitting, outputs
 from benchharness.networks.formats import programs
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import evaluation
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchharness.artefacts import Artefact
-    from benchharness.attacks import Attack
     from benchharness.datasets import Dataset
     from benchharness.networks.classifier import Classifier
     from benchharness.run.evaluation import Evaluated
@@ -62,6 +62,8 @@ class Networks:
     """The network that transferred volumes are made on."""
     behaviour: tuple[Check, ...] = ()
     """What `behaviour.checks` found of the judged network, and where it failed of the source."""
+    outputs: tuple[Check, ...] = ()
+    """What `outputs.checks` found of the judged network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,25 +103,29 @@ def networks_of(job: Job, setting: Setting) -> Networks:
         BenchError: As `load`.
         CellError: As `load`.
     """
-    judged, found = _watched(job.weights, job, setting)
+    judged, found, answers = _watched(job.weights, job, setting)
     if job.source is None:
-        return Networks(judged=judged, source=None, behaviour=found)
-    source, of_source = _watched(job.source, job, setting)
+        return Networks(judged=judged, source=None, behaviour=found, outputs=answers)
+    source, of_source, _ = _watched(job.source, job, setting)
     name = job.source.model.name
     doubts = (
         replace(check, reason=f"of the source {name}: {check.reason}")
         for check in behaviour.failed(of_source)
     )
-    return Networks(judged=judged, source=source, behaviour=(*found, *doubts))
+    return Networks(judged=judged, source=source, behaviour=(*found, *doubts), outputs=answers)
 
 
-def _watched(weights: Weights, job: Job, setting: Setting) -> tuple[Classifier, tuple[Check, ...]]:
-    """A prepared network and its behaviour, watched without the compiler's delays."""
+def _watched(
+    weights: Weights, job: Job, setting: Setting
+) -> tuple[Classifier, tuple[Check, ...], tuple[Check, ...]]:
+    """A prepared network, its behaviour and its outputs, watched without the compiler's delays."""
     loaded = load(weights, job.dataset, setting.device)
     prepared = loaded.for_evaluation()
     volumes = job.split.volumes
     found = (*behaviour.checks(prepared, volumes), *fitting.checks(loaded, volumes))
-    return (loaded.for_evaluation(compiled=True) if setting.compiled else prepared), found
+    answers = outputs.checks(prepared, volumes)
+    evaluated = loaded.for_evaluation(compiled=True) if setting.compiled else prepared
+    return evaluated, found, answers
 
 
 def source_of(job: Job, setting: Setting) -> Classifier | None:
@@ -171,7 +177,9 @@ def measure(
                 progress=progress,
                 val=job.dataset.val,
             )
-        found = replace(found, certificate=(*found.certificate, *_behaviour(cell, networks)))
+        found = replace(
+            found, certificate=(*found.certificate, *_of_network(cell, perturbation, networks))
+        )
         record = _filled(blank, found)
         if cell.perturbation == CLEAN:
             record = _with_cost(record, job, setting)
@@ -184,17 +192,24 @@ def measure(
     return Measured(record=record, predictions=predictions)
 
 
-def _behaviour(cell: Cell, networks: Networks) -> tuple[Check, ...]:
-    """What a record keeps of the network's behaviour: all of it with a clean cell, else doubts.
+def _of_network(
+    cell: Cell, perturbation: Attack | Artefact | None, networks: Networks
+) -> tuple[Check, ...]:
+    """What a record keeps of the network: its behaviour with a clean cell, else doubts.
 
-    An attack compares two passes itself, and may average over a network's draws.
+    An attack compares two passes itself, and may average over a network's draws. Its own are the
+    checks of outputs: those on which only a gradient hangs stand with attacks that take one.
     """
     if cell.perturbation == CLEAN:
         return networks.behaviour
     doubts = behaviour.failed(networks.behaviour)
-    if cell.perturbation.kind == "attack":
-        return tuple(check for check in doubts if check.name != behaviour.DRAWS)
-    return doubts
+    if not isinstance(perturbation, Attack):
+        return doubts
+    by_gradient = perturbation.uses_gradient and not perturbation.needs_source
+    return (
+        *(check for check in doubts if check.name != behaviour.DRAWS),
+        *(check for check in networks.outputs if by_gradient or check.name != outputs.SQUASHED),
+    )
 
 
 def failed(cell: Cell, job: Job, setting: Setting, reason: str) -> Measured:

@@ -25,7 +25,7 @@ from benchharness.canonical import digest
 from benchharness.networks.batches import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -67,10 +67,14 @@ class Attacked:
 
     def __call__(self, place: slice) -> Tensor:
         """Volumes (B, C, D, H, W) as a network sees them."""
-        return self.outcome(place).volumes
+        return self.outcome(place, watched=()).volumes
 
-    def outcome(self, place: slice) -> Outcome:
+    def outcome(self, place: slice, *, watched: Collection[str]) -> Outcome:
         """Attack a slice of the split.
+
+        Args:
+            place: Which.
+            watched: Names of volumes whose gradient is checked.
 
         Raises:
             BenchError: As `Attack.__call__`.
@@ -85,6 +89,7 @@ class Attacked:
             ids=self.split.ids[place],
             seed=self.seed,
             source=self.source,
+            watched=watched,
         )
 
 

@@ -20,7 +20,8 @@ from benchharness.attacks import (
     build,
 )
 from benchharness.attacks.core import certificates
-from benchharness.attacks.core.observation import progress
+from benchharness.attacks.core.gradient_check import Slopes
+from benchharness.attacks.core.observation import ended, progress
 from benchharness.errors import CellError
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import names, task, trained
@@ -162,6 +163,9 @@ def test_verdicts_of_a_black_box() -> None:
         "intensities in [0, 1]": "passed",
         "volumes and losses finite": "passed",
         "gradients not zero": "not applicable",
+        "gradient agrees with finite differences": "not applicable",
+        "gradient holds within the budget": "not applicable",
+        "gradient large enough to follow": "not applicable",
         "two forward passes agree": "passed",
         "output is logits, not probabilities": "passed",
         "iterations and restarts run": "not applicable",
@@ -193,7 +197,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-def judged(**changed: Any) -> tuple[Check, ...]:
+SLOPES = {"errors": [[0.1, 0.2], [0.9, 0.9]], "shortfall": [0.1, np.nan], "followed": [0.9, 0.8]}
+
+
+def judged(*, samples: int = 1, by_batch: bool = False, **changed: Any) -> tuple[Check, ...]:
+    slopes = {name: np.asarray(changed.pop(name, values)) for name, values in SLOPES.items()}
     findings = {name: np.asarray(values) for name, values in (GOOD | changed).items()}
     return certificates.judge(
         findings,
@@ -202,11 +210,14 @@ def judged(**changed: Any) -> tuple[Check, ...]:
         planned_iterations=100,
         uses_gradient=True,
         ascends=True,
+        expectation=samples,
+        by_batch=by_batch,
+        slopes=Slopes(**slopes),
     )
 
 
 def test_good_findings_pass_every_check() -> None:
-    assert [check.verdict for check in judged()] == ["passed"] * 9
+    assert [check.verdict for check in judged()] == ["passed"] * 12
     assert all(not check.reason for check in judged())
 
 
@@ -220,6 +231,15 @@ def test_good_findings_pass_every_check() -> None:
         ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
         ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
         ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
+        ({"disagreement": [0, 0.5], "by_batch": True}, "two forward passes agree", "on the batch"),
+        (
+            {"disagreement": [0, 0.5], "by_batch": True, "samples": 20, "iterations": [2000, 2000]},
+            "two forward passes agree",
+            "answers depend on the batch, use BatchNorm's running statistics",
+        ),
+        ({"errors": [[0.5, 0.5], [0.6, 0.4]]}, certificates.GRADIENT, "by 50% of the change"),
+        ({"shortfall": [0.9, 0.3]}, certificates.WITHIN, "predicted change differ by 60%"),
+        ({"followed": [0.2, 0.9]}, certificates.FOLLOWS, "for 50% of the volumes that withstood"),
         ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
         ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
         ({"objective_late": [0.5, 0.19]}, "converged", "brought 10.0% of the gain on the volumes"),
@@ -231,6 +251,22 @@ def test_each_check_fails_on_its_own_fault(changed: dict[str, Any], name: str, r
     assert reason in checks[name].reason
     if "nan" not in str(changed):
         assert [other for other in checks if checks[other].verdict == "failed"] == [name]
+
+
+def test_errors_count_at_the_length_of_step_where_margins_change_enough() -> None:
+    few = {"errors": [[0.1] + [np.nan] * 4, [0.9] * 5]}
+    assert {c.name: c.verdict for c in judged(**few)}[certificates.GRADIENT] == "failed"
+    none = {"errors": [[np.nan], [np.nan]], "shortfall": [np.nan], "followed": [np.nan]}
+    verdicts = {c.name: c.verdict for c in judged(**none)}
+    for name in (certificates.GRADIENT, certificates.WITHIN, certificates.FOLLOWS):
+        assert verdicts[name] == "not applicable"
+
+
+def test_several_passes_for_a_gradient_are_one_iteration() -> None:
+    late = {"iterations": [200, 200], "objective_late": [0.5, 0.1]}
+    assert {c.name: c.verdict for c in judged(**late)}["converged"] == "failed"
+    checks = {c.name: c.verdict for c in judged(samples=20, **late)}
+    assert checks["converged"] == "not applicable"
 
 
 def test_convergence_needs_fifty_iterations() -> None:
@@ -248,6 +284,50 @@ def test_progress() -> None:
     values = [torch.tensor([float(value)]) for value in [0, 5, 3, *range(4, 12)]]
     found = {name: value.item() for name, value in progress(values).items()}
     assert found == {"objective_start": 0, "objective_late": 10, "objective_end": 11}
+
+
+def test_passes_for_one_gradient_are_averaged_before_progress_is_judged() -> None:
+    losses = [torch.tensor([float(value)]) for value in [0, 4, 1, 5, 9, 1]]
+    assert [float(v) for v in ended(losses, torch.tensor([99.0]), 2)] == [2, 3, 5]
+    assert len(ended(losses, torch.tensor([99.0]), 1)) == 7
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict"),
+    [(10, "not applicable"), pytest.param(60, "passed", marks=pytest.mark.slow)],
+)
+def test_the_cure_for_noise_cures(steps: int, verdict: str) -> None:
+    """With 20 passes each, ten steps are too few to tell, and enough of them have converged."""
+    attack = PGD(steps=steps, samples=20)
+    volumes, labels = task(4, 4, seed=5)
+    outcome = attack(
+        Classifier(Noisy(), num_classes=4),
+        volumes,
+        labels,
+        severity=EPS,
+        ids=names(4),
+        seed=0,
+    )
+    checks = attack.certificate([outcome], severity=EPS, num_classes=4)
+    assert failed(checks) == []
+    assert {check.name: check.verdict for check in checks}["converged"] == verdict
+
+
+class ByBatch(Masked):
+    """BatchNorm that is left in training mode."""
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        logits = self.inner(volumes)
+        return logits - logits.mean(0)
+
+
+@pytest.mark.parametrize("samples", [1, 20])
+def test_a_network_that_looks_at_the_batch_is_not_called_stochastic(samples: int) -> None:
+    checks = certificate_of(APGDCE(steps=1, samples=samples), ByBatch())
+    (check,) = (check for check in checks if check.name == "two forward passes agree")
+    assert check.verdict == "failed"
+    assert "answers depend on the batch" in check.reason
+    assert "stochastic" not in check.reason
 
 
 def test_restarts_count_and_convergence_is_that_of_the_first() -> None:

@@ -75,6 +75,9 @@ def test_list_tells_what_an_attack_costs_and_which_tasks_it_takes(bench: Bench) 
     single = lines[lines.index("fgsm") : lines.index("pgd")]
     assert "classes          2 or more" in single
     assert "passes a volume  1 forward, 1 backward" in single
+    checks = "checks           3 forward a volume"
+    assert f"{checks}; 184 forward, 16 backward for 8 volumes of a cell" in single
+    assert checks in lines[lines.index("square3d") : lines.index("square3d_l2")]
 
 
 def test_dry_run_says_what_would_run_and_writes_nothing(
@@ -87,9 +90,11 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     code, said, _ = bench(*run)
     assert "to run once trained" not in said
     # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; on 16 the
-    # control's 100 steps with 10 looks; and once every val volume, for the thresholds.
+    # control's 100 steps with 10 looks; and once every val volume, for the thresholds. Of each
+    # attacked cell, eight volumes are watched.
     assert "4 cells to run, 1 checkpoints to train first" in said
     forward, backward = 24 * (1 + 2 * 14) + 24 + 16 * 113, 24 * 20 + 16 * 100
+    forward, backward = forward + 3 * 8 * 23, backward + 3 * 8 * 2
     assert f"{forward:,} forward and {backward:,} backward passes" in said
     assert not (tmp_path / "results").exists()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Bench = Callable[..., tuple[int, str, str]]
 
-TABLES = {"attack_parameters", "model_options"}
+TABLES = {"attack_parameters", "model_options", "given"}
 """Fields that a config file sets by a table; no flag can."""
 
 CONFIGURED = ("run", "train", "check", "explain", "ci")

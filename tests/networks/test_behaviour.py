@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from benchharness.networks import behaviour
 from benchharness.networks.behaviour import BATCH, DRAWS, INPUT, STATE
@@ -29,7 +30,7 @@ PASSED = dict.fromkeys((DRAWS, BATCH, INPUT, STATE), "passed")
     [
         ("tiny", {}),
         ("caches", {}),
-        ("dropout_on", {DRAWS: "failed", BATCH: "not applicable"}),
+        ("dropout_on", {DRAWS: "failed"}),
         ("normalises_by_batch", {BATCH: "failed", STATE: "failed"}),
         ("by_position", {BATCH: "failed"}),
         ("writes_to_its_input", {INPUT: "failed"}),
@@ -40,6 +41,25 @@ PASSED = dict.fromkeys((DRAWS, BATCH, INPUT, STATE), "passed")
 )
 def test_each_habit_fails_its_own_check(name: str, differing: dict[str, str]) -> None:
     assert verdicts(name) == PASSED | differing
+
+
+class _DrawsInCompany(nn.Module):
+    """Draws at random and normalises by the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = samples.tiny(2)
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        logits = self.inner(volumes + 0.1 * torch.randn_like(volumes))
+        return (logits - logits.mean(0)) / (logits.std(0) + 1e-3)
+
+
+def test_a_network_may_draw_and_depend_on_the_batch() -> None:
+    found = behaviour.checks(Classifier(_DrawsInCompany(), num_classes=2), VOLUMES)
+    failed = {check.name: check.reason for check in behaviour.failed(found)}
+    assert failed.keys() == {DRAWS, BATCH}
+    assert "with the same draws, those to a volume among different others" in failed[BATCH]
 
 
 def test_one_volume_has_no_company() -> None:

@@ -14,10 +14,12 @@ from rich.console import Console
 from benchharness import comparison, report
 from benchharness.artefacts.mr import BiasField
 from benchharness.attacks import FGSM
+from benchharness.attacks.core.certificates import GRADIENT
 from benchharness.comparison import render
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints, costs
 from benchharness.networks.behaviour import BATCH, DRAWS, INPUT, STATE
+from benchharness.networks.outputs import SQUASHED, STEADY
 from benchharness.run import config, estimate, planning, runner, subjects
 from benchharness.run.progress import Display
 from benchharness.store.folder import Store
@@ -240,6 +242,48 @@ def test_every_cell_of_a_network_that_is_no_function_of_the_volume_is_marked(
         assert DRAWS not in names
         if DRAWS in doubts:
             assert "two forward passes agree" in names
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_outputs_mark_attacks_alone_and_saturation_those_by_gradient(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, squashed: bool
+) -> None:
+    if squashed:
+        forward = samples._Tiny.forward
+        monkeypatch.setattr(
+            samples._Tiny, "forward", lambda self, volumes: (20 * forward(self, volumes)).softmax(1)
+        )
+    out = tmp_path / "out"
+    few = (("square3d", (("queries", 2),)),)
+    chosen = settings(data, out, "tiny", attacks="fgsm,square3d", **own_weights(tmp_path, "tiny"))
+    runner.run(
+        dataclasses.replace(chosen, attack_parameters=few), Display(Console(file=io.StringIO()))
+    )
+    found = {r.cell.perturbation.name: r for r in records_of(out, "tiny")}
+    verdicts = {
+        name: {c.name: c.verdict for c in record.certificate} for name, record in found.items()
+    }
+    for name in ("none", "bias_field"):
+        assert not {SQUASHED, STEADY} & verdicts[name].keys()
+        assert not found[name].suspect
+    assert verdicts["fgsm"][STEADY] == verdicts["square3d"][STEADY] == "passed"
+    assert verdicts["fgsm"][SQUASHED] == ("failed" if squashed else "passed")
+    assert SQUASHED not in verdicts["square3d"]
+    # The gradient of every cell is watched on the way from `bench run` to the record.
+    assert verdicts["fgsm"][GRADIENT] != "not applicable"
+    assert verdicts["square3d"][GRADIENT] == "not applicable"
+
+
+def test_averaging_over_draws_hides_no_dependence_on_the_batch(data: Path, tmp_path: Path) -> None:
+    out, own = tmp_path / "out", own_weights(tmp_path, "normalises_by_batch")
+    chosen = settings(data, out, "normalises_by_batch", attacks="apgd_ce", artefacts=None, **own)
+    many = (("apgd_ce", (("steps", 1), ("samples", 20))),)
+    runner.run(
+        dataclasses.replace(chosen, attack_parameters=many), Display(Console(file=io.StringIO()))
+    )
+    doubts = by_kind(out, "normalises_by_batch")["attack"].doubts
+    assert any(doubt.startswith(BATCH) for doubt in doubts)
+    assert not any("stochastic" in doubt for doubt in doubts)
 
 
 def test_marks_are_made_once_for_what_is_added_to_a_store(

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from benchharness.attacks.core.objectives import Worst, cross_entropy, evaluate
-from benchharness.attacks.core.observation import progress
+from benchharness.attacks.core.observation import ended, progress
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -63,13 +63,16 @@ def loss_gradient(batch: Batch, samples: int = 1) -> Callable[[Tensor], Tensor]:
     return gradient
 
 
-def worst_restart(batch: Batch, restarts: int, run: Callable[[], Tensor]) -> Tensor:
+def worst_restart(
+    batch: Batch, restarts: int, run: Callable[[], Tensor], *, samples: int = 1
+) -> Tensor:
     """Run an attack on the cross-entropy several times and keep each volume's worst result.
 
     Args:
         batch: What is attacked; every restart draws anew.
         restarts: Number of runs.
         run: Returns adversarial volumes, (B, C, D, H, W).
+        samples: Passes per gradient.
     """
     if restarts == 1:
         return run()
@@ -83,7 +86,7 @@ def worst_restart(batch: Batch, restarts: int, run: Callable[[], Tensor]) -> Ten
         worst.offer(volumes, loss, logits.argmax(1) != batch.labels)
         if number == 0:
             # Convergence is judged within one restart: over all of them it would look settled.
-            batch.findings.update(progress([*batch.classifier.losses, loss]))
+            batch.findings.update(progress(ended(batch.classifier.losses, loss, samples)))
     return worst.volumes
 
 

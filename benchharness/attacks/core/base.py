@@ -18,22 +18,26 @@ import torch
 from torch.nn import functional as F
 
 from benchharness import randomness, registry
-from benchharness.attacks.core import certificates
+from benchharness.attacks.core import certificates, gradient_check
 from benchharness.attacks.core.arguments import checked_labels, checked_parameter, checked_volumes
 from benchharness.attacks.core.draws import Draws, network_draws
 from benchharness.attacks.core.norms import TOLERANCE, norm_named
+from benchharness.attacks.core.objectives import cross_entropy
 from benchharness.attacks.core.observation import Observed
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError, CellError, unknown_name
-from benchharness.networks.behaviour import disagreement
+from benchharness.networks.batches import out_of_memory
+from benchharness.networks.behaviour import DISAGREEMENT, disagreement
 from benchharness.outside.containment import contained, loading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from benchharness.attacks.core.gradient_check import Slopes
+    from benchharness.attacks.core.objectives import Objective
     from benchharness.networks.classifier import Classifier
     from benchharness.store.records import Check
 
@@ -52,6 +56,11 @@ class Outcome:
     """(B, K): the classifier's logits for `volumes`, finite."""
     norms: NDArray[np.float64]
     """(B,): size of each perturbation in the unit of the severity."""
+    slopes: Slopes | None
+    """How the margins of the watched volumes change, for the certificate alone; None where none of
+    the batch was watched."""
+    by_batch: bool
+    """Whether answers to the same volumes differ because their batches do."""
     findings: dict[str, NDArray[np.float32]]
     """Stored with the predictions, each of shape (B,) and finite. Always: `norm`, `lowest` and
     `highest` (intensity), `loss_start` and `loss_end` (cross-entropy), `broken`, `disagreement` and
@@ -111,7 +120,10 @@ class Cost:
 
 
 CHECKING = Cost(forward=3, backward=0)
-"""What `Attack.__call__` adds, at most: two passes of the clean volume and one of the result."""
+"""What `Attack.__call__` adds for every volume, at most: two passes of the clean one and one of the
+result."""
+WATCHING = Cost(forward=gradient_check.FORWARD, backward=gradient_check.BACKWARD)
+"""What it adds for a volume whose gradient is checked, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +152,8 @@ class Attack(ABC):
     auc_undefined: ClassVar[str] = ""
     """Why the AUC of its volumes would mislead; empty where it attacks every volume at full length
     on the cross-entropy."""
+    objective: ClassVar[Objective] = staticmethod(cross_entropy)
+    """What it climbs first."""
     needs_source: ClassVar[bool] = False
     """Whether it makes the volumes on another network than the one that judges them."""
     ascends: ClassVar[bool] = True
@@ -201,7 +215,18 @@ class Attack(ABC):
 
     @abstractmethod
     def cost(self, num_classes: int) -> Cost:
-        """Passes of `perturb` for one volume; `__call__` adds `CHECKING`."""
+        """Passes of `perturb` for one volume; `checks` says what `__call__` adds."""
+
+    @final
+    def checks(self, volumes: int) -> Cost:
+        """Passes that the certificate takes for a cell of so many volumes, at most."""
+        watched = min(volumes, gradient_check.WATCHED) if self.watches else 0
+        return CHECKING * volumes + WATCHING * watched
+
+    @property
+    def watches(self) -> bool:
+        """Whether finite differences judge the gradient that it follows."""
+        return self.uses_gradient and not self.needs_source
 
     def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
         """Iterations that every volume must get, over all restarts; None if it may stop early."""
@@ -231,6 +256,7 @@ class Attack(ABC):
         ids: Sequence[str] | None = None,
         seed: int = 0,
         source: Classifier | None = None,
+        watched: Collection[str] | None = None,
     ) -> Outcome:
         """Attack one batch.
 
@@ -246,6 +272,7 @@ class Attack(ABC):
                 their places.
             seed: Perturbation seed.
             source: The network to make the volumes on, for attacks that need one.
+            watched: Names of volumes whose gradient is checked; None chooses them from `ids`.
 
         Raises:
             BenchError: When an argument is invalid, or the attack does not apply.
@@ -266,6 +293,7 @@ class Attack(ABC):
             randomness.isolated(self.name, severity, seed, *ids),
         ):
             clean, agreement, stochastic = _clean_passes(classifier, volumes)
+            by_batch = _by_batch(classifier, volumes, clean, agreement)
             batch = Batch(
                 classifier=Observed(classifier, targets),
                 volumes=volumes,
@@ -279,11 +307,15 @@ class Attack(ABC):
             adversarial = self._perturbed(batch, guard=not stochastic)
             measured = self._measured(volumes, adversarial, severity)
             logits = _logits(classifier, adversarial)
+            watched = gradient_check.chosen(ids) if watched is None else watched
+            slopes = self._slopes(batch, adversarial, logits, watched, stochastic=stochastic)
         findings = {"disagreement": agreement, **self._findings(batch, logits), **measured}
         return Outcome(
             volumes=adversarial,
             logits=logits.cpu().numpy(),
             norms=measured["norm"].cpu().numpy(),
+            slopes=slopes,
+            by_batch=by_batch,
             findings={name: _stored(self.name, name, findings[name]) for name in sorted(findings)},
         )
 
@@ -305,6 +337,8 @@ class Attack(ABC):
             uses_gradient=self.uses_gradient and severity > 0,
             ascends=self.ascends,
             expectation=self.expectation,
+            by_batch=any(outcome.by_batch for outcome in outcomes),
+            slopes=gradient_check.Slopes.joined([outcome.slopes for outcome in outcomes]),
         )
 
     def _perturbed(self, batch: Batch, *, guard: bool) -> Tensor:
@@ -322,6 +356,43 @@ class Attack(ABC):
         adversarial = adversarial.to(batch.volumes)
         return norm_named(self.norm).project(adversarial, batch.volumes, batch.severity)
 
+    def _slopes(
+        self,
+        batch: Batch,
+        adversarial: Tensor,
+        logits: Tensor,
+        watched: Collection[str],
+        *,
+        stochastic: bool,
+    ) -> Slopes | None:
+        """Check the gradient at the watched volumes of a batch."""
+        rows = [row for row, name in enumerate(batch.draws.ids) if name in watched]
+        if not (rows and self.watches and batch.severity > 0):
+            return None
+        right = [answer.argmax(1) == batch.labels for answer in (batch.clean, logits)]
+        sample = gradient_check.Sample(
+            clean=batch.volumes[rows],
+            adversarial=adversarial[rows],
+            labels=batch.labels[rows],
+            withstood=(right[0] & right[1])[rows],
+            ids=[batch.draws.ids[row] for row in rows],
+            norm=self.norm,
+            severity=batch.severity,
+            objective=type(self).objective,
+        )
+        try:
+            return gradient_check.slopes(
+                batch.classifier.classifier,
+                sample,
+                most=len(batch.volumes),
+                stochastic=stochastic,
+            )
+        except Exception as error:
+            # The attack went through: what a network refuses here is worth no cell.
+            if out_of_memory(error):
+                raise
+            return None
+
     def _findings(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The findings on each volume: those of the passes, and those that the attack reports.
 
@@ -334,7 +405,7 @@ class Attack(ABC):
             "loss_end": F.cross_entropy(logits, batch.labels, reduction="none"),
             "broken": logits.argmax(1) != batch.labels,
             "probabilities": certificates.like_probabilities(batch.clean),
-            **(batch.classifier.findings(logits) if self.traced else {}),
+            **(batch.classifier.findings(logits, self.expectation) if self.traced else {}),
             **batch.findings,
         }
         if "zero_gradient" in findings:
@@ -407,6 +478,16 @@ def _clean_passes(classifier: Classifier, volumes: Tensor) -> tuple[Tensor, Tens
     again = _logits(classifier, volumes[:_PASSED_TWICE])
     apart = disagreement(passes[0][:_PASSED_TWICE], again)
     return passes[0], apart.max().expand(len(volumes)), stochastic
+
+
+def _by_batch(classifier: Classifier, volumes: Tensor, clean: Tensor, apart: Tensor) -> bool:
+    """Whether two passes differ because the second had a smaller batch."""
+    if float(apart.max()) <= DISAGREEMENT or len(volumes) <= _PASSED_TWICE:
+        return False
+    # The attack's draws and the network's must come as if this pass had not been.
+    with randomness.isolated("the same batch"):
+        again = _logits(classifier, volumes)
+    return float(disagreement(clean, again).max()) <= DISAGREEMENT
 
 
 @torch.no_grad()

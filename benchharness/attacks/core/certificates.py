@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from benchharness.networks.behaviour import DISAGREEMENT
+from benchharness.networks.behaviour import DISAGREEMENT, inapplicable, judged
 from benchharness.store.records import Check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from benchharness.attacks.core.gradient_check import Slopes
 
     Findings = Mapping[str, NDArray[np.float64]]
 
@@ -33,13 +35,29 @@ LATE_GAIN = 0.05
 """Largest share of the gain that the last tenth of the iterations may bring."""
 LONG = 50
 """Fewest iterations that can show convergence."""
+
+ERROR = 0.4
+"""Largest mean error of the gradient along random signs, relative to its size."""
+SHORTFALL = 0.5
+"""Largest mean difference of measured and predicted change within the budget, relative to the
+larger: at 0.5 a step gains half of what the gradient promises, or twice as much."""
+FOLLOWED = 0.25
+"""Smallest share of the margin's best gain that the attack's own gradient must lead to."""
+LOST = 0.25
+"""Largest share of the volumes that withstood which may fall below it."""
+GRADIENT = "gradient agrees with finite differences"
+WITHIN = "gradient holds within the budget"
+FOLLOWS = "gradient large enough to follow"
 _WHEN = ("start", "late", "end")
 
 
 def like_probabilities(logits: Tensor) -> Tensor:
-    """1 where a row of (B, K) lies in [0, 1] and adds up to one within 1e-4, else 0; (B,)."""
+    """1 where a row of (B, K) lies in [0, 1] and adds up to one, else 0; (B,).
+
+    Within 2⁻⁸, to which half precision rounds: a softmax in float16 or bfloat16 counts.
+    """
     inside = ((logits >= 0) & (logits <= 1)).all(1)
-    return (inside & ((logits.sum(1) - 1).abs() < 1e-4)).float()
+    return (inside & ((logits.sum(1) - 1).abs() < 2**-8)).float()
 
 
 def judge(
@@ -51,6 +69,8 @@ def judge(
     uses_gradient: bool,
     ascends: bool,
     expectation: int = 1,
+    by_batch: bool = False,
+    slopes: Slopes | None = None,
 ) -> tuple[Check, ...]:
     """Judge the findings of a whole cell.
 
@@ -62,17 +82,20 @@ def judge(
         uses_gradient: Whether the attack needs gradients.
         ascends: Whether the attack must not lower the mean loss.
         expectation: Passes per gradient.
+        by_batch: Whether two passes differ because their batches did.
+        slopes: How the watched volumes' margins change; None where none was watched.
     """
     return (
         _norm(findings, bound, tolerance),
         _range(findings),
         _finite(findings),
         _zero_gradient(findings, uses_gradient=uses_gradient),
-        _agreement(findings, expectation),
+        *_gradient(slopes, uses_gradient=uses_gradient),
+        _agreement(findings, expectation, by_batch=by_batch),
         _probabilities(findings),
         _iterations(findings, planned_iterations),
         _loss(findings, ascends=ascends),
-        _convergence(findings),
+        _convergence(findings, expectation),
     )
 
 
@@ -85,10 +108,6 @@ def _check(name: str, value: float, bound: float, *, passed: bool, reason: str) 
         bound=float(bound),
         reason="" if passed else reason,
     )
-
-
-def _inapplicable(name: str, reason: str) -> Check:
-    return Check(name=name, verdict="not applicable", reason=reason)
 
 
 def _norm(findings: Findings, bound: float, tolerance: float) -> Check:
@@ -129,9 +148,9 @@ def _finite(findings: Findings) -> Check:
 def _zero_gradient(findings: Findings, *, uses_gradient: bool) -> Check:
     name = "gradients not zero"
     if not uses_gradient:
-        return _inapplicable(name, "the attack asks for no gradient")
+        return inapplicable(name, "the attack asks for no gradient")
     if "zero_gradient" not in findings:
-        return _inapplicable(name, "the attack does not report its gradients")
+        return inapplicable(name, "the attack does not report its gradients")
     share = findings["zero_gradient"].mean()
     return _check(
         name,
@@ -142,12 +161,73 @@ def _zero_gradient(findings: Findings, *, uses_gradient: bool) -> Check:
     )
 
 
-def _agreement(findings: Findings, expectation: int) -> Check:
+def _gradient(slopes: Slopes | None, *, uses_gradient: bool) -> tuple[Check, ...]:
+    """Three checks on what following the gradient brings."""
+    if not uses_gradient:
+        reason = "the attack asks for no gradient"
+    elif slopes is None:
+        reason = "no volume was watched"
+    else:
+        return _agrees(slopes.error), _holds(slopes.shortfall), _follows(slopes.followed)
+    return tuple(inapplicable(name, reason) for name in (GRADIENT, WITHIN, FOLLOWS))
+
+
+def _agrees(error: float) -> Check:
+    if np.isnan(error):
+        return inapplicable(GRADIENT, _FLAT)
+    return judged(
+        GRADIENT,
+        error,
+        ERROR,
+        f"along random directions the margin changes otherwise than the gradient says, by "
+        f"{error:.0%} of the change: the backward pass is not that of the forward pass",
+    )
+
+
+def _holds(shortfall: NDArray[np.float64]) -> Check:
+    known = shortfall[~np.isnan(shortfall)]
+    if len(known) == 0:
+        return inapplicable(WITHIN, _FLAT)
+    return judged(
+        WITHIN,
+        float(known.mean()),
+        SHORTFALL,
+        f"along the gradient, within the budget, measured and predicted change differ by "
+        f"{known.mean():.0%}: the gradient at a point says little about its surroundings",
+    )
+
+
+def _follows(followed: NDArray[np.float64]) -> Check:
+    known = followed[~np.isnan(followed)]
+    if len(known) == 0:
+        reason = "the attack climbs the margin itself, or no watched volume withstood"
+        return inapplicable(FOLLOWS, reason)
+    lost = float((known < FOLLOWED).mean())
+    return judged(
+        FOLLOWS,
+        lost,
+        LOST,
+        f"for {lost:.0%} of the volumes that withstood, the attack's gradient leads to less than "
+        f"{FOLLOWED:.0%} of what the margin's does: it vanishes, attack the margin (apgd_margin)",
+    )
+
+
+_FLAT = "no watched margin changes by as much as the network's arithmetic resolves"
+
+
+def _agreement(findings: Findings, expectation: int, *, by_batch: bool) -> Check:
     name = "two forward passes agree"
     largest = findings["disagreement"].max()
     differ = f"two forward passes of the same volumes differ by {largest:.2g} of the largest logit"
+    if largest > DISAGREEMENT and by_batch:
+        # Averaging is no cure for this, so `samples` does not count.
+        advice = (
+            "only where their batches do: answers depend on the batch, use BatchNorm's running "
+            "statistics"
+        )
+        return judged(name, float(largest), DISAGREEMENT, f"{differ}, {advice}")
     if largest > DISAGREEMENT and expectation >= DRAWS:
-        return _inapplicable(name, f"{differ}; the attack averages {expectation} of them")
+        return inapplicable(name, f"{differ}; the attack averages {expectation} of them")
     return _check(
         name,
         largest,
@@ -173,7 +253,7 @@ def _probabilities(findings: Findings) -> Check:
 def _iterations(findings: Findings, planned: int | None) -> Check:
     name = "iterations and restarts run"
     if planned is None or "iterations" not in findings:
-        return _inapplicable(name, "the attack does not iterate, or may stop early")
+        return inapplicable(name, "the attack does not iterate, or may stop early")
     least = findings["iterations"].min()
     return _check(
         name,
@@ -187,7 +267,7 @@ def _iterations(findings: Findings, planned: int | None) -> Check:
 def _loss(findings: Findings, *, ascends: bool) -> Check:
     name = "loss not below its start"
     if not ascends:
-        return _inapplicable(name, "the attack does not promise a higher cross-entropy")
+        return inapplicable(name, "the attack does not promise a higher cross-entropy")
     start, end = findings["loss_start"].mean(), findings["loss_end"].mean()
     return _check(
         name,
@@ -198,12 +278,13 @@ def _loss(findings: Findings, *, ascends: bool) -> Check:
     )
 
 
-def _convergence(findings: Findings) -> Check:
+def _convergence(findings: Findings, expectation: int) -> Check:
     name = "converged"
     if "objective_late" not in findings:
-        return _inapplicable(name, "the attack reports no objective by iteration")
-    if findings["iterations"].max() < LONG:
-        return _inapplicable(name, f"fewer than {LONG} iterations cannot tell")
+        return inapplicable(name, "the attack reports no objective by iteration")
+    # Several passes for one gradient are one iteration.
+    if findings["iterations"].max() / expectation < LONG:
+        return inapplicable(name, f"fewer than {LONG} iterations cannot tell")
     standing = findings["broken"] == 0
     # More iterations cannot break a volume twice, so only those that withstood count.
     start, late, end = (findings[f"objective_{when}"][standing].sum() for when in _WHEN)

@@ -20,7 +20,7 @@ import torch
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch
 from benchharness.attacks.core.norms import BUDGETS
-from benchharness.attacks.core.objectives import choose
+from benchharness.attacks.core.objectives import choose, margin
 from benchharness.attacks.core.observation import zero_gradient
 from benchharness.store.predictions import MINIMAL_NORM
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchharness.attacks.core.norms import Budget
+    from benchharness.attacks.core.objectives import Objective
 
 UNREACHED = 1.0
 """The norm reported where no adversarial volume was found: the largest that [0, 1] admits."""
@@ -67,6 +68,7 @@ class MinimumNorm(Attack):
     """What these attacks share: which volumes to search for, the refinement, and the findings."""
 
     traced: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(margin)
     auc_undefined: ClassVar[str] = (
         "the attack looks for the boundary and stops there; take AUC from apgd_ce or pgd"
     )

@@ -74,11 +74,12 @@ class Observed(nn.Module):
             )
         return logits
 
-    def findings(self, logits: Tensor) -> dict[str, Tensor]:
+    def findings(self, logits: Tensor, samples: int = 1) -> dict[str, Tensor]:
         """What the passes showed, each (B,); empty when none needed a gradient.
 
         Args:
             logits: (B, K), of the adversarial volumes; their loss ends the series.
+            samples: Passes per gradient.
         """
         if self.zero_gradient is None:
             return {}
@@ -86,7 +87,7 @@ class Observed(nn.Module):
         return {
             "zero_gradient": self.zero_gradient.float(),
             "iterations": torch.full_like(end, self.gradients),
-            **progress([*self.losses, end]),
+            **progress(ended(self.losses, end, samples)),
         }
 
     def _keep_gradient(self, gradient: Tensor) -> None:
@@ -98,6 +99,23 @@ class Observed(nn.Module):
 def zero_gradient(gradient: Tensor) -> Tensor:
     """Whether a volume's gradient (B, C, D, H, W) is exactly zero, bool (B,)."""
     return (gradient == 0).flatten(1).all(1)
+
+
+def ended(losses: list[Tensor], end: Tensor, samples: int) -> list[Tensor]:
+    """The loss (B,) at each iterate and at the end.
+
+    Args:
+        losses: Of every pass that needed a gradient.
+        end: Of one pass of the result.
+        samples: Passes per gradient. Several are averaged; the end, known from a single pass, is
+            then left out, since a lucky draw there would look like progress.
+    """
+    if samples == 1:
+        return [*losses, end]
+    return [
+        torch.stack(losses[first : first + samples]).mean(0)
+        for first in range(0, len(losses), samples)
+    ]
 
 
 def progress(values: list[Tensor]) -> dict[str, Tensor]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from benchharness.attacks.core.objectives import Objective
+
 
 def extremes(clean: Tensor, gradient: Tensor) -> Tensor:
     """The end of [0, 1] that raises the objective; the clean value where the gradient is zero."""
@@ -52,6 +54,7 @@ class Region(Attack):
     """Rewrite one region of the volume, at the places of largest first-order gain."""
 
     traced: ClassVar[bool] = False
+    objective: ClassVar[Objective] = staticmethod(margin)
     auc_undefined: ClassVar[str] = NOT_CROSS_ENTROPY
 
     candidates: int = parameter(3, low=1)
