@@ -35,6 +35,8 @@ _STANDARD_CLASSES = 4
 """Fewest classes of the standard protocol, whose targeted loss needs four."""
 _RAND_CLASSES = 3
 """Fewest classes of the protocol for stochastic networks, whose DLR loss needs three."""
+_QUERIES = 5000
+"""Queries of Square in the standard protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class AutoAttack3D(Attack):
     """
 
     name: ClassVar[str] = "autoattack3d"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = "Croce & Hein, ICML 2020, arXiv 2003.01690; own implementation"
     summary: ClassVar[str] = (
@@ -63,8 +65,9 @@ class AutoAttack3D(Attack):
     """Iterations of APGD and FAB, for each target."""
     targets: int = parameter(9, low=1)
     """Most wrong classes that APGD-T and FAB-T aim at."""
-    queries: int = parameter(5000, low=1)
-    """Queries of Square."""
+    queries: int = parameter(_QUERIES, low=1)
+    """Queries of Square. As published, its schedule is not stretched to them; with another number
+    it is, since few queries would end at large squares."""
     pgd_steps: int = parameter(10, low=1)
     """Steps of PGD, with 2 or 3 classes."""
     samples: int = parameter(1, low=1)
@@ -97,7 +100,7 @@ class AutoAttack3D(Attack):
         return pgd, APGDCE(**own), APGDMargin(**own)
 
     def _parts(self, num_classes: int) -> tuple[Attack, ...]:
-        square = Square3D(queries=self.queries)
+        square = Square3D(queries=self.queries, rescaled=self.queries != _QUERIES)
         if num_classes >= _STANDARD_CLASSES:
             return (
                 APGDCE(steps=self.steps),

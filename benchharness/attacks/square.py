@@ -1,11 +1,15 @@
-"""Square attack for volumes: random search with cubes, from the logits alone.
+"""Square attack for volumes: random search, from the logits alone.
 
-torchattacks' Square places the same squares of (B, C, H, W) in the whole batch. On folded volumes
-they would span rows of several slices; here they are cubes, drawn for each volume.
+In L∞ the slices of a volume are what the channels are to the original: a square is placed across
+all of them, with a sign for each. Which axis the slices lie along changes from query to query.
+torchattacks' Square places the same square with the same signs in the whole batch, so that a
+volume's result depends on its batch, and never in the last row or column; hence this
+implementation.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
@@ -27,26 +31,65 @@ if TYPE_CHECKING:
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Square's schedule: the queries, of 10,000, after which the share of voxels is halved."""
+_LEAST_CUBE = 3
+"""Smallest side of a cube that holds a bump."""
 
 
-def fraction(query: int, queries: int, initial: float) -> float:
-    """Share of the voxels that a proposal changes, with the schedule rescaled to `queries`."""
-    scaled = int(query / queries * 10_000)
+Grid = tuple[int, int, int]
+"""Sizes (d, h, w)."""
+
+
+def fraction(proposal: int, initial: float, queries: int | None = None) -> float:
+    """Share of the voxels that a proposal changes.
+
+    Args:
+        proposal: Its number; 0 is the first after the start.
+        initial: The share that the schedule begins with.
+        queries: The number of proposals to stretch the schedule to; None leaves it at 10,000.
+    """
+    scaled = proposal if queries is None else int(proposal / queries * 10_000)
     return float(initial / 2 ** sum(scaled > limit for limit in _HALVINGS))
 
 
-def window_of(share: float, grid: tuple[int, int, int], least: int) -> tuple[int, int, int]:
+def slice_axis(proposal: int, grid: Grid) -> int:
+    """The axis (0 to 2) of the slices that a proposal's square is placed across: each in turn.
+
+    On one slice alone it stays the axis of that slice, and the attack is the original.
+    """
+    axes = [axis for axis in range(3) if all(size > 1 for size in _without(grid, axis))]
+    return axes[proposal % len(axes)] if axes else grid.index(min(grid))
+
+
+def column_of(share: float, grid: Grid, axis: int) -> Grid:
+    """Size (d, h, w) of a square with a share of a slice's voxels, through all slices.
+
+    Args:
+        share: Share of the voxels, 0 to 1.
+        grid: (D, H, W); the square is cut where a slice is smaller.
+        axis: The axis of the slices.
+    """
+    height, width = _without(grid, axis)
+    side = max(round(math.sqrt(share * height * width)), 1)
+    window = [min(side, size) for size in grid]
+    window[axis] = grid[axis]
+    return window[0], window[1], window[2]
+
+
+def _without(grid: Grid, axis: int) -> tuple[int, ...]:
+    return grid[:axis] + grid[axis + 1 :]
+
+
+def cube_of(share: float, grid: Grid) -> Grid:
     """Size (d, h, w) of a cube with a share of a grid's voxels, cut where the grid is smaller.
 
     Args:
         share: Share of the voxels, 0 to 1.
         grid: (D, H, W).
-        least: Smallest side.
     """
     voxels = grid[0] * grid[1] * grid[2]
     # A flat grid spreads the voxels over two axes only.
     axes = max(1, sum(size > 1 for size in grid))
-    side = max(round((share * voxels) ** (1 / axes)), least)
+    side = max(round((share * voxels) ** (1 / axes)), _LEAST_CUBE)
     depth, height, width = (min(side, size) for size in grid)
     return depth, height, width
 
@@ -87,21 +130,27 @@ class Square(Attack):
     traced: ClassVar[bool] = False
 
     queries: int = parameter(5000, low=1)
-    """Most forward passes for one volume, the first proposal included; it stops once broken."""
+    """Most proposals for one volume, the start not counted; it stops once broken."""
     initial_share: float = parameter(0.8, low=0.0, high=1.0)
     """Share of the voxels that the first proposals change."""
+    rescaled: bool = parameter(True)
+    """Whether the schedule of shares, written for 10,000 proposals, is stretched to `queries`."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """The queries, and a forward pass to see which volumes are correct."""
-        return Cost(forward=1 + self.queries, backward=0)
+        """The queries, the start, and a forward pass to see which volumes are correct."""
+        return Cost(forward=2 + self.queries, backward=0)
 
     @abstractmethod
     def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
         """The first proposal, inside the ball and [0, 1]."""
 
     @abstractmethod
-    def propose(self, state: State, share: float) -> Tensor:
-        """Change a share of the voxels; inside the ball and [0, 1]."""
+    def propose(self, state: State, number: int) -> Tensor:
+        """The proposal of a number from 0: some voxels changed; inside the ball and [0, 1]."""
+
+    def share(self, number: int) -> float:
+        """The share of the voxels that the proposal of a number from 0 changes."""
+        return fraction(number, self.initial_share, self.queries if self.rescaled else None)
 
     @torch.no_grad()
     def perturb(self, batch: Batch) -> Tensor:
@@ -118,11 +167,12 @@ class Square(Attack):
             severity=batch.severity,
         )
         project = BUDGETS[self.norm].projection(state.clean, batch.severity)
-        for query in range(self.queries):
+        for query in range(1 + self.queries):
             if len(rows) == 0:
                 break
             proposal = project(self._proposal(state, query))
             reached, fooled = self._look(batch, proposal, rows)
+            # The start counts from the first, as in the original, even where it is no better.
             better = (reached > value) | fooled | (query == 0)
             state.point[better], value[better] = proposal[better], reached[better]
             spent[rows] += 1
@@ -139,8 +189,7 @@ class Square(Attack):
     def _proposal(self, state: State, query: int) -> Tensor:
         if query == 0:
             return self.start(state.clean, state.draws, state.severity)
-        # The schedule counts from the first proposal after the start.
-        return self.propose(state, fraction(query - 1, self.queries, self.initial_share))
+        return self.propose(state, query - 1)
 
     @staticmethod
     def _look(batch: Batch, volumes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,28 +201,30 @@ class Square(Attack):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square3D(Square):
-    """Square attack in the L∞ ball with cubes."""
+    """Square attack in the L∞ ball, across the slices of each axis in turn."""
 
     name: ClassVar[str] = "square3d"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "linf"
     summary: ClassVar[str] = (
-        "Random search: cubes of ±ε, ever smaller, kept where the margin rises."
+        "Random search: squares of ±ε through all slices, ever smaller, kept where the margin "
+        "rises."
     )
 
     def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
-        """Stripes of ±ε along depth and height; the original's run along the height."""
-        count, channels, *_, width = clean.shape
-        signs = draws.signs(clean.new_empty(count, channels, 1, 1, width))
+        """Stripes of ±ε along the height, a voxel wide, with signs of their own in each slice."""
+        signs = draws.signs(clean[:, :, :, :1])
         return (clean + severity * signs).clamp(0, 1)
 
-    def propose(self, state: State, share: float) -> Tensor:
-        """Set one cube of each volume to +ε or −ε, the sign drawn for each channel."""
+    def propose(self, state: State, number: int) -> Tensor:
+        """Set a square to +ε or −ε in all slices, the sign drawn for each channel and slice."""
         count, channels, depth, height, width = state.clean.shape
         grid = (depth, height, width)
-        window = window_of(share, grid, 1)
+        axis = slice_axis(number, grid)
+        window = column_of(self.share(number), grid, axis)
         mask = box_mask(corners(state.draws, count, window, grid), window, grid)
-        signs = state.draws.signs(state.clean.new_empty(count, channels, 1, 1, 1))
+        slices = [size if axis == own else 1 for own, size in enumerate(grid)]
+        signs = state.draws.signs(state.clean.new_empty(count, channels, *slices))
         return torch.where(mask, (state.clean + state.severity * signs).clamp(0, 1), state.point)
 
 
@@ -182,7 +233,7 @@ class Square3DL2(Square):
     """Square attack in the L2 ball with cubes."""
 
     name: ClassVar[str] = "square3d_l2"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "l2"
     summary: ClassVar[str] = (
         "Random search: moves the budget of one cube into another, kept where the margin rises."
@@ -200,7 +251,7 @@ class Square3DL2(Square):
         delta[(slice(None), slice(None), *used)] = lattice
         return (clean + severity * L2_RMS.spread(delta)).clamp(0, 1)
 
-    def propose(self, state: State, share: float) -> Tensor:
+    def propose(self, state: State, number: int) -> Tensor:
         """Erase one cube, and move its budget, with any left over, to a bump in another cube.
 
         A bump is positive in one half and negative in the other, across a random axis. It is added
@@ -208,7 +259,7 @@ class Square3DL2(Square):
         """
         count, channels, depth, height, width = state.clean.shape
         grid = (depth, height, width)
-        window = window_of(share, grid, 3)
+        window = cube_of(self.share(number), grid)
         target = box_mask(corners(state.draws, count, window, grid), window, grid)
         source = box_mask(corners(state.draws, count, window, grid), window, grid)
         delta = state.point - state.clean
@@ -226,9 +277,7 @@ class Square3DL2(Square):
         return (state.clean + state.severity * L2_RMS.spread(delta)).clamp(0, 1)
 
 
-def corners(
-    draws: Draws, count: int, window: tuple[int, int, int], grid: tuple[int, int, int]
-) -> Tensor:
+def corners(draws: Draws, count: int, window: Grid, grid: Grid) -> Tensor:
     """Draw a corner (count, 3) for each volume's window, uniformly among all that fit."""
     places = [
         draws.integers((count, 1), size - side + 1) for size, side in zip(grid, window, strict=True)

@@ -22,6 +22,7 @@ def test_standard_protocol_has_its_true_iteration_counts() -> None:
     assert (parts["apgd_t"]["steps"], parts["apgd_t"]["targets"]) == (100, 9)
     assert (parts["fab"]["steps"], parts["fab"]["targets"]) == (100, 9)
     assert parts["square3d"]["queries"] == 5000
+    assert not parts["square3d"]["rescaled"]
     assert dict(attack.resolved(11, EPS))["protocol"] == "standard"
 
 
@@ -64,6 +65,12 @@ def test_facts_tell_what_each_part_sees() -> None:
 def test_altered_counts_are_not_called_standard() -> None:
     assert AutoAttack3D(queries=300).protocol(4) == "standard (altered)"
     assert AutoAttack3D(pgd_steps=20).protocol(2) == "few-classes-1 (altered)"
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_few_queries_go_through_the_whole_schedule(num_classes: int) -> None:
+    square = AutoAttack3D(queries=300).parts(num_classes)[-1].parameters()
+    assert (square["queries"], square["rescaled"]) == (300, True)
 
 
 def test_what_no_part_uses_alters_nothing() -> None:

@@ -1,15 +1,27 @@
-"""The random search: its steps are cubes, it respects its budget, and it beats noise."""
+"""The random search: on one slice it is Square itself; its steps, its budget, its strength."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+import torchattacks
 from torch import Tensor
 
 from benchharness.attacks import NoiseSign
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.square import Square3D, Square3DL2, State, bump, fraction, window_of
+from benchharness.attacks.square import (
+    Square3D,
+    Square3DL2,
+    State,
+    bump,
+    column_of,
+    cube_of,
+    fraction,
+    slice_axis,
+)
 from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import (
     BlackBox,
@@ -20,6 +32,7 @@ from tests.attacks.attack_networks import (
     trained,
     volumes_like,
 )
+from tests.attacks.folding import Folded, folded
 
 EPS = 16 / 255
 
@@ -56,28 +69,78 @@ def test_l2_beats_noise_of_the_same_norm() -> None:
     assert searched <= accuracy(classifier, (volumes + noise).clamp(0, 1), labels) - 0.2
 
 
-@pytest.mark.parametrize("share", [0.8, 0.1, 0.01, 0.001])
+class SameDraws(torchattacks.Square):
+    """The oracle for one volume of one slice, with the draws that ours makes for it."""
+
+    draws: Draws
+
+    def random_choice(self, shape: list[int]) -> Tensor:
+        return self.draws.signs(torch.empty(1, *shape[-3:]))
+
+    def random_int(self, low: int = 0, high: int = 1, shape: Any = None) -> Tensor:
+        """The oracle leaves out the last place, ours does not."""
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls % 2:
+            assert self.draws.integers((1, 1), 1) == 0, "the place along the only slice"
+        return self.draws.integers((1, 1), high + 1)[0]
+
+
+@pytest.mark.parametrize("rescaled", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_on_one_slice_it_is_the_original(channels: int, rescaled: bool) -> None:
+    """Start, schedule, windows, signs, clipping and acceptance, query by query."""
+    shape, eps, queries = (channels, 1, 11, 11), 4 / 255, 120
+    classifier, volumes = tiny(4, channels).eval(), volumes_like(3, shape)
+    with torch.no_grad():
+        labels = classifier(volumes).argmax(1)
+    for volume, label, name in zip(volumes.split(1), labels.split(1), names(3), strict=True):
+        oracle = SameDraws(
+            Folded(classifier, shape).eval(), eps=eps, n_queries=queries, resc_schedule=rescaled
+        )
+        oracle.draws = Draws([name], "square3d", eps, 0)
+        oracle.init_hyperparam(folded(volume))
+        spent, expected = oracle.attack_single_run(folded(volume), label)
+        ours = Square3D(queries=queries, rescaled=rescaled)
+        outcome = ours(classifier, volume, label, severity=eps, ids=[name], seed=0)
+        torch.testing.assert_close(folded(outcome.volumes), expected, atol=1e-6, rtol=0)
+        assert outcome.findings["queries"] == spent.item()
+        assert not torch.equal(outcome.volumes, volume)
+
+
+@pytest.mark.parametrize("number", [0, 1, 14, 2000])
 @pytest.mark.parametrize("shape", [(1, 9, 9, 9), (2, 7, 9, 12)])
-def test_steps_are_cubes(shape: tuple[int, ...], share: float) -> None:
+def test_steps_are_squares_through_all_slices(shape: tuple[int, ...], number: int) -> None:
     state = state_of(shape)
     state.point.copy_(state.clean)
-    proposal = Square3D().propose(state, share)
-    side = min(max(round((share * shape[1] * shape[2] * shape[3]) ** (1 / 3)), 1), 99)
+    attack = Square3D(queries=10_000)
+    proposal = attack.propose(state, number)
+    axis, grid = number % 3, shape[1:]
+    plane = [size for own, size in enumerate(grid) if own != axis]
+    side = max(round((attack.share(number) * plane[0] * plane[1]) ** 0.5), 1)
     for before, after, clean in zip(state.point, proposal, state.clean, strict=True):
         places = (before != after).any(0).nonzero()
         extent = (places.amax(0) - places.amin(0) + 1).tolist()
-        assert extent == [min(side, size) for size in shape[1:]]
+        wanted = [size if own == axis else min(side, size) for own, size in enumerate(grid)]
+        assert extent == wanted
         low, high = places.amin(0), places.amax(0) + 1
         box = (after - clean)[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        for channel in box:
-            assert torch.allclose(channel.abs(), torch.tensor(EPS), atol=1e-6)
-            assert len(channel.sign().unique()) == 1
+        assert torch.allclose(box.abs(), torch.tensor(EPS), atol=1e-6)
+        slices = box.sign().movedim(1 + axis, 1).flatten(2)
+        assert torch.equal(slices, slices[:, :, :1].expand_as(slices)), "one sign for a slice"
+        assert len(slices.unique()) == 2, "each slice has its own"
 
 
-def test_volumes_have_their_own_cubes() -> None:
+def test_the_slices_lie_along_each_axis_in_turn() -> None:
+    assert [slice_axis(number, (9, 9, 9)) for number in range(4)] == [0, 1, 2, 0]
+    assert {slice_axis(number, (1, 9, 9)) for number in range(4)} == {0}
+    assert {slice_axis(number, (9, 9, 1)) for number in range(4)} == {2}
+    assert {slice_axis(number, (1, 1, 9)) for number in range(4)} == {0}
+
+
+def test_volumes_have_their_own_squares() -> None:
     state = state_of((1, 9, 9, 9))
     state.point.copy_(state.clean)
-    moved = Square3D().propose(state, 0.01) != state.clean
+    moved = Square3D(queries=10_000).propose(state, 6000) != state.clean
     assert len({tuple(place.nonzero()[0].tolist()) for place in moved}) > 1
 
 
@@ -85,17 +148,18 @@ def test_start_is_stripes_at_full_budget() -> None:
     clean = volumes_like(3, (2, 5, 6, 7)) * 0.5 + 0.25
     delta = Square3D().start(clean, Draws(names(3), "test"), EPS) - clean
     assert torch.allclose(delta.abs(), torch.tensor(EPS), atol=1e-6)
-    assert torch.allclose(delta, delta[:, :, :1, :1].expand_as(delta), atol=1e-6)
+    assert torch.allclose(delta, delta[:, :, :, :1].expand_as(delta), atol=1e-6)
     assert len(delta[0, 0, 0, 0].sign().unique()) == 2
+    assert not torch.equal(delta[0, 0, 0].sign(), delta[0, 0, 1].sign())
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 9, 9), (2, 7, 9, 12), (1, 1, 9, 9), (1, 2, 3, 4)])
-@pytest.mark.parametrize("share", [0.8, 0.1, 0.001])
-def test_l2_proposals_spend_the_budget(shape: tuple[int, ...], share: float) -> None:
+@pytest.mark.parametrize("number", [0, 300, 9000])
+def test_l2_proposals_spend_the_budget(shape: tuple[int, ...], number: int) -> None:
     # So small that even the top of a bump stays within the range.
     state, small = state_of(shape, 0.005), torch.tensor(0.005)
     assert torch.allclose(L2_RMS.size(state.point - state.clean).float(), small, rtol=1e-4)
-    proposal = Square3DL2().propose(state, share)
+    proposal = Square3DL2(queries=10_000).propose(state, number)
     assert torch.isfinite(proposal).all()
     assert torch.allclose(L2_RMS.size(proposal - state.clean).float(), small, rtol=1e-4)
     assert not torch.equal(proposal, state.point)
@@ -113,16 +177,22 @@ def test_bumps_have_norm_one_and_halves_of_opposite_sign() -> None:
 
 
 def test_schedule_is_that_of_square() -> None:
-    shares = [fraction(query, 10_000, 0.8) for query in (0, 10, 11, 51, 201, 1001, 8001, 9999)]
+    shares = [fraction(number, 0.8) for number in (0, 10, 11, 51, 201, 1001, 8001, 9999)]
     assert shares == [0.8, 0.8, 0.4, 0.2, 0.1, 0.025, 0.8 / 512, 0.8 / 512]
-    assert fraction(51, 5_000, 0.8) == fraction(102, 10_000, 0.8)
+    assert fraction(51, 0.8, 5_000) == fraction(102, 0.8)
+    assert Square3D(queries=100).share(90) == 0.8 / 512
+    assert Square3D(queries=100, rescaled=False).share(90) == 0.8 / 4
 
 
 def test_windows() -> None:
-    assert window_of(1 / 8, (28, 28, 28), 1) == (14, 14, 14)
-    assert window_of(1e-6, (28, 28, 28), 1) == (1, 1, 1)
-    assert window_of(0.5, (4, 28, 28), 1) == (4, 12, 12)
-    assert window_of(1 / 4, (1, 28, 28), 1) == (1, 14, 14)
+    assert column_of(1 / 4, (10, 28, 28), 0) == (10, 14, 14)
+    assert column_of(1 / 4, (10, 28, 28), 2) == (8, 8, 28)
+    assert column_of(0.8, (4, 28, 28), 1) == (4, 28, 9)
+    assert column_of(1e-6, (28, 28, 28), 1) == (1, 28, 1)
+    assert cube_of(1 / 8, (28, 28, 28)) == (14, 14, 14)
+    assert cube_of(1e-6, (28, 28, 28)) == (3, 3, 3)
+    assert cube_of(0.5, (4, 28, 28)) == (4, 12, 12)
+    assert cube_of(1 / 4, (1, 28, 28)) == (1, 14, 14)
 
 
 @pytest.mark.parametrize("kind", [Square3D, Square3DL2])
@@ -138,9 +208,9 @@ def test_more_queries_are_never_spent_than_allowed(kind: type[Square3D | Square3
         outcome = kind(queries=20)(
             classifier, volumes, labels, severity=1 / 255, ids=names(5), seed=0
         )
-    assert outcome.findings["queries"].max() == 20
-    # Two clean passes, one to see what is correct, the queries, and one to judge.
-    assert len(seen) == 2 + 1 + 20 + 1
+    assert outcome.findings["queries"].max() == 1 + 20
+    # Two clean passes, one to see what is correct, the start, the queries, and one to judge.
+    assert len(seen) == 2 + 1 + 1 + 20 + 1
 
 
 def test_search_never_returns_worse_than_clean() -> None:
