@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchharness.attacks.core.sparse import Region
+from benchharness.attacks.core.regions import Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,7 @@ class Slab(Region):
     """k adjacent slices across any axis take any intensity."""
 
     name: ClassVar[str] = "slab"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "slab"
     source: ClassVar[str] = "own implementation"
     summary: ClassVar[str] = "Rewrites k adjacent slices, at the axis and place that hurt most."
