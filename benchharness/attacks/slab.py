@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from benchharness.attacks.core.regions import Region
+
+if TYPE_CHECKING:
+    from benchharness.attacks.core.base import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,7 @@ class Slab(Region):
     name: ClassVar[str] = "slab"
     version: ClassVar[int] = 2
     norm: ClassVar[str] = "slab"
+    smallest: ClassVar[Cost] = Region.larger
     source: ClassVar[str] = "own implementation"
     summary: ClassVar[str] = "Rewrites k adjacent slices, at the axis and place that hurt most."
 

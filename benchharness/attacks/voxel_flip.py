@@ -78,8 +78,7 @@ class _Swaps(Rung):
                 break
             ranking = rankings[number % len(rankings)].select(left)
             greedy = self.greedy and number < len(rankings) and not ranking.flat
-            made = self._changed(rows[left], gradient[left], ranking, greedy=greedy)
-            self.score(rows[left], 1, lambda which, _, made=made: made[which])
+            self._try(rows[left], gradient[left], ranking, greedy=greedy)
         self.greedy = False
 
     def _rankings(self, rows: Tensor, gradient: Tensor) -> tuple[_Ranking, ...]:
@@ -96,10 +95,8 @@ class _Swaps(Rung):
             _Ranking(order=anything, ends=uphill, flat=True),
         )
 
-    def _changed(
-        self, rows: Tensor, gradient: Tensor, ranking: _Ranking, *, greedy: bool
-    ) -> Tensor:
-        """One candidate of each volume: voxels fill the room that is left, or replace others."""
+    def _try(self, rows: Tensor, gradient: Tensor, ranking: _Ranking, *, greedy: bool) -> None:
+        """Score one candidate of each volume: voxels fill the room left, or replace others."""
         point, clean = self.point[rows].flatten(2), self.clean[rows].flatten(2)
         draws = self.draws.select(rows.tolist())
         halved = draws.integers((len(rows), 1), _HALVINGS)[:, 0]
@@ -120,7 +117,7 @@ class _Swaps(Rung):
         goal = ranking.ends.gather(2, index)
         goal = torch.where((voxel >= self.voxels)[:, None], 1 - goal, goal)
         made = torch.where(leaves[:, None], clean, point).scatter(2, index, goal)
-        return made.view(-1, *self.clean.shape[1:])
+        self.score(rows, 1, lambda which, _: made[which].view(-1, *self.clean.shape[1:]))
 
 
 def _some(scores: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
@@ -155,7 +152,7 @@ class VoxelFlip(Sparse):
     summary: ClassVar[str] = (
         "Flips k voxels: ranked by the gradient, scored exactly, grown and swapped."
     )
-    per_round: ClassVar[Cost] = Cost(forward=SWAPS + 1, backward=1)
+    larger: ClassVar[Cost] = Cost(forward=SWAPS + 1, backward=1)
 
     def ladder(self, search: Search, sizes: Sequence[int]) -> list[Rung]:
         """Every rung grows from the one below."""

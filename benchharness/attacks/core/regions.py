@@ -82,6 +82,7 @@ class Places(Rung):
         best = self.places[self.order[:, 0]]
         self.corner, self.window = best[:, :3], best[:, 3:]
         self.fill = torch.full_like(self.order[:, 0], _FILLS - 1)
+        self.side = min(min(window) for window in windows)
         self.round = 0
 
     def advance(self) -> None:
@@ -101,12 +102,11 @@ class Places(Rung):
             place = self.places[order[which, numbers // _FILLS]]
             return _Regions(corner=place[:, :3], window=place[:, 3:], fill=numbers % _FILLS)
 
-        self._score(rows, min(CANDIDATES, self.count - begin), choose)
+        self._score(rows, max(0, min(CANDIDATES, self.count - begin)), choose)
 
     def _move(self, rows: Tensor) -> None:
         corner, window, fill = self.corner[rows], self.window[rows], self.fill[rows]
-        step = max(1, int(window.max()) >> (self.round + 1)) if len(rows) else 1
-        moves = step * torch.tensor(_MOVES, device=rows.device)
+        moves = max(1, self.side >> self.round + 1) * torch.tensor(_MOVES, device=rows.device)
         last = torch.tensor(self.grid, device=rows.device) - window
 
         def choose(which: Tensor, numbers: Tensor) -> _Regions:
@@ -125,10 +125,8 @@ class Places(Rung):
             mask = box_mask(regions.corner, regions.window, self.grid)
             return torch.where(mask, inside, clean[which])
 
-        before = self.value[rows]
-        number = self.score(rows, count, points).argmax(1)
-        which = (self.value[rows] > before).nonzero()[:, 0]
-        best, kept = choose(which, number[which]), rows[which]
+        which, number = self.score(rows, count, points)[1:]
+        best, kept = choose(which, number), rows[which]
         self.corner[kept], self.window[kept] = best.corner, best.window
         self.fill[kept] = best.fill
 
@@ -158,7 +156,7 @@ def _apart_first(sums: Tensor, window: Window) -> Tensor:
 class Region(Sparse):
     """Rewrite one region of the volume."""
 
-    per_round: ClassVar[Cost] = Cost(forward=CANDIDATES + len(_MOVES) + 1 + len(_STEPS), backward=1)
+    larger: ClassVar[Cost] = Cost(forward=CANDIDATES + len(_MOVES) + 1 + len(_STEPS), backward=1)
 
     @abstractmethod
     def windows(self, side: int, grid: Window) -> tuple[Window, ...]:

@@ -155,18 +155,20 @@ class Rung(ABC):
     def advance(self) -> None:
         """Go on for one round with the volumes that stand."""
 
-    def score(self, rows: Tensor, count: int, points: Points) -> Tensor:
+    def score(self, rows: Tensor, count: int, points: Points) -> tuple[Tensor, Tensor, Tensor]:
         """Score candidates of the volumes `rows` (n,), and keep the best where it is better.
 
         Returns:
-            The margins (n, count), as `Search.scores` gives them.
+            The margins (n, count), as `Search.scores` gives them; the indices into `rows` of the
+            volumes that have a better point (m,); the number of their candidate (m,).
         """
         scores = self.search.scores(rows, count, points)
-        value, number = scores.max(1)
+        value, number = scores.max(1) if count else (self.value[rows], torch.zeros_like(rows))
         better = (value > self.value[rows]).nonzero()[:, 0]
-        self.point[rows[better]] = points(better, number[better])
         self.value[rows[better]] = value[better]
-        return scores
+        if len(better):
+            self.point[rows[better]] = points(better, number[better])
+        return scores, better, number[better]
 
 
 class SingleVoxels(Rung):
@@ -207,7 +209,7 @@ class SingleVoxels(Rung):
             volumes[items, :, voxel] = torch.where(other, 1 - goal, goal)
             return volumes.view(-1, *self.clean.shape[1:])
 
-        self.scores[rows, begin : self.done] = self.score(rows, self.done - begin, points)
+        self.scores[rows, begin : self.done] = self.score(rows, self.done - begin, points)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +225,10 @@ class Sparse(Attack):
         "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
     )
     traced: ClassVar[bool] = False
-    per_round: ClassVar[Cost]
-    """Passes of a round at a size above 1."""
+    smallest: ClassVar[Cost] = Cost(forward=SINGLES, backward=0)
+    """Passes of a round at size 1."""
+    larger: ClassVar[Cost]
+    """Passes of a round at any other size."""
 
     rounds: int = parameter(8, low=1)
     """Rounds at every size; each scores 32 single voxels, and candidates of larger sizes."""
@@ -234,9 +238,8 @@ class Sparse(Attack):
 
         Smaller severities search at fewer sizes, and a volume that breaks is left alone.
         """
-        singles = Cost(forward=SINGLES, backward=0)
-        larger = self.per_round * len(_RUNGS)
-        return Cost(forward=1, backward=1) + (singles + larger) * self.rounds
+        every = self.smallest + self.larger * len(_RUNGS)
+        return Cost(forward=1, backward=1) + every * self.rounds
 
     @abstractmethod
     def ladder(self, search: Search, sizes: Sequence[int]) -> list[Rung]:
