@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchharness.attacks.core.sparse import Region
+from benchharness.attacks.core.regions import Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,7 @@ class Cube(Region):
     """A cube of side k takes any intensity."""
 
     name: ClassVar[str] = "cube"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "cube"
     source: ClassVar[str] = "own implementation"
     summary: ClassVar[str] = "Rewrites a cube of side k at the place that hurts most."

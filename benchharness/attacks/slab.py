@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from benchharness.attacks.core.sparse import Region
+from benchharness.attacks.core.regions import Region
+
+if TYPE_CHECKING:
+    from benchharness.attacks.core.base import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +16,9 @@ class Slab(Region):
     """k adjacent slices across any axis take any intensity."""
 
     name: ClassVar[str] = "slab"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "slab"
+    smallest: ClassVar[Cost] = Region.larger
     source: ClassVar[str] = "own implementation"
     summary: ClassVar[str] = "Rewrites k adjacent slices, at the axis and place that hurt most."
 

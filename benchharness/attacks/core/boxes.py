@@ -16,10 +16,20 @@ def box_sums(values: Tensor, window: tuple[int, int, int]) -> Tensor:
     return F.avg_pool3d(values, window, stride=1, divisor_override=1)
 
 
-def box_mask(corners: Tensor, window: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
-    """Masks of one box for each corner (n, 3), bool (n, 1, D, H, W)."""
+def box_mask(
+    corners: Tensor, window: tuple[int, int, int] | Tensor, grid: tuple[int, int, int]
+) -> Tensor:
+    """Masks of one box for each corner (n, 3), bool (n, 1, D, H, W).
+
+    Args:
+        corners: Where each box begins.
+        window: The size of all boxes, or that of each, (n, 3).
+        grid: (D, H, W).
+    """
     inside = []
-    for axis, (side, size) in enumerate(zip(window, grid, strict=True)):
+    sides = torch.as_tensor(window, device=corners.device).expand(len(corners), 3)
+    for axis, size in enumerate(grid):
+        side = sides[:, axis, None]
         place = torch.arange(size, device=corners.device)[None]
         start = corners[:, axis, None]
         inside.append((place >= start) & (place < start + side))

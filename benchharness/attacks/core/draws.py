@@ -51,6 +51,10 @@ class Draws:
             for identity in self.ids
         ]
 
+    def renamed(self, *names: randomness.Name) -> Draws:
+        """Draws of the same volumes that depend on other names."""
+        return Draws(self.ids, *names, device=self.device)
+
     def select(self, rows: Sequence[int]) -> Draws:
         """The draws of some of the volumes, in the given order; both share their generators."""
         chosen = Draws([], *self.names, device=self.device)
