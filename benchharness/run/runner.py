@@ -14,7 +14,8 @@ from benchharness.networks import checkpoints, devices
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.planning import plan
-from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
+from benchharness.store import suspicion
+from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ class Summary:
     """One line for each cell or training that failed."""
     skipped: int = 0
     """Cells that were not started because `stop` said so."""
+    suspects: tuple[str, ...] = ()
+    """One line for each cell of the plan whose number must not be trusted, and why."""
+    controls: int = 0
+    """How many of `evaluated` are controls."""
+    control_seconds: float = 0.0
+    """What these took."""
+    seconds: float = 0.0
+    """What all of `evaluated` took."""
 
 
 def run(
@@ -109,19 +118,23 @@ class _Run:
         self.digests: dict[Path, str] = {}
         self.broken: dict[Path, str] = {}
         self.failures: list[str] = []
-        self.evaluated = self.trained = self.skipped = 0
+        self.evaluated = self.trained = self.skipped = self.controls = 0
+        self.seconds = self.control_seconds = 0.0
 
     def measure(self, stop: Callable[[], bool]) -> Summary:
         """Measure what is not recorded yet, job by job."""
         before = sum(map(self._is_recorded, self.plan.cells))
+        known: list[Cell] = []
         self.display.start(total=len(self.plan.cells), done=before)
         for planned in self.plan.jobs:
             if all(map(self._is_recorded, planned.cells)):
+                known += planned.cells
                 continue
             if planned.weights.to_train and stop():
                 self.skipped += len(planned.cells)
                 continue
             job, broken = self.ready(planned)
+            known += job.cells
             pending = [cell for cell in job.cells if not self._is_recorded(cell)]
             if planned.cells[0].pending:
                 before += len(job.cells) - len(pending)
@@ -129,7 +142,18 @@ class _Run:
                 self._give_up(job, pending, broken)
             else:
                 self._measure(job, pending, stop)
-        return self.summary(recorded=before)
+        return replace(self.summary(recorded=before), suspects=self._suspects(known))
+
+    def _suspects(self, cells: Sequence[Cell]) -> tuple[str, ...]:
+        """What record checks and matrix checks say of cells that are recorded."""
+        found = suspicion.of_source(self.store, cells)
+        records = self.store.records()
+        ours = [records[cell.identity] for cell in cells if self._is_recorded(cell)]
+        return tuple(
+            f"{describe(record.cell)}: {reason}"
+            for record in ours
+            if (reason := suspicion.of_record(record, found))
+        )
 
     def summary(self, *, recorded: int) -> Summary:
         """What was done so far."""
@@ -139,6 +163,9 @@ class _Run:
             trained=self.trained,
             failures=tuple(self.failures),
             skipped=self.skipped,
+            controls=self.controls,
+            control_seconds=self.control_seconds,
+            seconds=self.seconds,
         )
 
     def ready(self, job: Job) -> tuple[Job, str]:
@@ -287,9 +314,17 @@ class _Run:
         self.store.append(record)
         if record.status == "ok":
             self.recorded.add(record.identity)
-        self.evaluated += 1
+        self._count(record)
         if record.error is not None:
             self._failed(f"{describe(record.cell)}: {record.error}")
+
+    def _count(self, record: Record) -> None:
+        seconds = record.provenance["seconds"]
+        self.evaluated += 1
+        self.seconds += seconds
+        if record.cell.perturbation.family == CONTROL_FAMILY:
+            self.controls += 1
+            self.control_seconds += seconds
 
     def _failed(self, line: str) -> None:
         self.failures.append(line)
