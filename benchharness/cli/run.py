@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchharness.run.config import RunConfig
     from benchharness.run.forecast import Forecast
     from benchharness.run.planning import Plan
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
 
 _SUSPECTS_SHOWN = 10
 """Most suspect cells that are said, a line each."""

@@ -5,7 +5,7 @@ The runner is the store's one writer, and resumes by leaving out what is recorde
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchharness import training
@@ -14,7 +14,7 @@ from benchharness.networks import checkpoints, devices
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.planning import plan
-from benchharness.store import suspicion
+from benchharness.run.summary import Summary, suspects
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
 from benchharness.store.folder import Store
 
@@ -32,30 +32,6 @@ if TYPE_CHECKING:
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
     from benchharness.training import EpochReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What a run did."""
-
-    evaluated: int
-    """Cells measured now."""
-    recorded: int
-    """Cells of the plan that were recorded before."""
-    trained: int
-    """Checkpoints trained now."""
-    failures: tuple[str, ...]
-    """One line for each cell or training that failed."""
-    skipped: int = 0
-    """Cells that were not started because `stop` said so."""
-    suspects: tuple[str, ...] = ()
-    """One line for each cell of the plan whose number must not be trusted, and why."""
-    controls: int = 0
-    """How many of `evaluated` are controls."""
-    control_seconds: float = 0.0
-    """What these took."""
-    seconds: float = 0.0
-    """What all of `evaluated` took."""
 
 
 def run(
@@ -142,18 +118,8 @@ class _Run:
                 self._give_up(job, pending, broken)
             else:
                 self._measure(job, pending, stop)
-        return replace(self.summary(recorded=before), suspects=self._suspects(known))
-
-    def _suspects(self, cells: Sequence[Cell]) -> tuple[str, ...]:
-        """What record checks and matrix checks say of cells that are recorded."""
-        found = suspicion.of_source(self.store, cells)
-        records = self.store.records()
-        ours = [records[cell.identity] for cell in cells if self._is_recorded(cell)]
-        return tuple(
-            f"{describe(record.cell)}: {reason}"
-            for record in ours
-            if (reason := suspicion.of_record(record, found))
-        )
+        ours = [cell for cell in known if self._is_recorded(cell)]
+        return replace(self.summary(recorded=before), suspects=suspects(self.store, ours))
 
     def summary(self, *, recorded: int) -> Summary:
         """What was done so far."""

@@ -25,7 +25,7 @@ from tests import samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
     from benchharness.store.records import Record
 
 FLAGS: dict[str, Any] = {

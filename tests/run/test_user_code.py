@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.run.config import RunConfig
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
     from benchharness.store.records import Record
 
 FLAGS: dict[str, Any] = {

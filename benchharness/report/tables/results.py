@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchharness.store.records import ModelCost
 
 
-_WITNESSES = ", and neither the probe nor transferred volumes did, which were tried on some volumes or models"
+_WITNESSES = ", nor did the probe or transferred volumes where these were tried"
 
 
 def clean(findings: Findings, dataset: str, metrics: Sequence[Metric] = tuple(METRICS)) -> Table:
