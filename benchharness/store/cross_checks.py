@@ -43,8 +43,9 @@ def behind_others(cells: Sequence[AttackedCell], found: Sequence[Evidence]) -> F
     """Whether an attack leaves volumes that anything else breaks within its budget.
 
     An iterative attack is held against everything: it must not be further than this from the worst
-    case. A single step is honestly weaker than many, so it is held against what is no stronger:
-    noise, other networks' volumes, and a single step on the network's copy.
+    case. A single step is honestly weaker than many, and may be weaker than one at a smaller ε, so
+    it is held against what is no stronger at its own: noise, other networks' volumes, and a single
+    step on the network's copy.
     """
     made = []
     for cell in cells:
@@ -54,7 +55,11 @@ def behind_others(cells: Sequence[AttackedCell], found: Sequence[Evidence]) -> F
         rivals = [one for one in found if one.identity != own.identity]
         rivals = [one for one in rivals if one.within(own.norm, own.severity)]
         if not cell.fact("iterative"):
-            rivals = [one for one in rivals if one.access in ("none", "another network")]
+            rivals = [
+                one
+                for one in rivals
+                if one.access in ("none", "another network") and one.severity == own.severity
+            ]
         made += [
             _left(cell, own, rivals, volumes)
             for volumes in dict.fromkeys(one.volumes & own.volumes for one in rivals)
