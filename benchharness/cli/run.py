@@ -165,11 +165,11 @@ def _say_suspects(summary: Summary) -> None:
     """Say which numbers must not be trusted; a report lists them all."""
     if not summary.suspects:
         return
-    say(f"{len(summary.suspects)} suspect, not to be trusted or ranked:", to=err)
+    say(f"{len(summary.suspects)} suspect, not to be trusted or ranked:")
     for suspect in summary.suspects[:_SUSPECTS_SHOWN]:
-        say(f"  {suspect}", to=err)
+        say(f"  {suspect}")
     if (left := len(summary.suspects) - _SUSPECTS_SHOWN) > 0:
-        say(f"  and {left} more: see 'bench report'", to=err)
+        say(f"  and {left} more: see 'bench report'")
 
 
 def _exit_with_failures(summary: Summary) -> None:

@@ -39,8 +39,8 @@ FLAGS: dict[str, Any] = {
     "recipe": "quick",
     "device": "cpu",
 }
-CELLS = 4
-"""Clean, attacked, corrupted, and the control."""
+CELLS = 5
+"""Clean, attacked, corrupted, and two controls."""
 
 
 @pytest.fixture(autouse=True)
