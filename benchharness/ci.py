@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchharness.comparison import Settings, StoreComparison
     from benchharness.run.config import RunConfig
     from benchharness.run.progress import Display
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

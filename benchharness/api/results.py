@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchharness.comparison import StoreComparison
     from benchharness.datasets import Dataset
     from benchharness.networks.classifier import Classifier
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
     from benchharness.run.weights import Weights
     from benchharness.store.cards import ModelCard
 

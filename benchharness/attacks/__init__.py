@@ -36,6 +36,7 @@ from benchharness.attacks.full_range import FullRange
 from benchharness.attacks.mifgsm import MIFGSM
 from benchharness.attacks.noise_sign import NoiseSign
 from benchharness.attacks.pgd import PGD, PGDL2
+from benchharness.attacks.probe import Probe, Surrogate
 from benchharness.attacks.slab import Slab
 from benchharness.attacks.square import Square3D, Square3DL2
 from benchharness.attacks.transfer import Transfer
@@ -68,9 +69,11 @@ __all__ = [
     "FullRange",
     "NoiseSign",
     "Outcome",
+    "Probe",
     "Slab",
     "Square3D",
     "Square3DL2",
+    "Surrogate",
     "Transfer",
     "VoxelFlip",
     "build",

@@ -6,24 +6,19 @@ the protocol has 100; hence this implementation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
-
-import torch
 
 from benchharness.attacks.apgd import APGDCE, APGDDLR, APGDT, APGDMargin
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.attacks.core.cascade import in_turn
 from benchharness.attacks.core.certificates import DRAWS
-from benchharness.attacks.core.draws import Draws
-from benchharness.attacks.core.norms import LINF
 from benchharness.attacks.core.objectives import margin
-from benchharness.attacks.core.observation import Observed
 from benchharness.attacks.fab import FAB
 from benchharness.attacks.pgd import PGD
 from benchharness.attacks.square import Square3D
 from benchharness.canonical import Pairs, pairs
-from benchharness.store.predictions import BROKEN_BY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,34 +132,4 @@ class AutoAttack3D(Attack):
 
         The part that broke a volume is reported as `predictions.BROKEN_BY`.
         """
-        adversarial = batch.volumes.clone()
-        broken_by = torch.where(self._broken(batch, adversarial), 0, -1)
-        zero = torch.zeros_like(broken_by)
-        for number, part in enumerate(self.parts(batch.classifier.num_classes), start=1):
-            rows = (broken_by < 0).nonzero()[:, 0]
-            if len(rows) == 0:
-                break
-            inner = _for_part(batch, rows, part)
-            with inner.draws.intercepted(guard=False):
-                found = part.perturb(inner).detach()
-            found = LINF.project(found, inner.volumes, batch.severity)
-            fooled = self._broken(inner, found)
-            adversarial[rows[fooled]] = found[fooled]
-            broken_by[rows[fooled]] = number
-            if number == 1:
-                first = inner.classifier.zero_gradient
-                zero[rows] = zero[rows] if first is None else first.long()
-        batch.findings.update({BROKEN_BY: broken_by, "zero_gradient": zero})
-        return adversarial
-
-    @staticmethod
-    @torch.no_grad()
-    def _broken(batch: Batch, volumes: Tensor) -> Tensor:
-        return batch.classifier(volumes).argmax(1) != batch.labels  # type: ignore[no-any-return]
-
-
-def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
-    """The volumes that are still correct, with the draws that the part would make by itself."""
-    rest = batch.select(rows)
-    draws = Draws(rest.draws.ids, part.name, *batch.draws.names[1:], device=batch.draws.device)
-    return replace(rest, classifier=Observed(batch.classifier, rest.labels), draws=draws)
+        return in_turn(batch, self.parts(batch.classifier.num_classes))

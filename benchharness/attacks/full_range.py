@@ -11,12 +11,10 @@ from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.ascent import climb, loss_gradient
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.norms import LINF
+from benchharness.attacks.core.objectives import margin
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_ROUND = 10
-"""Steps between two looks at which volumes are still classified correctly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +22,14 @@ class FullRange(Attack):
     """PGD that stops at a volume once it breaks, since only that it breaks is of interest.
 
     A network that keeps its accuracy although the attack may paint any volume hides its gradient.
-    The planner adds one such cell to every checkpoint that is attacked through its gradient, at
-    ε = 1 and on `VOLUMES` volumes. No table shows it; `matrix_checks` reads it.
+    It also reports by how much the margin rose in the first step (`gain`), and by how much in a
+    step of the same length along random signs (`gain_by_noise`): a gradient that leads no further
+    than chance is masked as well. The planner adds one such cell to every checkpoint that is
+    attacked through its gradient, at ε = 1 and on `VOLUMES` volumes; `matrix_checks` reads it.
     """
 
     name: ClassVar[str] = "full_range"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = (
         "Madry et al., ICLR 2018, arXiv 1706.06083, as a test of masking after Carlini et al., "
@@ -44,33 +44,52 @@ class FullRange(Attack):
     """Most steps, each of length 2.5·ε / steps, from the clean volume."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
-        """A pass each way for every step, and a forward pass after every tenth."""
-        return Cost(forward=self.steps + -(-self.steps // _ROUND), backward=self.steps)
+        """A pass each way for every step, a look at every doubling of them, and two passes more."""
+        return Cost(forward=self.steps + self.steps.bit_length() + 2, backward=self.steps)
 
     def perturb(self, batch: Batch) -> Tensor:
         """Climb on the cross-entropy until the volume breaks."""
-        point = batch.volumes.clone()
-        standing = torch.arange(len(point), device=point.device)
-        for done in range(0, self.steps, _ROUND):
-            if len(standing) == 0:
-                break
-            rest = batch.select(standing)
-            reached = climb(
-                point[standing],
-                steps=min(_ROUND, self.steps - done),
-                step=2.5 * batch.severity / self.steps,
-                gradient=loss_gradient(rest),
-                direction=LINF.steepest,
-                project=LINF.projection(rest.volumes, batch.severity),
-            )
-            point[standing] = reached
+        best, point = batch.volumes.clone(), batch.volumes
+        rows = torch.arange(len(point), device=point.device)
+        done, wanted = 0, 1
+        while done < self.steps and len(rows):
+            rest = batch.select(rows)
+            point = self._climbed(rest, point, wanted)
             with torch.no_grad():
-                answer = batch.classifier(reached).argmax(1)
-            standing = standing[answer == rest.labels]
-        return point
+                logits = batch.classifier(point).float()
+            if done == 0:
+                self._report(batch, logits)
+            best[rows] = point
+            standing = logits.argmax(1) == rest.labels
+            rows, point = rows[standing], point[standing]
+            done, wanted = done + wanted, min(done + wanted, self.steps - done - wanted)
+        return best
+
+    def _climbed(self, rest: Batch, point: Tensor, steps: int) -> Tensor:
+        return climb(
+            point,
+            steps=steps,
+            step=self._length(rest),
+            gradient=loss_gradient(rest),
+            direction=LINF.steepest,
+            project=LINF.projection(rest.volumes, rest.severity),
+        )
+
+    def _length(self, batch: Batch) -> float:
+        return 2.5 * batch.severity / self.steps
+
+    def _report(self, batch: Batch, first: Tensor) -> None:
+        """Compare the first step, which led to these logits, with one along random signs."""
+        step = self._length(batch) * batch.draws.signs(batch.volumes)
+        with torch.no_grad():
+            chance = batch.classifier((batch.volumes + step).clamp(0, 1)).float()
+        before, along, by_noise = (
+            margin(logits, batch.labels) for logits in (batch.clean.float(), first, chance)
+        )
+        batch.findings.update(gain=along - before, gain_by_noise=by_noise - before)
 
 
-VOLUMES = 16
-"""Test volumes of the control, stratified."""
+VOLUMES = 32
+"""Test volumes of a checkpoint's controls, stratified."""
 EPSILON = 1.0
-"""Its budget: the whole range."""
+"""The budget: the whole range."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from benchharness.attacks.core.arguments import parameter
-from benchharness.attacks.core.ascent import climb, loss_gradient
+from benchharness.attacks.core.ascent import climb, loss_gradient, unit_mean
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.norms import LINF
 from benchharness.canonical import Pairs, pairs
@@ -64,7 +64,7 @@ class MIFGSM(Attack):
 
         def direction(gradient: Tensor) -> Tensor:
             nonlocal momentum
-            momentum = self.decay * momentum + _unit_mean(gradient)
+            momentum = self.decay * momentum + unit_mean(gradient)
             return momentum.sign()
 
         return climb(
@@ -75,11 +75,3 @@ class MIFGSM(Attack):
             direction=direction,
             project=LINF.projection(batch.volumes, batch.severity),
         )
-
-
-def _unit_mean(gradient: Tensor) -> Tensor:
-    """Divide by the mean magnitude; zero where the gradient is zero."""
-    # First by the largest magnitude: the mean of very small values would vanish in float32.
-    gradient = LINF.spread(gradient)
-    mean = gradient.abs().flatten(1).mean(1).view(-1, 1, 1, 1, 1)
-    return gradient / torch.where(mean > 0, mean, 1.0)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from benchharness.run.config import RunConfig
     from benchharness.run.forecast import Forecast
     from benchharness.run.planning import Plan
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
+
+_SUSPECTS_SHOWN = 10
+"""Most suspect cells that are said, a line each."""
 
 
 @takes(*OPTIONS)
@@ -54,6 +57,8 @@ def run(
         f"{summary.evaluated} cells run, {summary.recorded} were recorded already, "
         f"{summary.trained} checkpoints trained. Records: {settings.out}"
     )
+    _say_controls(summary)
+    _say_suspects(summary)
     _exit_with_failures(summary)
 
 
@@ -152,6 +157,23 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _say_controls(summary: Summary) -> None:
+    if summary.controls:
+        took, total = map(_duration, (summary.control_seconds, summary.seconds))
+        say(f"of that, {summary.controls} control cells: {took} of {total}")
+
+
+def _say_suspects(summary: Summary) -> None:
+    """Say which numbers must not be trusted; a report lists them all."""
+    if not summary.suspects:
+        return
+    say(f"{len(summary.suspects)} suspect, not to be trusted or ranked:")
+    for suspect in summary.suspects[:_SUSPECTS_SHOWN]:
+        say(f"  {suspect}")
+    if (left := len(summary.suspects) - _SUSPECTS_SHOWN) > 0:
+        say(f"  and {left} more: see 'bench report'")
 
 
 def _exit_with_failures(summary: Summary) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from benchharness import registry
 from benchharness.artefacts.corruption import implementation
-from benchharness.attacks import full_range
-from benchharness.attacks.core.norms import norm_named
+from benchharness.attacks import full_range, probe
+from benchharness.attacks.core.norms import BUDGETS, norm_named
 from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
 from benchharness.networks.formats import sources
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 160
 """Bytes of a name: a file's may have 255, and ours add a recipe, a seed, a digest and a kind."""
 
-CONTROL = full_range.FullRange()
-"""The control that every network gets once where its gradient is attacked."""
+FULL_RANGE, PROBE = full_range.FullRange(), probe.Probe()
+CONTROLS = (FULL_RANGE, PROBE)
+"""What every network gets as well where its gradient is attacked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +192,21 @@ def transferred(key: PerturbationKey, source: SourceKey) -> PerturbationKey:
     return replace(key, family=TRANSFER_FAMILY, source=source)
 
 
-def control_key(dataset: Dataset) -> PerturbationKey:
-    """The key of the control, which no perturbation seed changes."""
-    return _attack_key(CONTROL, dataset, full_range.EPSILON, CONTROL_FAMILY, seed=0)
+def control_keys(
+    config: RunConfig, usable: Iterable[Attack], dataset: Dataset
+) -> Iterator[PerturbationKey]:
+    """The keys of the controls that some attacks need, which no perturbation seed changes.
+
+    None where no gradient is asked for; the probe at every ε where one is followed within a ball.
+    """
+    followed = {a.norm for a in usable if a.uses_gradient and not a.needs_source}
+    if not followed:
+        return
+    wanted: list[tuple[Attack, float]] = [(FULL_RANGE, full_range.EPSILON)]
+    if followed & BUDGETS.keys():
+        wanted += [(PROBE, severity) for severity in sorted(config.eps) if severity > 0]
+    for control, severity in wanted:
+        yield _attack_key(control, dataset, severity, CONTROL_FAMILY, seed=0)
 
 
 def _attack_key(

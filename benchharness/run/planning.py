@@ -188,8 +188,8 @@ def _by_own_name(
     Raises:
         BenchError: When two have one name.
     """
-    found: dict[str, Attack | Artefact] = {keys.CONTROL.name: keys.CONTROL}
-    typed = {keys.CONTROL.name: "the control of every attacked network"}
+    found: dict[str, Attack | Artefact] = {control.name: control for control in keys.CONTROLS}
+    typed = dict.fromkeys(found, "a control of every attacked network")
     everything: dict[str, Attack | Artefact] = {**attacks, **artefacts}
     for text, perturbation in everything.items():
         name = perturbation.name
@@ -287,11 +287,11 @@ def _jobs(
             for weights in locate(config, model, options, dataset, files[model.name])
         ]
     yield from networks
-    if any(attack.access == "white box" for attack in usable):
-        control = dataset.test.subset(full_range.VOLUMES)
+    if controls := list(keys.control_keys(config, usable, dataset)):
+        some = split.subset(full_range.VOLUMES)
         for network in networks:
             if has_gradient(network.weights.model):
-                yield _job(network.weights, dataset, control, [keys.control_key(dataset)])
+                yield _job(network.weights, dataset, some, controls)
     for attack in usable:
         if attack.needs_source:
             yield from _transfers(networks, list(keys.attack_keys(config, attack, dataset)))

@@ -5,7 +5,7 @@ The runner is the store's one writer, and resumes by leaving out what is recorde
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchharness import training
@@ -14,8 +14,9 @@ from benchharness.networks import checkpoints, devices
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.planning import plan
+from benchharness.run.summary import Summary, suspects
 from benchharness.store import metadata
-from benchharness.store.cells import ACCURACY_ONLY, CLEAN, describe
+from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
@@ -32,24 +33,6 @@ if TYPE_CHECKING:
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
     from benchharness.training import EpochReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What a run did."""
-
-    evaluated: int
-    """Cells measured now."""
-    recorded: int
-    """Cells of the plan that were recorded before."""
-    trained: int
-    """Checkpoints trained now."""
-    failures: tuple[str, ...]
-    """One line for each cell or training that failed."""
-    skipped: int = 0
-    """Cells that were not started because `stop` said so."""
-    identities: tuple[str, ...] = ()
-    """The cells of the plan as their records name them; without those of skipped trainings."""
 
 
 def run(
@@ -111,25 +94,27 @@ class _Run:
         self.digests: dict[Path, str] = {}
         self.broken: dict[Path, str] = {}
         self.failures: list[str] = []
-        self.identities: list[str] = []
-        self.evaluated = self.trained = self.skipped = 0
+        self.identities: tuple[str, ...] = ()
+        self.evaluated = self.trained = self.skipped = self.controls = 0
+        self.seconds = self.control_seconds = 0.0
 
     def measure(self, stop: Callable[[], bool]) -> Summary:
         """Measure what is not recorded yet, job by job."""
         before = sum(map(self._is_recorded, self.plan.cells))
+        known: list[Cell] = []
         self.display.start(total=len(self.plan.cells), done=before)
         for dataset in {job.dataset.digest: job.dataset for job in self.plan.jobs}.values():
             test = dataset.test
             metadata.keep(self.store.directory, dataset.digest, test.ids, test.metadata)
         for planned in self.plan.jobs:
             if all(map(self._is_recorded, planned.cells)):
-                self._note(planned)
+                known += planned.cells
                 continue
             if planned.weights.to_train and stop():
                 self.skipped += len(planned.cells)
                 continue
             job, broken = self.ready(planned)
-            self._note(job)
+            known += job.cells
             pending = [cell for cell in job.cells if not self._is_recorded(cell)]
             if planned.cells[0].pending:
                 before += len(job.cells) - len(pending)
@@ -137,7 +122,9 @@ class _Run:
                 self._give_up(job, pending, broken)
             else:
                 self._measure(job, pending, stop)
-        return self.summary(recorded=before)
+        self.identities = tuple(cell.identity for cell in known)
+        ours = [cell for cell in known if self._is_recorded(cell)]
+        return replace(self.summary(recorded=before), suspects=suspects(self.store, ours))
 
     def summary(self, *, recorded: int) -> Summary:
         """What was done so far."""
@@ -147,11 +134,11 @@ class _Run:
             trained=self.trained,
             failures=tuple(self.failures),
             skipped=self.skipped,
-            identities=tuple(self.identities),
+            identities=self.identities,
+            controls=self.controls,
+            control_seconds=self.control_seconds,
+            seconds=self.seconds,
         )
-
-    def _note(self, job: Job) -> None:
-        self.identities += [cell.identity for cell in job.cells]
 
     def ready(self, job: Job) -> tuple[Job, str]:
         """Train what a job lacks.
@@ -299,9 +286,17 @@ class _Run:
         self.store.append(record)
         if record.status == "ok":
             self.recorded.add(record.identity)
-        self.evaluated += 1
+        self._count(record)
         if record.error is not None:
             self._failed(f"{describe(record.cell)}: {record.error}")
+
+    def _count(self, record: Record) -> None:
+        seconds = record.provenance["seconds"]
+        self.evaluated += 1
+        self.seconds += seconds
+        if record.cell.perturbation.family == CONTROL_FAMILY:
+            self.controls += 1
+            self.control_seconds += seconds
 
     def _failed(self, line: str) -> None:
         self.failures.append(line)

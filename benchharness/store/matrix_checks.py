@@ -4,70 +4,49 @@ Record checks concern one cell and are stored with it. Matrix checks compare cel
 when reading. They follow the flags of AutoAttack (Croce & Hein, ICML 2020, `checks.py` of its code)
 and the advice of Carlini et al. (arXiv 1902.06705) on the signs of gradient masking: a black-box
 attack beats a white-box one, a larger budget or more steps break fewer volumes, noise beats an
-attack, or an unlimited budget does not break every volume.
+attack, or an unlimited budget does not break every volume. `cross_checks` has those that look at
+volumes one by one and at the controls.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from benchharness.canonical import canonical_json
 from benchharness.statistics import metrics
-from benchharness.store.cells import ACCURACY_ONLY, CONTROL_FAMILY, TRANSFER_FAMILY, condition
+from benchharness.store import cross_checks, evidence
+from benchharness.store.attacked import AttackedCell, comparison
+from benchharness.store.cells import ACCURACY_ONLY, CONTROL_FAMILY, TRANSFER_FAMILY
+from benchharness.store.cross_checks import CONTROL_ACCURACY, OTHERS_BOUND, RISE_SHARE, Control
 from benchharness.store.predictions import BROKEN_BY
 from benchharness.store.records import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from benchharness.store.attacked import Comparison, Found
+    from benchharness.store.evidence import Evidence
     from benchharness.store.predictions import Predictions
     from benchharness.store.records import Record
 
-    Group = Callable[["AttackedCell"], tuple[str, float] | None]
+    Group = Callable[[AttackedCell], tuple[str, float] | None]
     """The series that a cell belongs to and its place there; None if it belongs to none."""
 
 MARGIN_VOLUMES = 2
 """From this excess of volumes on a comparison fails; fewer may differ by rounding and chance."""
 MARGIN_SHARE = 0.01
 """The same margin as a share of the volumes; the larger of the two applies."""
-CONTROL_ACCURACY = 0.05
-"""The most accuracy that PGD with 100 steps at ε = 1 may leave."""
 
 BLACK_BOX = "white box not behind black box"
 BUDGET = "not weaker with a larger budget"
 STEPS = "not weaker with more steps"
 NOISE = "not weaker than noise"
+OTHERS = "not behind all others"
+CONTAINED = "not weaker than a contained threat"
 CONTROL = "breaks at ε = 1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttackedCell:
-    """An attack's cell that did not fail, as the checks see it."""
-
-    record: Record
-    right: int
-    """Volumes still classified correctly."""
-    broken_by: NDArray[np.float32] | None = None
-    """(N,), as `predictions.BROKEN_BY` says; None where the attack has no parts."""
-
-    @property
-    def name(self) -> str:
-        """Attack and severity in words."""
-        return condition(self.record.cell.perturbation)
-
-    @property
-    def severity(self) -> float:
-        """The attack's budget; 0 where it has none."""
-        return float(self.record.cell.perturbation.severity or 0)
-
-    def fact(self, name: str) -> Any:
-        """What the attack reported about itself; None in records that lack it."""
-        return self.record.facts.get(name)
+RISE = "first step leads further than chance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,62 +70,58 @@ def matrix_checks(
         predictions: By identity, for all records that did not fail.
 
     Returns:
-        Five checks for each checkpoint, set of volumes and perturbation seed that was attacked. A
+        Eight checks for each checkpoint, set of volumes and perturbation seed that was attacked. A
         check whose cells were not run is *not applicable* and says which are missing.
     """
     groups: dict[tuple[object, ...], list[AttackedCell]] = defaultdict(list)
-    controls: dict[tuple[object, ...], Record] = {}
+    around: dict[tuple[object, ...], _Around] = defaultdict(_Around)
     for record in records:
         key = record.cell.perturbation
-        if key.kind != "attack" or key.family == TRANSFER_FAMILY:
+        if key.kind != "attack":
             continue
-        checkpoint = _checkpoint(record)
+        checkpoint = evidence.checkpoint_of(record.cell)
+        found = predictions.get(record.identity)
+        broke = None if found is None else evidence.of_record(record, found)
+        if broke is not None:
+            around[checkpoint].evidence.append(broke)
         if key.family == CONTROL_FAMILY:
-            controls[checkpoint] = record
-        elif record.identity in predictions:
-            found = predictions[record.identity]
+            around[checkpoint].controls.append(Control(record=record, predictions=found))
+        elif found is not None and key.family != TRANSFER_FAMILY:
             right = int(metrics.correct(found.labels, found.logits).sum())
             place = (*checkpoint, record.cell.dataset.volumes, key.seed)
-            cell = AttackedCell(record=record, right=right, broken_by=found.extra.get(BROKEN_BY))
-            groups[place].append(cell)
+            groups[place].append(
+                AttackedCell(
+                    record=record,
+                    right=right,
+                    broken_by=found.extra.get(BROKEN_BY),
+                    evidence=broke,
+                )
+            )
     return tuple(
-        check
-        for place, cells in groups.items()
-        for check in _of_group(cells, controls.get(place[:-2]))
+        check for place, cells in groups.items() for check in _of_group(cells, around[place[:-2]])
     )
 
 
-def _checkpoint(record: Record) -> tuple[object, ...]:
-    return (
-        *record.cell.model.numbers().values(),
-        record.cell.checkpoint.sha256,
-        record.cell.dataset.digest,
-    )
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is known of a checkpoint whatever the volumes and the seed."""
+
+    controls: list[Control] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Comparison:
-    """One comparison of cells."""
-
-    excess: float
-    """The number that the bound is for: volumes, negative where all is well, or accuracy."""
-    failed: bool
-    reason: str
-    """What was found, in words; shown when the comparison failed."""
-    cells: tuple[str, ...]
-    """Identities of the cells that a failure makes suspect."""
-
-
-def _of_group(cells: Sequence[AttackedCell], control: Record | None) -> Iterator[MatrixCheck]:
+def _of_group(cells: Sequence[AttackedCell], around: _Around) -> Iterator[MatrixCheck]:
     count = cells[0].record.cell.dataset.count
     margin = max(MARGIN_VOLUMES, MARGIN_SHARE * count)
-    white = [cell for cell in cells if cell.fact("access") == "white box"]
     for name, bound, missing, made in (
-        (BLACK_BOX, margin, *_behind_black_box(cells, white, margin)),
+        (BLACK_BOX, margin, *_behind_black_box(cells, margin)),
         (BUDGET, margin, *_along(cells, margin, _by_budget, "budgets")),
         (STEPS, margin, *_along(cells, margin, _by_steps, "numbers of steps")),
         (NOISE, margin, *_behind_noise(cells, margin)),
-        (CONTROL, CONTROL_ACCURACY, *_withstands_control(cells, control)),
+        (OTHERS, OTHERS_BOUND, *cross_checks.behind_others(cells, around.evidence)),
+        (CONTAINED, margin, *cross_checks.behind_contained(cells, margin)),
+        (CONTROL, CONTROL_ACCURACY, *cross_checks.withstands(cells, around.controls)),
+        (RISE, RISE_SHARE, *cross_checks.leads_nowhere(cells, around.controls)),
     ):
         yield MatrixCheck(
             check=_check(name, bound, missing, made),
@@ -155,7 +130,7 @@ def _of_group(cells: Sequence[AttackedCell], control: Record | None) -> Iterator
         )
 
 
-def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -> Check:
+def _check(name: str, bound: float, missing: str, made: Sequence[Comparison]) -> Check:
     if not made:
         return Check(name=name, verdict="not applicable", reason=missing)
     failed = [one for one in made if one.failed]
@@ -168,42 +143,33 @@ def _check(name: str, bound: float, missing: str, made: Sequence[_Comparison]) -
     )
 
 
-_Found = tuple[str, list[_Comparison]]
-"""What a check needs, in words, and the comparisons that could be made."""
+def _behind_black_box(cells: Sequence[AttackedCell], margin: float) -> Found:
+    """Whether random search breaks more than gradients do, in separate cells or in a cascade.
 
-
-def _behind_black_box(
-    cells: Sequence[AttackedCell], white: Sequence[AttackedCell], margin: float
-) -> _Found:
-    """Whether random search breaks more than gradients do, in separate cells or in a cascade."""
+    A single step may be weaker than a search, unless no other attack does better.
+    """
     needs = (
         "needs square3d and a white-box attack of the same norm and budget, or both in a cascade"
     )
     made = []
     for searcher in (cell for cell in cells if cell.fact("access") == "black box"):
-        rivals = [cell for cell in white if _threat(cell) == _threat(searcher)]
-        if rivals:
-            best = min(rivals, key=lambda cell: cell.right)
-            reason = (
-                f"{searcher.name} leaves {searcher.right} volumes, the best white-box attack "
-                f"({best.name}) {best.right}"
-            )
-            made.append(_comparison(best.right - searcher.right, margin, reason, *rivals))
+        rivals = [
+            cell
+            for cell in cells
+            if cell.fact("access") == "white box" and cell.threat == searcher.threat
+        ]
+        least = min((cell.right for cell in rivals), default=0)
+        for rival in rivals:
+            if rival.fact("iterative") or least - searcher.right >= margin:
+                reason = (
+                    f"{searcher.name} leaves {searcher.right} volumes, {rival.name} {rival.right}"
+                )
+                made.append(comparison(rival.right - searcher.right, margin, reason, rival))
     for cell in cells:
         for name, before, caught in _late_breaks(cell):
             reason = f"in {cell.name} {name} breaks {caught} volumes that {before} left"
-            made.append(_comparison(caught, margin, reason, cell))
+            made.append(comparison(caught, margin, reason, cell))
     return needs, made
-
-
-def _comparison(excess: float, margin: float, reason: str, *cells: AttackedCell) -> _Comparison:
-    """A comparison of volumes, which fails at the margin or above."""
-    return _Comparison(
-        excess=excess,
-        failed=excess >= margin,
-        reason=reason,
-        cells=tuple(cell.record.identity for cell in cells),
-    )
 
 
 def _late_breaks(cell: AttackedCell) -> Iterator[tuple[str, str, int]]:
@@ -217,7 +183,7 @@ def _late_breaks(cell: AttackedCell) -> Iterator[tuple[str, str, int]]:
             yield part["name"], ", ".join(before), int((cell.broken_by == number).sum())
 
 
-def _along(cells: Sequence[AttackedCell], margin: float, group: Group, what: str) -> _Found:
+def _along(cells: Sequence[AttackedCell], margin: float, group: Group, what: str) -> Found:
     """Whether an iterative attack breaks fewer volumes further along a series."""
     series: dict[str, list[tuple[float, AttackedCell]]] = defaultdict(list)
     for cell in cells:
@@ -233,7 +199,7 @@ def _along(cells: Sequence[AttackedCell], margin: float, group: Group, what: str
                 f"{cell.name}{_steps(cell)} leaves {cell.right} volumes, "
                 f"{strongest.name}{_steps(strongest)} {strongest.right}"
             )
-            made.append(_comparison(cell.right - strongest.right, margin, reason, cell))
+            made.append(comparison(cell.right - strongest.right, margin, reason, cell))
     return f"needs an iterative attack at two {what}", made
 
 
@@ -260,7 +226,7 @@ def _steps(cell: AttackedCell) -> str:
     return "" if steps is None else f" ({steps} steps)"
 
 
-def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> _Found:
+def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> Found:
     """Whether random signs break more than an attack.
 
     Signs of size ε also have root mean square ε, so they are a control for L2 attacks as well.
@@ -272,33 +238,5 @@ def _behind_noise(cells: Sequence[AttackedCell], margin: float) -> _Found:
         control = noise.get(cell.severity) if family in ("linf", "l2") else None
         if control is not None and cell is not control:
             reason = f"{cell.name} leaves {cell.right} volumes, {control.name} {control.right}"
-            made.append(_comparison(cell.right - control.right, margin, reason, cell))
+            made.append(comparison(cell.right - control.right, margin, reason, cell))
     return "needs noise_sign at the budgets of the attacks", made
-
-
-def _withstands_control(cells: Sequence[AttackedCell], control: Record | None) -> _Found:
-    """Whether volumes withstand an attack that may change every voxel to anything."""
-    if control is None:
-        return "the control at ε = 1 was not run", []
-    accuracy = control.metrics.get("accuracy")
-    if accuracy is None:
-        return f"the control at ε = 1 failed: {control.error}", []
-    reason = (
-        f"PGD with {dict(control.cell.perturbation.parameters)['steps']} steps at ε = 1 leaves "
-        f"accuracy {accuracy:.2f} on {control.cell.dataset.count} volumes: the gradient seems to "
-        "be masked"
-    )
-    by_gradient = [cell for cell in cells if cell.fact("access") in ("white box", "both")]
-    return "", [
-        _Comparison(
-            excess=accuracy,
-            failed=accuracy > CONTROL_ACCURACY and bool(by_gradient),
-            reason=reason,
-            cells=tuple(cell.record.identity for cell in by_gradient),
-        )
-    ]
-
-
-def _threat(cell: AttackedCell) -> tuple[str, float]:
-    """Norm and budget."""
-    return cell.record.cell.perturbation.family, cell.severity

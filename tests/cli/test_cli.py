@@ -40,9 +40,9 @@ def test_run_report_and_list(bench: Bench, data: Path, tmp_path: Path) -> None:
     run = (*SMALL, "--datasets", data, "--attacks", "fgsm", "--artifacts", "bias_field")
     code, said, _ = bench(*run, "--severities", "1-2", "--eps", "8/255")
     assert code == 0
-    assert "5 cells run, 0 were recorded already, 1 checkpoints trained" in said
+    assert "6 cells run, 0 were recorded already, 1 checkpoints trained" in said
     code, said, _ = bench(*run, "--severities", "1-2", "--eps", "8/255")
-    assert "0 cells run, 5 were recorded already, 0 checkpoints trained" in said
+    assert "0 cells run, 6 were recorded already, 0 checkpoints trained" in said
     code, said, _ = bench("report")
     assert code == 0
     assert "tiny" in said
@@ -86,14 +86,15 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     run = (*SMALL, "--datasets", data, "--attacks", "pgd", "--dry-run")
     code, said, _ = bench(*run, "--verbose")
     assert code == 0
-    assert said.count("to run once trained tiny · data") == 4
+    assert said.count("to run once trained tiny · data") == 6
     code, said, _ = bench(*run)
     assert "to run once trained" not in said
-    # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; on 16 the
-    # control's 100 steps with 10 looks; and once every val volume, for the thresholds. Of each
-    # attacked cell, eight volumes are watched.
-    assert "4 cells to run, 1 checkpoints to train first" in said
-    forward, backward = 24 * (1 + 2 * 14) + 24 + 16 * 113, 24 * 20 + 16 * 100
+    # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; for the
+    # control 100 steps with 7 looks and 2 more; twice the probe, a look between its parts; and once
+    # every val volume, for the thresholds. Of each attacked cell, eight volumes are watched.
+    assert "6 cells to run, 1 checkpoints to train first" in said
+    forward = 24 * (1 + 2 * 14 + (100 + 7 + 2 + 3) + 2 * (4 + 3 + 30 + 101 + 3)) + 24
+    backward = 24 * (2 * 10 + 100 + 2 * (1 + 10))
     forward, backward = forward + 3 * 8 * 23, backward + 3 * 8 * 2
     assert f"{forward:,} forward and {backward:,} backward passes" in said
     assert not (tmp_path / "results").exists()
@@ -107,14 +108,14 @@ def test_dry_run_says_time_disk_and_controls_by_model_and_dataset(
     code, said, error = bench(*run, "--artefacts", "blur", "--severities", "1,2", "--dry-run")
     assert (code, error) == (0, "")
     rows = [line.split() for line in said.splitlines() if line.startswith((" tiny ", " wider "))]
-    # Each of two seeds: clean, two budgets, two levels and a control.
+    # Each of two seeds: clean, two budgets, two levels, a control at ε = 1 and two probes.
     assert [row[:6] for row in rows] == [
-        ["tiny", "data", "12", "0", "2", "2"],
-        ["wider", "data", "12", "0", "2", "2"],
+        ["tiny", "data", "16", "0", "2", "6"],
+        ["wider", "data", "16", "0", "2", "6"],
     ]
-    assert all(re.fullmatch(r"\d+ s [\d.]+ kB", " ".join(row[6:])) for row in rows)
+    assert all(re.fullmatch(r"\d+ (s|min) [\d.]+ kB", " ".join(row[6:])) for row in rows)
     assert re.search(r"^about \d+ s on cpu, [\d.]+ kB under --out$", said, re.MULTILINE)
-    assert re.search(r"^of that, 4 control cells: \d+ s$", said, re.MULTILINE)
+    assert re.search(r"^of that, 12 control cells: \d+ s$", said, re.MULTILINE)
     # Two levels of 24 volumes of 12³ voxels in two bytes, once for all networks.
     assert f"and {24 * 12**3 * 2 * 2 / 1000:.0f} kB in the cache" in said
     assert not (tmp_path / "results").exists()

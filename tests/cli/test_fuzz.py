@@ -22,7 +22,7 @@ from benchharness.networks import cost_table
 from benchharness.run import forecast, runner
 from benchharness.run.forecast import Forecast
 from benchharness.run.planning import plan
-from benchharness.run.runner import Summary
+from benchharness.run.summary import Summary
 from benchharness.store import baseline
 from benchharness.store.folder import Store
 from tests import samples

@@ -25,7 +25,7 @@ from tests import samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
     from benchharness.store.records import Record
 
 FLAGS: dict[str, Any] = {
@@ -68,7 +68,7 @@ def test_a_run_records_every_cell_with_predictions_that_give_its_metrics(
     data: Path, tmp_path: Path
 ) -> None:
     summary, said = run(data, tmp_path / "out")
-    assert (summary.evaluated, summary.trained, summary.failures) == (10, 1, ())
+    assert (summary.evaluated, summary.trained, summary.failures) == (12, 1, ())
     assert "training tiny on data" in said
     store = Store(tmp_path / "out")
     for record in store.records().values():
@@ -84,7 +84,7 @@ def test_the_same_command_again_runs_no_cell(data: Path, tmp_path: Path) -> None
     run(data, tmp_path / "out")
     before = (tmp_path / "out" / "records.jsonl").read_bytes()
     summary, _ = run(data, tmp_path / "out")
-    assert (summary.evaluated, summary.recorded, summary.trained) == (0, 10, 0)
+    assert (summary.evaluated, summary.recorded, summary.trained) == (0, 12, 0)
     assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
 
 
@@ -102,20 +102,20 @@ def test_a_cell_whose_predictions_are_damaged_is_run_again(
     if damage != "missing":
         path.write_bytes(b"" if damage == "empty" else content[:99] + b"?" + content[100:])
     summary, said = run(data, tmp_path / "out")
-    assert (summary.evaluated, summary.recorded, summary.trained) == (1, 9, 0)
+    assert (summary.evaluated, summary.recorded, summary.trained) == (1, 11, 0)
     (line,) = [line for line in said.splitlines() if "was recorded, but is run again" in line]
     assert "pgd 1" in line
     assert path.read_bytes() == content
     assert by_perturbation(tmp_path / "out")["pgd", 1.0].metrics == of.metrics
     summary, said = run(data, tmp_path / "out")
-    assert (summary.evaluated, summary.recorded) == (0, 10)
+    assert (summary.evaluated, summary.recorded) == (0, 12)
     assert "run again" not in said
 
 
 def test_more_work_runs_only_what_is_missing(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", attacks="fgsm")
     summary, _ = run(data, tmp_path / "out", attacks="fgsm,pgd", severities="1-3")
-    assert (summary.evaluated, summary.recorded, summary.trained) == (5, 6, 0)
+    assert (summary.evaluated, summary.recorded, summary.trained) == (5, 8, 0)
 
 
 def test_no_attack_at_epsilon_zero_and_all_of_it_at_one(data: Path, tmp_path: Path) -> None:
@@ -253,32 +253,45 @@ def test_nan_logits_make_error_records_and_the_run_goes_on(data: Path, tmp_path:
     own = [f"nan_in_eval={tmp_path / 'nan.pth'}"]
     summary, _ = run(data, tmp_path / "out", models="tests.samples:nan_in_eval", checkpoint=own)
     records = Store(tmp_path / "out").records().values()
-    assert summary.evaluated == len(summary.failures) == len(records) == 10
+    assert summary.evaluated == len(summary.failures) == len(records) == 12
     assert {record.status for record in records} == {"error"}
     assert all("not finite" in (record.error or "") for record in records)
 
 
-def test_every_attacked_checkpoint_gets_one_control_at_epsilon_one(
-    data: Path, tmp_path: Path
-) -> None:
-    run(data, tmp_path / "out", attacks="fgsm", artefacts="bias_field")
-    run(data, tmp_path / "out", attacks="pgd", limit=6)
-    controls = [
-        record
+def test_every_attacked_checkpoint_gets_its_controls_once(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", attacks="fgsm", artefacts="bias_field", eps="8/255")
+    run(data, tmp_path / "out", attacks="pgd", artefacts=None, eps="8/255")
+    controls = {
+        record.cell.perturbation.name: record
         for record in Store(tmp_path / "out").records().values()
         if record.cell.perturbation.family == CONTROL_FAMILY
-    ]
-    assert [(c.cell.perturbation.severity, c.cell.dataset.count) for c in controls] == [(1.0, 16)]
-    assert (controls[0].metrics["accuracy"] or 0) <= 0.05
+    }
+    found = {name: c.cell.perturbation.severity for name, c in controls.items()}
+    assert found == {"full_range": 1.0, "probe": 8 / 255}
+    assert (controls["full_range"].metrics["accuracy"] or 0) <= 0.05
 
 
-@pytest.mark.parametrize("attacks", ["noise_sign,square3d", ""])
-def test_what_asks_for_no_gradient_needs_no_control(
-    data: Path, tmp_path: Path, attacks: str
+@pytest.mark.parametrize(
+    ("attacks", "expected"),
+    [
+        ("noise_sign,square3d", []),
+        ("", []),
+        ("voxel_flip", [("full_range", 1.0)]),
+        ("transfer", []),
+        ("autoattack3d", [("full_range", 1.0), ("probe", 0.1), ("probe", 0.2)]),
+        ("pgd_l2", [("full_range", 1.0), ("probe", 0.1), ("probe", 0.2)]),
+    ],
+)
+def test_controls_are_for_what_follows_the_gradient(
+    data: Path, tmp_path: Path, attacks: str, expected: list[tuple[str, float]]
 ) -> None:
-    settings = FLAGS | {"datasets": str(data), "out": tmp_path, "attacks": attacks or None}
-    cells = planning.plan(config.load(None, settings)).cells
-    assert not [cell for cell in cells if cell.perturbation.family == CONTROL_FAMILY]
+    """Neither an ε of 0 nor a network that is only judged needs any."""
+    settings = FLAGS | TWO | {"datasets": str(data), "out": tmp_path, "attacks": attacks or None}
+    cells = planning.plan(config.load(None, settings | {"eps": "0,0.2,0.1", "limit": 5})).cells
+    controls = [c for c in cells if c.perturbation.family == CONTROL_FAMILY]
+    found = [(c.perturbation.name, c.perturbation.severity) for c in controls]
+    assert found == expected * 2
+    assert {control.dataset.count for control in controls} <= {5}
 
 
 def test_counts_are_the_severities_of_sparse_attacks(data: Path, tmp_path: Path) -> None:
@@ -303,8 +316,8 @@ def test_transfer_judges_every_model_on_volumes_made_on_every_model(
 ) -> None:
     flags = TWO | {"eps": "0,32/255", "artefacts": None}
     summary, said = run(data, tmp_path / "out", **flags)
-    # Clean, MI-FGSM at two budgets and a control for each; two budgets from each source to each.
-    assert (summary.evaluated, summary.trained, summary.failures) == (2 * 4 + 2 * 4, 2, ())
+    # Clean, MI-FGSM at two budgets and two controls for each; two budgets from each source to each.
+    assert (summary.evaluated, summary.trained, summary.failures) == (2 * 5 + 2 * 4, 2, ())
     assert "tiny · data · transfer 32/255 from wider · seed 0" in said
     store = Store(tmp_path / "out")
     logits: dict[tuple[str, str | None, float], Any] = {}
@@ -320,7 +333,7 @@ def test_transfer_judges_every_model_on_volumes_made_on_every_model(
         assert np.abs(logits[name, name, 32 / 255] - logits[name, other, 32 / 255]).max() > 1e-3
         assert np.array_equal(logits[name, other, 0.0], logits[name, name, 0.0])
     again, _ = run(data, tmp_path / "out", **flags)
-    assert (again.evaluated, again.recorded) == (0, 16)
+    assert (again.evaluated, again.recorded) == (0, 18)
 
 
 def test_a_transfer_knows_the_checkpoint_that_it_was_made_on(data: Path, tmp_path: Path) -> None:
@@ -336,8 +349,8 @@ def test_a_transfer_knows_the_checkpoint_that_it_was_made_on(data: Path, tmp_pat
     weights = next((tmp_path / "out").rglob("wider*/**/model.safetensors"))
     other = torch_weights_of_another_seed(weights, tmp_path / "other.safetensors")
     summary, _ = run(data, tmp_path / "out", **flags, checkpoint=[f"wider={other}"])
-    # tiny on wider, and all of wider: its clean volumes, MI-FGSM, control and two sources.
-    assert summary.evaluated == 1 + 5
+    # tiny on wider, and all of wider: its clean volumes, MI-FGSM, two controls and two sources.
+    assert summary.evaluated == 1 + 6
 
 
 def torch_weights_of_another_seed(weights: Path, path: Path) -> Path:
@@ -374,7 +387,7 @@ def test_accuracy_only_leaves_out_what_is_broken_and_gives_the_envelope(
 
     monkeypatch.setattr(PGD, "perturb", counted)
     summary, _ = run(data, tmp_path / "out", **flags, accuracy_only=True)
-    assert (summary.evaluated, summary.recorded) == (2, 2)
+    assert (summary.evaluated, summary.recorded) == (2, 4)
     short = {
         record.cell.perturbation.severity: record
         for record in store.records().values()
@@ -455,7 +468,7 @@ def test_a_failed_cell_is_run_again_and_a_good_one_is_not(
     # At ε = 0 there is nothing to attack, so two of the three budgets fail.
     assert [line.rpartition(": ")[2] for line in summary.failures] == ["told to fail"] * 2
     again, _ = run(data, tmp_path / "out")
-    assert (again.evaluated, again.recorded, again.failures) == (2, 8, ())
+    assert (again.evaluated, again.recorded, again.failures) == (2, 10, ())
 
 
 def test_a_second_run_on_a_locked_store_is_refused(data: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.run.config import RunConfig
-    from benchharness.run.runner import Summary
+    from benchharness.run.summary import Summary
     from benchharness.store.records import Record
 
 FLAGS: dict[str, Any] = {
@@ -41,8 +41,8 @@ FLAGS: dict[str, Any] = {
     "recipe": "quick",
     "device": "cpu",
 }
-CELLS = 4
-"""Clean, attacked, corrupted, and the control."""
+CELLS = 5
+"""Clean, attacked, corrupted, and two controls."""
 
 
 @pytest.fixture(autouse=True)

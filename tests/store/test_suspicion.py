@@ -59,5 +59,5 @@ def test_a_source_is_as_suspect_as_its_cells_make_it() -> None:
     worse = matrix.add("pgd", 8 / 255, 60)
     found = suspicion.of_source(Held(matrix))
     assert found.keys() == {worse}
-    (reason,) = found[worse]
+    reason, _ = found[worse]
     assert reason.startswith(f"{BUDGET}: pgd 8/255 (10 steps) leaves 60 volumes")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from benchharness.attacks.core.norms import LINF
 from benchharness.attacks.core.objectives import Worst, cross_entropy, evaluate
 from benchharness.attacks.core.observation import ended, progress
 from benchharness.errors import BenchError
@@ -97,3 +98,11 @@ def refuse_equal_restarts(name: str, restarts: int, *, random_start: bool) -> No
             f"{restarts} restarts of {name!r} without a random start are all the same; set "
             "restarts = 1 or random_start = true."
         )
+
+
+def unit_mean(gradient: Tensor) -> Tensor:
+    """Divide each of (B, C, D, H, W) by its mean magnitude; zero where it is zero."""
+    # First by the largest magnitude: the mean of very small values would vanish in float32.
+    gradient = LINF.spread(gradient)
+    mean = gradient.abs().flatten(1).mean(1).view(-1, 1, 1, 1, 1)
+    return gradient / torch.where(mean > 0, mean, 1.0)

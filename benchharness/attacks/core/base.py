@@ -226,7 +226,7 @@ class Attack(ABC):
     @property
     def watches(self) -> bool:
         """Whether finite differences judge the gradient that it follows."""
-        return self.uses_gradient and not self.needs_source
+        return self.access in ("white box", "both")
 
     def planned_iterations(self, num_classes: int) -> int | None:  # noqa: ARG002
         """Iterations that every volume must get, over all restarts; None if it may stop early."""

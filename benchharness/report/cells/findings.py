@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.cell_scores import CellScores
+from benchharness.store import evidence
 from benchharness.store.cells import CLEAN_FAMILY, family_order, family_title
 
 if TYPE_CHECKING:
@@ -55,6 +56,23 @@ class Findings:
     def find(self, dataset: str, model: str, seed: int | None, condition: str) -> Row | None:
         """The row of a condition; None where it was not run."""
         return self._by_place.get((dataset, model, seed, condition))
+
+    @cached_property
+    def _witnesses(self) -> dict[tuple[object, ...], tuple[Row, ...]]:
+        found: dict[tuple[object, ...], tuple[Row, ...]] = {}
+        for row in (*self.rows, *self.controls):
+            if evidence.adds_to_worst_case(row.record) and row.predictions is not None:
+                place = evidence.checkpoint_of(row.record.cell)
+                found[place] = (*found.get(place, ()), row)
+        return found
+
+    def witnesses(self, row: Row) -> tuple[Row, ...]:
+        """Cells of the same checkpoint, on any volumes, that the worst case counts as well."""
+        return self._witnesses.get(evidence.checkpoint_of(row.record.cell), ())
+
+    def witnessed(self, dataset: str) -> bool:
+        """Whether any checkpoint of a dataset has such cells."""
+        return any(self.witnesses(row) for row in self.of(dataset))
 
     def clean(self, row: Row) -> Row | None:
         """The clean cell of the same checkpoint; None where it was not run."""

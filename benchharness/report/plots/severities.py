@@ -86,7 +86,7 @@ def _points(
     points = [(0.0, scores.single(findings, subject, CLEAN_FAMILY, metric))]
     for severity in sorted(known):
         score = (
-            scores.worst_case(findings, subject, wanted, severity)
+            scores.worst_case(findings, subject, wanted, severity, witnessed=True)
             if worst
             else scores.single(findings, subject, known[severity], metric)
         )

@@ -16,10 +16,13 @@ from benchharness.report.cells.score import Score
 from benchharness.report.scoring.conditions import UNPERTURBED, conditions, inapplicable
 from benchharness.report.scoring.subjects import together
 from benchharness.statistics import uncertainty
+from benchharness.store import evidence
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
@@ -76,7 +79,12 @@ def _telling(
 
 
 def worst_case(
-    findings: Findings, subject: Subject, wanted: Sequence[Condition], limit: float
+    findings: Findings,
+    subject: Subject,
+    wanted: Sequence[Condition],
+    limit: float,
+    *,
+    witnessed: bool = False,
 ) -> Score:
     """Accuracy when a volume counts as correct only if no attack up to a limit breaks it.
 
@@ -88,6 +96,8 @@ def worst_case(
         subject: The model.
         wanted: Conditions of the attacks; those without a severity do not count.
         limit: The largest severity taken into account.
+        witnessed: Whether volumes count as broken, too, that the probe or transferred volumes broke
+            within the limit. They were not tried on every volume.
     """
     inside = [c for c in wanted if c.severity is not None and c.severity <= limit]
 
@@ -96,10 +106,26 @@ def worst_case(
         if isinstance(rows, Score):
             return rows
         survived = np.logical_and.reduce([row.correct for row in rows if row.correct is not None])
+        if witnessed:
+            survived = survived & ~_broken_elsewhere(findings, rows, limit)
         interval = uncertainty.share(survived, patients(rows))
         return Score.of(float(survived.mean()), interval, suspect=_suspicions(rows))
 
     return _over_seeds(subject, of)
+
+
+def _broken_elsewhere(findings: Findings, rows: Sequence[Row], limit: float) -> NDArray[np.bool_]:
+    """Which volumes of a checkpoint's rows (clean first) controls and transfer broke, (N,)."""
+    predictions = rows[0].predictions
+    assert predictions is not None
+    norm = next((row.key.family for row in rows if row.key.kind == "attack"), "")
+    broken: set[str] = set()
+    for row in findings.witnesses(rows[0]):
+        assert row.predictions is not None
+        found = evidence.of_record(row.record, row.predictions)
+        if found is not None and found.within(norm, limit):
+            broken |= found.broken
+    return np.isin(predictions.ids, sorted(broken))
 
 
 def averaged(findings: Findings) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from benchharness.report.scoring.conditions import by_perturbation, conditions, 
 from benchharness.report.scoring.subjects import subjects
 from benchharness.report.tables.layout import Entry, Line, Table, score_table, text_table
 from benchharness.report.tables.numbers import quantity
+from benchharness.store import evidence
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from benchharness.report.scoring.conditions import Condition
     from benchharness.report.scoring.subjects import Subject
     from benchharness.store.records import ModelCost
+
+
+_WITNESSES = ", nor did the probe or transferred volumes where these were tried"
 
 
 def clean(findings: Findings, dataset: str, metrics: Sequence[Metric] = tuple(METRICS)) -> Table:
@@ -47,11 +51,13 @@ def attacks(findings: Findings, dataset: str, family: str) -> Table:
     wanted = conditions(findings, dataset, family)
     severities = grid(wanted)
     groups = by_perturbation(wanted)
-    series = [*groups.items(), *([("worst case", wanted)] if len(groups) > 1 else [])]
+    witnessed = findings.witnessed(dataset) and family in evidence.BALLS
+    together = [("worst case", wanted)] if len(groups) > 1 or witnessed else []
+    series = [*groups.items(), *together]
     lines = [
         Line(
             names=(subject.label, name),
-            fields=_worst(findings, subject, own, severities),
+            fields=_worst(findings, subject, own, severities, witnessed=own is wanted),
             about="" if own is wanted else name,
         )
         for subject in subjects(findings, dataset)
@@ -63,7 +69,7 @@ def attacks(findings: Findings, dataset: str, family: str) -> Table:
         lines,
         caption="The monotone envelope: a volume counts as broken if it was misclassified when "
         "clean, or broken at this or any smaller severity. Worst case: a volume counts as correct "
-        f"only if none of these attacks broke it. {INTERVALS}",
+        f"only if none of these attacks broke it{_WITNESSES if witnessed else ''}. {INTERVALS}",
         kinds=("attacks", family),
     )
 
@@ -73,9 +79,13 @@ def _worst(
     subject: Subject,
     wanted: Sequence[Condition],
     severities: Mapping[str, float | None],
+    *,
+    witnessed: bool,
 ) -> tuple[Score | None, ...]:
     return tuple(
-        None if limit is None else scores.worst_case(findings, subject, wanted, limit)
+        None
+        if limit is None
+        else scores.worst_case(findings, subject, wanted, limit, witnessed=witnessed)
         for limit in severities.values()
     )
 
