@@ -108,14 +108,14 @@ class Slopes:
 
     @property
     def error(self) -> float:
-        """Root mean square of the errors over the length of step where it is smaller.
+        """Mean error of the volumes at the length of step where it is smaller.
 
         NaN if no margin changes enough to tell. A length at which fewer than half as many change
         enough as at the other does not count.
         """
         found = [row[~np.isnan(row)] for row in self.errors]
         most = max(map(len, found))
-        sizes = [float(np.sqrt((row**2).mean())) for row in found if 2 * len(row) >= most > 0]
+        sizes = [float(row.mean()) for row in found if 2 * len(row) >= most > 0]
         return min(sizes, default=np.nan)
 
 
