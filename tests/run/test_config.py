@@ -263,7 +263,7 @@ def test_a_wrong_value_is_one_clear_line(flags: dict[str, Any], expected: str) -
         ("[atack.pgd]\nsteps=1", "unknown config key 'atack'. Did you mean 'attacks'"),
         (
             "[model.a]\nargs = {}",
-            "unknown config key 'model.a.args'. Known: arguments, preprocessing.",
+            "unknown config key 'model.a.args'. Known: arguments, outputs, preproc",
         ),
         (
             "[model.a]\narguments = 1",

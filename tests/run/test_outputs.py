@@ -181,7 +181,10 @@ def test_the_logarithm_of_probabilities_is_marked_everywhere(name: str, tmp_path
     assert "form = probabilities" in page
 
 
-@pytest.mark.parametrize(("name", "form"), [("softmax", "logits"), ("sigmoid", "logit")])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [pytest.param("softmax", "logits", marks=pytest.mark.slow), ("sigmoid", "logit")],
+)
 def test_who_says_that_they_are_logits_is_believed_and_the_certificate_marks_it(
     name: str, form: str
 ) -> None:
@@ -191,6 +194,7 @@ def test_who_says_that_they_are_logits_is_believed_and_the_certificate_marks_it(
         assert any(doubt.startswith(LOGIT) for doubt in records["none"].doubts)
 
 
+@pytest.mark.slow
 def test_a_softmax_that_shows_up_later_is_marked() -> None:
     records, _ = ran(settings("late_softmax", attacks="pgd"))
     assert records["pgd"].suspect
