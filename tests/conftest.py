@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchharness import cli
+from benchharness.attacks import Probe
+from benchharness.run import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +22,25 @@ def _separate_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.delenv("BENCH_CACHE_GIB", raising=False)
     yield
     patch.undo()
+
+
+WHOLE = keys.CONTROLS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_probe() -> Iterator[None]:
+    """The many small runs of these tests get a probe of few passes; `whole_controls` undoes it."""
+    patch = pytest.MonkeyPatch()
+    short = [Probe(steps=2, queries=10) if isinstance(own, Probe) else own for own in WHOLE]
+    patch.setattr(keys, "CONTROLS", tuple(short))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def whole_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controls that users get."""
+    monkeypatch.setattr(keys, "CONTROLS", WHOLE)
 
 
 @pytest.fixture

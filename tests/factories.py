@@ -120,6 +120,7 @@ FAMILIES = {
     "noise_sign": "linf",
     "own_noise": "linf",
     "full_range": "control",
+    "probe": "control",
     "motion": "mr",
     "ghosting": "mr",
     "bias_field": "mr",

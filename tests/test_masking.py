@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from benchharness import report
 from benchharness.report.collect import collect
 from tests import attacked
+from tests.attacks.attack_networks import Tiny
+from tests.attacks.test_straight_through import Flipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Bench = Callable[..., tuple[int, str, str]]
+
+pytestmark = pytest.mark.usefixtures("whole_controls")
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,6 +79,70 @@ def test_a_network_that_hides_its_gradient_is_suspect_and_not_ranked(
     markdown = written.markdown.read_text(encoding="utf-8")
     assert "Suspect, not ranked" in markdown
     assert reason in markdown
+
+
+class Waves(Tiny):
+    """Adds waves of 2e-5 to the intensities, whose slope is three times that of the volume."""
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        return super().forward(volumes + 2e-5 * torch.sin(1e5 * volumes))
+
+
+class FlippedSlices(Tiny):
+    """Turns the gradient round in every other slice."""
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        return super().forward(Flipped.apply(volumes))
+
+
+def waves(num_classes: int, in_channels: int = 1) -> Waves:
+    return Waves(num_classes, in_channels)
+
+
+def flipped(num_classes: int, in_channels: int = 1) -> FlippedSlices:
+    return FlippedSlices(num_classes, in_channels)
+
+
+def command(trained: tuple[Path, Path], network: str) -> tuple[Any, ...]:
+    data, weights = trained
+    own = ("--models", f"tests.test_masking:{network}", "--checkpoint", f"{network}={weights}")
+    return ("run", *own, "--datasets", data, "--eps", "16/255", "--device", "cpu", "--out", "out")
+
+
+@pytest.mark.parametrize("network", ["waves", "flipped"])
+def test_pgd_alone_is_held_against_the_probe_and_the_terminal_says_so(
+    trained: tuple[Path, Path], bench: Bench, network: str
+) -> None:
+    """Nobody asked for another attack, and the gradient is neither zero nor without effect."""
+    code, said, _ = bench(*command(trained, network), "--attacks", "pgd")
+    assert code == 0
+    assert re.search(r"^of that, 2 control cells: \d+ s of \d+ s$", said, re.MULTILINE)
+    assert "1 suspect, not to be trusted or ranked:" in said
+    (line,) = [line for line in said.splitlines() if line.startswith(f"  {network} · ")]
+    found = re.search(r"pgd 16/255 leaves (\d+) of 32 volumes that probe 16/255 \(", line)
+    assert found is not None, line
+    assert int(found[1]) >= 20
+    (row,) = (row for row in collect(Path("out")).rows if row.perturbation == "pgd")
+    assert row.suspicion in line
+    # The worst case is what is known of the network, not what its gradient shows.
+    text = report.write(Path("out")).markdown.read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if re.match(rf"\| {network} +\|", line)]
+    (worst,) = [row for row in rows if row[2].strip() == "worst case"]
+    (alone,) = [row for row in rows if row[2].strip() == "pgd"][:1]
+    assert float(worst[3].split()[0].strip("†")) + 0.4 < float(alone[3].split()[0].strip("†"))
+    # A second run of the same finds nothing to do and still says what is wrong.
+    code, said, _ = bench(*command(trained, network), "--attacks", "pgd")
+    assert (code, "0 cells run" in said, "control cells" in said) == (0, True, False)
+    assert "1 suspect, not to be trusted or ranked:" in said
+
+
+def test_many_suspect_cells_are_counted(trained: tuple[Path, Path], bench: Bench) -> None:
+    budgets = ",".join(f"{number}/255" for number in range(16, 28))
+    run = command(trained, "flipped")
+    _, said, _ = bench(*run, "--attacks", "pgd", "--eps", budgets, "--limit", "8")
+    assert "12 suspect, not to be trusted or ranked:" in said
+    assert len([line for line in said.splitlines() if line.startswith("  flipped · ")]) == 10
+    assert "  and 2 more: see 'bench report'" in said
 
 
 @pytest.mark.parametrize(("store", "controls"), [("quickstart", 2), ("attacks", 6)])

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 160
 """Bytes of a name: a file's may have 255, and ours add a recipe, a seed, a digest and a kind."""
 
-FULL_RANGE, PROBE = full_range.FullRange(), probe.Probe()
-CONTROLS = (FULL_RANGE, PROBE)
+CONTROLS: tuple[Attack, ...] = (full_range.FullRange(), probe.Probe())
 """What every network gets as well where its gradient is attacked."""
 
 
@@ -202,11 +201,12 @@ def control_keys(
     followed = {a.norm for a in usable if a.uses_gradient and not a.needs_source}
     if not followed:
         return
-    wanted: list[tuple[Attack, float]] = [(FULL_RANGE, full_range.EPSILON)]
-    if followed & BUDGETS.keys():
-        wanted += [(PROBE, severity) for severity in sorted(config.eps) if severity > 0]
-    for control, severity in wanted:
-        yield _attack_key(control, dataset, severity, CONTROL_FAMILY, seed=0)
+    for control in CONTROLS:
+        everywhere = isinstance(control, full_range.FullRange)
+        budgets = sorted(config.eps) if followed & BUDGETS.keys() else []
+        for severity in [full_range.EPSILON] if everywhere else budgets:
+            if severity > 0:
+                yield _attack_key(control, dataset, severity, CONTROL_FAMILY, seed=0)
 
 
 def _attack_key(

@@ -80,6 +80,7 @@ def test_list_tells_what_an_attack_costs_and_which_tasks_it_takes(bench: Bench) 
     assert checks in lines[lines.index("square3d") : lines.index("square3d_l2")]
 
 
+@pytest.mark.usefixtures("whole_controls")
 def test_dry_run_says_what_would_run_and_writes_nothing(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:
@@ -89,8 +90,8 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     assert said.count("to run once trained tiny · data") == 6
     code, said, _ = bench(*run)
     assert "to run once trained" not in said
-    # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; for the
-    # control 100 steps with 7 looks and 2 more; twice the probe, a look between its parts; and once
+    # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; the control's
+    # 100 steps with 7 looks and 2 more; twice the probe, with a look between its parts; and once
     # every val volume, for the thresholds. Of each attacked cell, eight volumes are watched.
     assert "6 cells to run, 1 checkpoints to train first" in said
     forward = 24 * (1 + 2 * 14 + (100 + 7 + 2 + 3) + 2 * (4 + 3 + 30 + 102 + 3)) + 24

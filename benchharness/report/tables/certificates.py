@@ -44,7 +44,8 @@ def _controls(findings: Findings) -> Table:
         ("Model", "Dataset", "Training seed", "Condition", "Accuracy", "Clean"),
         lines,
         caption="Controls show how far the attacks can be trusted. They are no results and enter "
-        f"no mean, worst case, rank, plot or comparison. {INTERVALS}",
+        "no mean, rank, plot or comparison; what the probe broke counts in the worst case. "
+        f"{INTERVALS}",
     )
 
 
@@ -62,7 +63,8 @@ def _matrix(findings: Findings) -> Table:
         lines,
         caption="Each check compares cells of one checkpoint. Its value is the number of volumes "
         "by which the worst comparison came out the wrong way, negative where none did; at ε = 1 "
-        "it is the accuracy. A failed check makes the cells that it concerns suspect.",
+        "it is the accuracy, and of the first step the share of volumes. A failed check makes the "
+        "cells that it concerns suspect.",
         kinds=("checks",),
     )
 
