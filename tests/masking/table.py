@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from tests.masking import registry
-from tests.masking.judging import failed_checks, faults, judged
+from tests.masking.judging import failed_checks, faults
 from tests.masking.measure import SUITES, Measured, measure
-from tests.masking.pages import render
+from tests.masking.pages import LAST, render
 from tests.masking.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -92,12 +92,11 @@ def _faults(one: Measured) -> list[str]:
 
 
 def _line(one: Measured) -> str:
-    if one.name not in ZOO:
-        return f"{one.name}: {len(_faults(one))} marks"
     numbers = " ".join(
-        f"{'–' if n.accuracy is None else format(n.accuracy, '.3f')}:{what}"
-        for n, what in judged(one)
-        if n.budget
+        f"{n.condition} {'–' if n.accuracy is None else format(n.accuracy, '.3f')}"
+        f"{'†' if n.reasons else ''}"
+        for n in one.numbers
+        if n.suite == LAST
     )
     return f"{one.name}: {numbers}; {', '.join(failed_checks(one))}"
 

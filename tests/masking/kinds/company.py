@@ -48,6 +48,13 @@ def _counting(network, volumes):
     return _other(network, volumes, vars(network)["passes"] % 2 == 0)
 
 
+def _worn_off(network, volumes):
+    """The gradient is right for the first forty passes."""
+    vars(network)["passes"] = vars(network).get("passes", 0) + 1
+    seen = network.logits(volumes)
+    return straight(seen, -seen) if vars(network)["passes"] > 40 else seen
+
+
 def _counting_in_a_buffer(network, volumes):
     with torch.no_grad():
         network.features[1].num_batches_tracked += 1
@@ -128,6 +135,7 @@ MEMBERS = tuple(
         ),
         ("seen_before", STATE, "remembers volumes and answers as before", _seen_before),
         ("counting", STATE, "every other pass is wrong; counts in an attribute", _counting),
+        ("worn_off", STATE, "the gradient's sign, after forty passes", _worn_off),
         ("counting_buffer", STATE, "counts in a buffer", _counting_in_a_buffer),
         ("drifting", STATE, "a bias that grows with each pass", _drifting),
         ("writes_input", STATE, "darkens the volumes it is given", _written_over),

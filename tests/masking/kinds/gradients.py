@@ -45,6 +45,34 @@ def _clamped(gradient):
     return gradient.clamp(min=0)
 
 
+def _strongest_zeroed(gradient):
+    """Without the tenth of the voxels that matter most."""
+    size = gradient.abs().flatten(1)
+    limit = size.quantile(0.9, dim=1).reshape(-1, 1, 1, 1, 1)
+    return torch.where(gradient.abs() > limit, 0.0, gradient)
+
+
+def _weakest_reversed(gradient):
+    """Most voxels lead the wrong way; the largest entries are right, which most of a norm is."""
+    size = gradient.abs().flatten(1)
+    limit = size.quantile(0.8, dim=1).reshape(-1, 1, 1, 1, 1)
+    return torch.where(gradient.abs() > limit, gradient, -gradient)
+
+
+def _of_some_volumes(network, volumes):
+    """Right for the darker half of the volumes."""
+    bright = (volumes.mean((1, 2, 3, 4)) > 0.46)[:, None]
+    seen = network.logits(volumes)
+    return torch.where(bright, straight(seen, -seen), seen)
+
+
+def _through_numpy(network, volumes):
+    """The value leaves torch, the gradient is that at the flipped volume."""
+    array = volumes.detach().numpy()
+    seen = network.logits(torch.from_numpy((array * 64).round() / 64))
+    return straight(seen, network.logits(volumes.flip(3)))
+
+
 def _edges(gradient):
     kept = torch.zeros_like(gradient)
     kept[..., :2] = gradient[..., :2]
@@ -102,6 +130,20 @@ MEMBERS = tuple(
             backward(lambda g: g * (fixed(g.shape[1:]) < 0.5)),
             "masked",
         ),
+        (
+            "strongest_zeroed",
+            "the tenth of the voxels that matter most",
+            backward(_strongest_zeroed),
+            "masked",
+        ),
+        (
+            "weakest_reversed",
+            "the sign of four fifths of the voxels, the weakest",
+            backward(_weakest_reversed),
+            "masked",
+        ),
+        ("of_some_volumes", "the gradient's sign for bright volumes", _of_some_volumes, "masked"),
+        ("numpy_flipped", "rounds in NumPy; gradient of the flipped", _through_numpy, "masked"),
         ("edge_only", "zero but for two slices", backward(_edges), "masked"),
         ("noisy_signs", "the sign of four voxels of ten", backward(_noisy_signs), "masked"),
         ("rounded", "all but the largest entries", backward(_rounded), "masked"),

@@ -34,6 +34,8 @@ MEMBERS = tuple(
         ("sigmoid", "sigmoid(5·z)", lambda z: torch.sigmoid(5 * z), "masked"),
         ("tanh", "tanh(z)", torch.tanh, "masked"),
         ("saturating_clip", "logits beyond ±1", lambda z: z.clamp(-1, 1) + 1e-3 * z, "masked"),
+        ("clipped_at_4", "logits beyond ±4", lambda z: z.clamp(-4, 4), "masked"),
+        ("clipped_at_20", "logits beyond ±20: none is", lambda z: z.clamp(-20, 20), "either"),
         (
             "rounded_probabilities",
             "log of probabilities rounded to 0.01",

@@ -50,6 +50,33 @@ def _softened(x):
     return 0.75 * x + 0.25 * blur(x)
 
 
+def _cosine(network, volumes):
+    found = F.normalize(network.maps(volumes).flatten(1))
+    return 10 * found @ F.normalize(network.head.weight).T
+
+
+def _rounded_weights(network, volumes):
+    weights = {
+        name: (value / (unit := value.abs().amax() / 127)).round() * unit
+        for name, value in network.named_parameters()
+    }
+    return torch.func.functional_call(trained("base"), weights, (volumes,))
+
+
+def _bounded_features(network, volumes):
+    return network.head((5 * torch.tanh(network.maps(volumes) / 5)).flatten(1))
+
+
+def _fewer_classes(network, volumes):
+    """A class that is never answered, as where a task has fewer than the head."""
+    return network.logits(volumes) * torch.tensor([1.0, 1, 1, 0]) - torch.tensor([0.0, 0, 0, 50])
+
+
+def _upsampled(x):
+    finer = F.interpolate(x, scale_factor=2, mode="trilinear")
+    return F.avg_pool3d(finer, 2)
+
+
 def _recomputed(network, volumes):
     return checkpoint(network.logits, volumes, use_reentrant=False)
 
@@ -109,6 +136,12 @@ MEMBERS = tuple(
         ),
         ("gamma", "intensities to the power 1.2", before(lambda x: (x + 1e-3) ** 1.2), "base"),
         ("recomputed", "activations recomputed on the way back", _recomputed, "base"),
+        ("times_1e_3", "1e-3·z", after(lambda z: 1e-3 * z), "base"),
+        ("cosine", "ten times the cosine to each class", _cosine, "base"),
+        ("rounded_weights", "weights of 8 bits", _rounded_weights, "base"),
+        ("bounded_features", "features through a tanh", _bounded_features, "base"),
+        ("fewer_classes", "a class that is never answered", _fewer_classes, "base"),
+        ("upsampled", "resampled to 24³ and back", before(_upsampled), "base"),
         ("constant", "always the first class", _constant, "base"),
         ("almost_random", "decides by single voxels", _almost_random, "base"),
     )

@@ -44,6 +44,11 @@ MEMBERS = tuple(
             "x + 2e-3·sin(2e3·x): not much faster than a small ε",
             before(lambda x: x + 2e-3 * torch.sin(2e3 * x)),
         ),
+        (
+            "sine_3e2",
+            "x + 0.01·sin(300·x): as long as a large ε",
+            before(lambda x: x + 1e-2 * torch.sin(3e2 * x)),
+        ),
         ("sines", "four sines of slope 1, one in another", before(_sines)),
         (
             "sawtooth",
