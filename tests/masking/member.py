@@ -36,8 +36,8 @@ class Member:
     weights: str = "base"
     """Its weights, which are also those of the unmasked twin."""
     rule: Rule = "masked"
-    """`masked`: marked, refused or right. `honest`: never marked. `either`: as masked, and a mark
-    is no detection, since the number is right although the gradient is not, or nearly so."""
+    """`masked`, `either`: each number is marked, refused or right; of `either` it may well be right
+    although the gradient is wrong or rounded. `honest`: never marked where it is right."""
 
     def build(self, num_classes: int, in_channels: int = 1) -> nn.Module:
         """The network, untrained; its state dict has the names of the twin's."""

@@ -9,6 +9,8 @@ from tests.masking.judging import (
     LOWER_BOUND,
     excess,
     failed_checks,
+    is_false_alarm,
+    is_wrong,
     judged,
     truths,
     worst,
@@ -20,7 +22,7 @@ from tests.masking.zoo import ZOO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tests.masking.measure import Measured, Number, Seen
+    from tests.masking.measure import Measured, Seen
 
 LAST = tuple(SUITES)[-1]
 
@@ -59,12 +61,14 @@ def _counts(found: Sequence[Measured]) -> str:
             what = [verdict for number, verdict in judged(one) if number.suite == suite]
             for verdict in what:
                 counts[verdict] += 1
-            wrong += sum(_is_wrong(one, n) for n in one.numbers if n.suite == suite)
+            wrong += sum(is_wrong(one, n) for n in one.numbers if n.suite == suite)
             caught += sum(
-                _is_wrong(one, n) and bool(n.reasons) for n in one.numbers if n.suite == suite
+                is_wrong(one, n) and bool(n.reasons) for n in one.numbers if n.suite == suite
             )
         honest = [one for one in found if _is_honest(one)]
-        alarms = sum(any(n.reasons for n in one.numbers if n.suite == suite) for one in honest)
+        alarms = sum(
+            any(is_false_alarm(one, n) for n in one.numbers if n.suite == suite) for one in honest
+        )
         rows.append(
             (
                 suite,
@@ -74,16 +78,14 @@ def _counts(found: Sequence[Measured]) -> str:
             )
         )
     head = ("run", *(f"numbers {verdict}" for verdict in verdicts))
-    return _table((*head, "wrong numbers marked or refused", "honest networks marked"), rows)
-
-
-def _is_wrong(one: Measured, number: Number) -> bool:
-    """Whether a number would mislead if it stood; a refused one would have."""
-    if not number.judged:
-        return False
-    if number.accuracy is None:
-        return True
-    return number.accuracy > truths()[one.name][number.budget] + 0.05 + 1e-9
+    return _table(
+        (
+            *head,
+            "wrong numbers marked or refused",
+            "honest networks marked or refused although right",
+        ),
+        rows,
+    )
 
 
 def _checks(found: Sequence[Measured]) -> str:

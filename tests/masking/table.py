@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tests.masking import registry
-from tests.masking.judging import failed_checks, faults
+from tests.masking.judging import failed_checks, faults, is_false_alarm
 from tests.masking.measure import SUITES, Measured, measure
 from tests.masking.pages import LAST, render
 from tests.masking.zoo import ZOO
@@ -88,7 +88,11 @@ def main() -> None:
 def _faults(one: Measured) -> list[str]:
     if one.name in ZOO:
         return faults(one)
-    return [f"{one.name}, {n.suite}, {n.condition}: {n.reasons}" for n in one.numbers if n.reasons]
+    return [
+        f"{one.name}, {number.suite}, {number.condition}: {number.reasons}"
+        for number in one.numbers
+        if is_false_alarm(one, number)
+    ]
 
 
 def _line(one: Measured) -> str:

@@ -50,6 +50,12 @@ MEMBERS = tuple(
             "masked",
         ),
         ("deep_tanh", "24 saturating layers", _deep, "masked"),
+        (
+            "times_10",
+            "10·z: the cross-entropy of confident volumes is 0",
+            lambda z: 10 * z,
+            "either",
+        ),
         ("times_100", "100·z: the cross-entropy is 0", lambda z: 100 * z, "either"),
         ("times_1e4", "1e4·z", lambda z: 1e4 * z, "masked"),
         ("times_1e6", "1e6·z", lambda z: 1e6 * z, "masked"),

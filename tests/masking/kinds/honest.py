@@ -99,7 +99,7 @@ MEMBERS = tuple(
         ("double", "float64 inside", _double, "base"),
         ("log_softmax", "log-probabilities", after(lambda z: z.log_softmax(1)), "base"),
         ("times_1e_8", "1e-8·z", after(lambda z: 1e-8 * z), "base"),
-        ("times_10", "10·z", after(lambda z: 10 * z), "base"),
+        ("times_3", "3·z", after(lambda z: 3 * z), "base"),
         ("plus_1000", "z + 1000", after(lambda z: z + 1000), "base"),
         ("clip", "intensities clipped to [0, 1]", before(lambda x: x.clamp(0, 1)), "base"),
         (
