@@ -12,12 +12,36 @@ from rich.console import Console
 
 from benchharness.run import config, runner
 from benchharness.run.progress import Display
-from tests.attacks.attack_networks import task, trained
+from tests.attacks.attack_networks import Tiny, task, trained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor, nn
+
 CLASSES = 4
+
+
+def honest(num_classes: int, in_channels: int = 1) -> nn.Module:
+    """The network whose weights `save_task` writes."""
+    return Tiny(num_classes, in_channels)
+
+
+def other(num_classes: int, in_channels: int = 1) -> nn.Module:
+    """A second name for the same network."""
+    return Tiny(num_classes, in_channels)
+
+
+class _Softmaxed(Tiny):
+    """Probabilities for logits."""
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        return super().forward(volumes).softmax(1)
+
+
+def softmaxed(num_classes: int, in_channels: int = 1) -> nn.Module:
+    """The same network with a softmax behind it."""
+    return _Softmaxed(num_classes, in_channels)
 
 
 def save_task(folder: Path, counts: dict[str, int], classes: int = CLASSES) -> tuple[Path, Path]:
@@ -50,7 +74,7 @@ def run(
     Args:
         task_of: What `save_task` returned.
         out: The store.
-        networks: Factories of `tests.masked`, by name.
+        networks: Factories of this module, by name.
         parameters: Of attacks.
         flags: As `config.load` takes them.
     """
@@ -58,7 +82,7 @@ def run(
     settings = config.load(
         None,
         {
-            "models": ",".join(f"tests.masked:{network}" for network in networks),
+            "models": ",".join(f"tests.attacked:{network}" for network in networks),
             "datasets": str(data),
             "checkpoint": [f"{network}={weights}" for network in networks],
             "out": out,

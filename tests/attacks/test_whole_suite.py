@@ -39,7 +39,7 @@ def test_the_whole_suite_runs_and_autoattack_is_the_strongest_of_its_parts(
     monkeypatch.chdir(tmp_path)
     attacked.save_task(tmp_path, {"train": 22, "val": 22, "test": 44}, classes)
     (tmp_path / "bench.toml").write_text(FEW)
-    models = ("tests.masked:honest", "tests.masked:other")
+    models = ("tests.attacked:honest", "tests.attacked:other")
     command = [
         *("bench", "run", "--models", ",".join(models), "--datasets", "data.npz"),
         *("--attacks", "all", "--limit", "8", "--eps", "2/255,8/255", "--counts", "2,4"),

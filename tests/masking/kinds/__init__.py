@@ -1,0 +1,1 @@
+"""Maskings by kind, and the honest networks."""
