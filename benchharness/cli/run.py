@@ -145,7 +145,10 @@ def _plan_lines(found: Forecast, device: str) -> Iterator[str]:
     controls = sum(row.controls for row in found.rows)
     if controls:
         seconds = sum(row.control_seconds for row in found.rows)
-        yield f"of that, {controls} control cells: {_duration(seconds)}"
+        yield (
+            f"of that, {controls} control cells: at most {_duration(seconds)}, since they end at a "
+            "volume once it is broken"
+        )
     if found.corruption_bytes:
         yield (
             f"of that, corrupted volumes: {_duration(found.corruption_seconds)}, and "

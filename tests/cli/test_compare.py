@@ -163,7 +163,7 @@ def test_ci_runs_compares_and_reports(gate: Bench, tmp_path: Path) -> None:
     assert (gated / "comparison.md").read_text() == said
     assert (tmp_path / "ci" / "report" / "report.html").exists()
     records = Store(tmp_path / "ci").records().values()
-    assert len(records) == 6
+    assert len(records) == 8
     clean = next(record for record in records if record.cell.perturbation.kind == "none")
     assert clean.facts["thresholds"] == frozen_on_val(tmp_path)
     code, _, error = gate("--out", "ci")
@@ -252,10 +252,10 @@ def test_minutes_that_do_not_suffice_leave_cells_out(
 ) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr("benchharness.ci.monotonic", lambda: next(clock))
-    # One second each time it is asked: before the training and before each of six cells.
+    # One second each time it is asked: before the training and before each of eight cells.
     code, said, error = gate("--out", "part", "--max-minutes", 4.5 / 60, "--format", "json")
     found = json.loads(said)
-    assert "budget: 3 cells were not started within the time given." in error
+    assert "budget: 5 cells were not started within the time given." in error
     assert sorted(gap["kind"] for gap in found["gaps"]) == ["missing", "missing"]
     assert code == 1, "a family that was not reached was not judged"
     clock = iter(range(1000))
@@ -265,7 +265,7 @@ def test_minutes_that_do_not_suffice_leave_cells_out(
     code, _, error = gate("--out", "less", "--max-minutes", 4.5 / 60, "--strict")
     assert code == 1
     code, _, error = gate("--out", "none", "--max-minutes", 0.5 / 60)
-    assert (code, "no cell was measured: 6 were not started" in error) == (2, True)
+    assert (code, "no cell was measured: 8 were not started" in error) == (2, True)
     code, _, error = gate("--out", "none", "--max-minutes", 0)
     assert (code, "--max-minutes must be more than 0" in error) == (2, True)
 
