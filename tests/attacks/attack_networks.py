@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchharness import datasets
+from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 
 
@@ -115,6 +117,27 @@ def trained(num_classes: int) -> Classifier:
                 optimizer.step()
     network.eval()
     return Classifier(network, num_classes=num_classes)
+
+
+def on_phantoms(seed: int) -> Classifier:
+    """A network trained on the phantoms of 28³ in about a minute, in evaluation mode."""
+    train = datasets.load("phantom3d", None).train
+    volumes, labels = as_float(train.volumes, "cpu"), torch.from_numpy(train.labels)
+    epochs = 30
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.AvgPool3d(2), Tiny(4, width=12))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 1e-2, total_steps=epochs * len(labels) // 32
+        )
+        for _ in range(epochs):
+            for batch in torch.randperm(len(labels)).split(32):
+                optimizer.zero_grad()
+                F.cross_entropy(network(volumes[batch]), labels[batch]).backward()
+                optimizer.step()
+                schedule.step()
+    return Classifier(network.eval(), num_classes=4)
 
 
 def accuracy(classifier: Classifier, volumes: Tensor, labels: Tensor) -> float:

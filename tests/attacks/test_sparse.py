@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from benchharness import datasets
 from benchharness.attacks import Cube, Slab, VoxelFlip
+from benchharness.attacks.core.objectives import margin
 from benchharness.attacks.core.sparse import ranked, rungs
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
-from tests.attacks.attack_networks import Tiny, names, task, tiny, trained, volumes_like
+from tests.attacks.attack_networks import names, on_phantoms, task, tiny, trained, volumes_like
 from tests.attacks.sparse_rs import sparse_rs
 
 if TYPE_CHECKING:
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 
 @cache
-def near(num_classes: int, count: int = 24) -> Problem:
-    """A trained network with volumes that it gets right, from far to near the boundary."""
+def near(num_classes: int, count: int = 12) -> Problem:
+    """A trained network with volumes that it gets right, most of them barely."""
     classifier = trained(num_classes)
     volumes, labels = task(4 * count, num_classes, seed=9)
-    other = volumes.roll(-1, 0)
     mixed = torch.linspace(0, 0.6, len(volumes)).view(-1, 1, 1, 1, 1)
-    volumes = volumes + mixed * (other - volumes)
-    right = (predicted(classifier, volumes) == labels).nonzero()[:, 0]
-    right = right[torch.linspace(0, len(right) - 1, count).long()]
+    volumes = volumes + mixed * (volumes.roll(-1, 0) - volumes)
+    with torch.no_grad():
+        margins = margin(classifier(volumes), labels)
+    right = margins.argsort(descending=True)[(margins >= 0).sum() :]
+    right = right[(torch.linspace(0, 1, count) ** 2 * (len(right) - 1)).long()]
     return classifier, volumes[right], labels[right]
 
 
@@ -109,9 +110,8 @@ def test_a_region_is_as_strong_as_all_places_filled_with_0_or_1(
     attack: Cube | Slab, classes: int
 ) -> None:
     problem = near(classes)
-    for side in (1, 2):
-        best = withstands(problem, every_box(attack.windows(side, (8, 8, 8))))
-        assert not (left(attack, problem, side) & ~best).any()
+    best = withstands(problem, every_box(attack.windows(2, (8, 8, 8))))
+    assert not (left(attack, problem, 2) & ~best).any()
 
 
 def passes(attack: VoxelFlip, severity: int) -> int:
@@ -135,12 +135,12 @@ def test_flips_are_as_strong_as_sparse_rs_with_as_many_passes(classes: int, coun
 def test_more_never_breaks_fewer(attack: type[VoxelFlip | Cube | Slab]) -> None:
     problem = near(4)
     before = torch.ones(len(problem[2]), dtype=torch.bool)
-    for severity in (1, 2, 4, 7):
+    for severity in (1, 2, 7):
         now = left(attack(rounds=2), problem, severity)
         assert not (now & ~before).any(), f"{severity} leaves what a smaller severity breaks"
         before = now
     before = torch.ones(len(problem[2]), dtype=torch.bool)
-    for rounds in (1, 2, 3):
+    for rounds in (1, 2, 4):
         now = left(attack(rounds=rounds), problem, 2)
         assert not (now & ~before).any(), f"{rounds} rounds leave what fewer break"
         before = now
@@ -228,22 +228,9 @@ def test_a_voxel_counts_once_whatever_its_channels() -> None:
 
 def phantoms(seed: int) -> Problem:
     """A network trained on phantoms of 28³, and twelve that it gets right."""
-    data = datasets.load("phantom3d", None)
-    volumes, labels = as_float(data.train.volumes, "cpu"), torch.from_numpy(data.train.labels)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = nn.Sequential(nn.AvgPool3d(2), Tiny(4, width=12))
-        steps = 30 * len(labels) // 32
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-        for _ in range(30):
-            for some in torch.randperm(len(labels)).split(32):
-                optimizer.zero_grad()
-                F.cross_entropy(network(volumes[some]), labels[some]).backward()
-                optimizer.step()
-                schedule.step()
-    classifier = Classifier(network.eval(), num_classes=4)
-    volumes, labels = as_float(data.test.volumes, "cpu"), torch.from_numpy(data.test.labels)
+    classifier = on_phantoms(seed)
+    test = datasets.load("phantom3d", None).test
+    volumes, labels = as_float(test.volumes, "cpu"), torch.from_numpy(test.labels)
     right = (predicted(classifier, volumes) == labels).nonzero()[:12, 0]
     return classifier, volumes[right], labels[right]
 

@@ -47,8 +47,8 @@ SHORT: dict[str, dict[str, int]] = {
     "square3d_l2": {"queries": 20},
     "deepfool": {"steps": 5},
     "cw": {"steps": 10, "search_steps": 2},
-    "voxel_flip": {},
-    "slab": {},
+    "voxel_flip": {"rounds": 1},
+    "slab": {"rounds": 1},
 }
 """Attacks whose time outside the network is told, with few iterations: it is that of each."""
 UNBREAKABLE = {"linf": 1e-4, "l2": 1e-4}

@@ -34,6 +34,7 @@ CANDIDATES = 32
 """Places, each with what it holds, that a round scores."""
 _FILLS = 3
 """A region holds 1, 0, or the ends of [0, 1] that the gradient points to."""
+_FEW = 8 * CANDIDATES // _FILLS
 _MOVES = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 
@@ -53,8 +54,8 @@ class _Regions:
 class Places(Rung):
     """Regions of one size: the best place of all, moved from there, and climbed inside.
 
-    Places come in the order of their first-order gain, first those that do not overlap. Where all
-    of them, with every fill, can be scored in the rounds, nothing is moved.
+    Places come in the order of their first-order gain, first those that do not overlap. Where there
+    are few, eight rounds score all of them with every fill, and nothing is moved.
 
     Args:
         search: Of the whole batch.
@@ -78,7 +79,6 @@ class Places(Rung):
         self.places = torch.cat(places).to(gain.device)
         self.order = ranked(torch.cat(keys, dim=1), -(-rounds * CANDIDATES // _FILLS))
         self.count = self.order.shape[1] * _FILLS
-        self.complete = len(self.places) * _FILLS <= rounds * CANDIDATES
         best = self.places[self.order[:, 0]]
         self.corner, self.window = best[:, :3], best[:, 3:]
         self.fill = torch.full_like(self.order[:, 0], _FILLS - 1)
@@ -87,10 +87,10 @@ class Places(Rung):
 
     def advance(self) -> None:
         """Score the next places, then move the best one and climb inside it."""
-        self._next_places(self.search.standing)
-        if not self.complete:
-            self._move(self.search.standing)
-        self._climb(self.search.standing)
+        for step in (self._next_places, self._move, self._climb):
+            rows = self.search.standing
+            if len(rows) > 0:
+                step(rows)
         self.round += 1
 
     def _next_places(self, rows: Tensor) -> None:
@@ -105,6 +105,8 @@ class Places(Rung):
         self._score(rows, max(0, min(CANDIDATES, self.count - begin)), choose)
 
     def _move(self, rows: Tensor) -> None:
+        if len(self.places) <= _FEW:
+            return
         corner, window, fill = self.corner[rows], self.window[rows], self.fill[rows]
         moves = max(1, self.side >> self.round + 1) * torch.tensor(_MOVES, device=rows.device)
         last = torch.tensor(self.grid, device=rows.device) - window
