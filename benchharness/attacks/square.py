@@ -1,7 +1,8 @@
 """Square attack for volumes: random search, from the logits alone.
 
-In L∞ the slices of a volume are what the channels are to the original: a square is placed across
-all of them, with a sign for each. Which axis the slices lie along changes from query to query.
+In L∞ the slices of a volume are what the channels are to the original: each has a sign of its own.
+A square goes through all of them, or through as many as make it a cube, in turn; and the axis that
+the slices lie along changes from query to query.
 torchattacks' Square places the same square with the same signs in the whole batch, so that a
 volume's result depends on its batch, and never in the last row or column; hence this
 implementation.
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Square's schedule: the queries, of 10,000, after which the share of voxels is halved."""
-_LEAST_CUBE = 3
-"""Smallest side of a cube that holds a bump."""
+_LEAST_BUMP = 3
+"""Smallest side of a bump."""
 
 
 Grid = tuple[int, int, int]
@@ -52,7 +53,7 @@ def fraction(proposal: int, initial: float, queries: int | None = None) -> float
 
 
 def slice_axis(proposal: int, grid: Grid) -> int:
-    """The axis (0 to 2) of the slices that a proposal's square is placed across: each in turn.
+    """The axis (0 to 2) along which a proposal's slices lie: each in turn.
 
     On one slice alone it stays the axis of that slice, and the attack is the original.
     """
@@ -79,17 +80,18 @@ def _without(grid: Grid, axis: int) -> tuple[int, ...]:
     return grid[:axis] + grid[axis + 1 :]
 
 
-def cube_of(share: float, grid: Grid) -> Grid:
+def cube_of(share: float, grid: Grid, least: int = 1) -> Grid:
     """Size (d, h, w) of a cube with a share of a grid's voxels, cut where the grid is smaller.
 
     Args:
         share: Share of the voxels, 0 to 1.
         grid: (D, H, W).
+        least: Smallest side.
     """
     voxels = grid[0] * grid[1] * grid[2]
     # A flat grid spreads the voxels over two axes only.
     axes = max(1, sum(size > 1 for size in grid))
-    side = max(round((share * voxels) ** (1 / axes)), _LEAST_CUBE)
+    side = max(round((share * voxels) ** (1 / axes)), least)
     depth, height, width = (min(side, size) for size in grid)
     return depth, height, width
 
@@ -201,14 +203,14 @@ class Square(Attack):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square3D(Square):
-    """Square attack in the L∞ ball, across the slices of each axis in turn."""
+    """Square attack in the L∞ ball, with signs for the slices of each axis in turn."""
 
     name: ClassVar[str] = "square3d"
     version: ClassVar[int] = 2
     norm: ClassVar[str] = "linf"
     summary: ClassVar[str] = (
-        "Random search: squares of ±ε through all slices, ever smaller, kept where the margin "
-        "rises."
+        "Random search: columns and cubes of ±ε, a sign for each slice, ever smaller, kept where "
+        "the margin rises."
     )
 
     def start(self, clean: Tensor, draws: Draws, severity: float) -> Tensor:
@@ -217,11 +219,15 @@ class Square3D(Square):
         return (clean + severity * signs).clamp(0, 1)
 
     def propose(self, state: State, number: int) -> Tensor:
-        """Set a square to +ε or −ε in all slices, the sign drawn for each channel and slice."""
+        """Set a column or a cube to ±ε, the sign drawn for each channel and slice.
+
+        Both hold the same share of the voxels. Columns break some networks first and cubes others;
+        on one slice both are the original's square.
+        """
         count, channels, depth, height, width = state.clean.shape
         grid = (depth, height, width)
-        axis = slice_axis(number, grid)
-        window = column_of(self.share(number), grid, axis)
+        axis, share = slice_axis(number, grid), self.share(number)
+        window = cube_of(share, grid) if number % 2 else column_of(share, grid, axis)
         mask = box_mask(corners(state.draws, count, window, grid), window, grid)
         slices = [size if axis == own else 1 for own, size in enumerate(grid)]
         signs = state.draws.signs(state.clean.new_empty(count, channels, *slices))
@@ -259,7 +265,7 @@ class Square3DL2(Square):
         """
         count, channels, depth, height, width = state.clean.shape
         grid = (depth, height, width)
-        window = cube_of(self.share(number), grid)
+        window = cube_of(self.share(number), grid, _LEAST_BUMP)
         target = box_mask(corners(state.draws, count, window, grid), window, grid)
         source = box_mask(corners(state.draws, count, window, grid), window, grid)
         delta = state.point - state.clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,27 +108,38 @@ def test_on_one_slice_it_is_the_original(channels: int, rescaled: bool) -> None:
         assert not torch.equal(outcome.volumes, volume)
 
 
-@pytest.mark.parametrize("number", [0, 1, 14, 2000])
+@pytest.mark.parametrize("number", [0, 1, 14, 15, 2000, 2001])
 @pytest.mark.parametrize("shape", [(1, 9, 9, 9), (2, 7, 9, 12)])
-def test_steps_are_squares_through_all_slices(shape: tuple[int, ...], number: int) -> None:
+def test_steps_are_columns_and_cubes_with_a_sign_for_each_slice(
+    shape: tuple[int, ...], number: int
+) -> None:
     state = state_of(shape)
     state.point.copy_(state.clean)
     attack = Square3D(queries=10_000)
     proposal = attack.propose(state, number)
     axis, grid = number % 3, shape[1:]
-    plane = [size for own, size in enumerate(grid) if own != axis]
-    side = max(round((attack.share(number) * plane[0] * plane[1]) ** 0.5), 1)
+    voxels, share = grid[0] * grid[1] * grid[2], attack.share(number)
+    if number % 2:
+        side = round((share * voxels) ** (1 / 3))
+        wanted = [min(side, size) for size in grid]
+    else:
+        side = round((share * voxels / grid[axis]) ** 0.5)
+        wanted = [size if own == axis else min(side, size) for own, size in enumerate(grid)]
+    signs: list[float] = []
     for before, after, clean in zip(state.point, proposal, state.clean, strict=True):
         places = (before != after).any(0).nonzero()
         extent = (places.amax(0) - places.amin(0) + 1).tolist()
-        wanted = [size if own == axis else min(side, size) for own, size in enumerate(grid)]
         assert extent == wanted
         low, high = places.amin(0), places.amax(0) + 1
         box = (after - clean)[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
         assert torch.allclose(box.abs(), torch.tensor(EPS), atol=1e-6)
         slices = box.sign().movedim(1 + axis, 1).flatten(2)
         assert torch.equal(slices, slices[:, :, :1].expand_as(slices)), "one sign for a slice"
-        assert len(slices.unique()) == 2, "each slice has its own"
+        signs.extend(slices[0, :, 0].tolist())
+    assert len(set(signs)) == 2
+    if wanted[axis] > 3:
+        changes = [sign != after for sign, after in pairwise(signs)]
+        assert 0 < sum(changes) < len(changes), "each slice has its own"
 
 
 def test_the_slices_lie_along_each_axis_in_turn() -> None:
@@ -190,7 +202,8 @@ def test_windows() -> None:
     assert column_of(0.8, (4, 28, 28), 1) == (4, 28, 9)
     assert column_of(1e-6, (28, 28, 28), 1) == (1, 28, 1)
     assert cube_of(1 / 8, (28, 28, 28)) == (14, 14, 14)
-    assert cube_of(1e-6, (28, 28, 28)) == (3, 3, 3)
+    assert cube_of(1e-6, (28, 28, 28)) == (1, 1, 1)
+    assert cube_of(1e-6, (28, 28, 28), 3) == (3, 3, 3)
     assert cube_of(0.5, (4, 28, 28)) == (4, 12, 12)
     assert cube_of(1 / 4, (1, 28, 28)) == (1, 14, 14)
 
