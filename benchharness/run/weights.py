@@ -114,11 +114,13 @@ def _brought(
     file: WeightsFile, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
 ) -> Weights:
     """The user's own weights, once it is known that they fit."""
-    broken = reading = part = note = ""
+    broken = reading = part = note = origin = ""
     path = file.path
     model = _preprocessed(model, options, Preprocessing(), dataset)
     if folders.is_hub(path) or path.is_dir():
-        model, path = _from_folder(model, path)
+        folder = folders.fetched(path)
+        origin = folders.origin(path, folder)
+        model, path = _from_folder(model, folder)
     try:
         with contained():
             found = checkpoints.opened(
@@ -128,7 +130,7 @@ def _brought(
                 in_channels=dataset.in_channels,
                 part=file.part,
             )
-            reading, part = found.line, found.part
+            reading, part = ", ".join(filter(None, (found.line, origin))), found.part
             _check_grid(found.network, model, dataset)
             classifier = Classifier.of(
                 model, found.network, num_classes=dataset.num_classes, device="cpu"
@@ -192,7 +194,6 @@ def _fitted_untrained(
 
 def _from_folder(model: ModelKey, folder: Path) -> tuple[ModelKey, Path]:
     """The model with the arguments of a folder's config, and the folder's weights."""
-    folder = folders.fetched(folder)
     said = dict(folders.arguments(folder, registry.import_target(model.factory)))
     return replace(model, arguments=pairs(said | dict(model.arguments))), folders.weights(folder)
 

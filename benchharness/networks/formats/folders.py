@@ -66,6 +66,14 @@ def fetched(path: Path) -> Path:
     return Path(folder)
 
 
+def origin(path: Path, folder: Path) -> str:
+    """Where a fetched folder is from, in words; empty for one that was here."""
+    if not is_hub(path):
+        return ""
+    commit = f" at commit {folder.name}" if re.fullmatch("[0-9a-f]{40}", folder.name) else ""
+    return f"from hf://{'/'.join(path.parts[1:])}{commit}"
+
+
 def weights(folder: Path) -> Path:
     """The file of weights in a folder.
 

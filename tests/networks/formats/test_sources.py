@@ -116,11 +116,11 @@ PROGRAMS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 def attacked(classifier: Classifier) -> torch.Tensor:
     """Volumes of a short PGD, and the logits of the clean ones."""
-    data = samples.dataset().test.subset(4)
+    data = samples.dataset().test.subset(2)
     volumes = torch.as_tensor(data.volumes, dtype=torch.float32) / 255
     labels = torch.as_tensor(data.labels)
-    clean = torch.as_tensor(classifier.predict(volumes, 4))
-    pgd = attacks.build("pgd", {"steps": 3})
+    clean = torch.as_tensor(classifier.predict(volumes, 2))
+    pgd = attacks.build("pgd", {"steps": 2})
     outcome = pgd(classifier, volumes, labels, severity=8 / 255, ids=data.ids, seed=0)
     return torch.cat([clean.flatten(), outcome.volumes.flatten()])
 
@@ -385,6 +385,7 @@ def test_a_repository_of_the_hub_is_fetched_at_its_revision(
     remote = planned(CLASS, checkpoint=["HubNet=hf://acme/net@v1.0"])
     local = planned(CLASS, checkpoint=["HubNet=net"])
     assert [c.identity for c in remote.cells] == [c.identity for c in local.cells]
+    assert "HubNet: model.safetensors: read 4 tensors, from hf://acme/net@v1.0." in remote.notes
     assert asked[0]["repo_id"] == "acme/net"
     assert asked[0]["revision"] == "v1.0"
     assert "config.json" in asked[0]["allow_patterns"]
@@ -424,11 +425,26 @@ def steps(*transforms: dict[str, Any]) -> dict[str, Any]:
     return {"_target_": "Compose", "transforms": [*loading, *transforms]}
 
 
-def test_a_bundle_in_one_command(bench: Bench, tmp_path: Path) -> None:
+def scaled_bundle(folder: Path) -> Path:
     scaled = {"_target_": "ScaleIntensityRanged", "a_min": 0.5, "a_max": 1, "keys": "image"}
-    bundle(tmp_path / "lung", preprocessing=steps(scaled), device="$torch.device('cuda')")
+    return bundle(folder, preprocessing=steps(scaled), device="$torch.device('cuda')")
+
+
+@pytest.mark.slow
+def test_a_bundle_in_one_command(bench: Bench, tmp_path: Path) -> None:
+    scaled_bundle(tmp_path / "lung")
     found = measured(bench, tmp_path, "--models", "monai:lung")
-    key = found["none"].cell.model
+    assert found["none"].provenance["weights"] == "read model"
+
+
+def test_a_bundle_moved_gives_the_same_cells(tmp_path: Path) -> None:
+    scaled_bundle(tmp_path / "lung")
+    made = planned("monai:lung", attacks="pgd")
+    assert "lung: preprocessing of the bundle, as it is done here: none." not in made.notes
+    shutil.move(tmp_path / "lung", tmp_path / "other")
+    moved = planned("monai:other", attacks="pgd")
+    assert [c.identity for c in made.cells] == [c.identity for c in moved.cells]
+    key = made.cells[0].model
     assert dict(key.preprocessing) == {"mean": 0.5, "std": 0.5}
     assert "lung" not in str(key.arguments), "no path enters the identity"
     assert "cuda" not in str(key.arguments), "nor what the network does not depend on"
