@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CALIBRATION_BINS = 15
 
+UNRESOLVED = 1e-12
+"""Logits closer together give probabilities that float64 cannot order."""
+
 NAMES = ("accuracy", "auc", "balanced_accuracy", "brier", "ece", "nll")
 """Every metric of `compute`."""
 
@@ -39,11 +42,12 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def predicted_classes(logits: Logits) -> Labels:
-    """Predicted classes (N,): with two classes p₁ > 0.5, else the first largest probability."""
-    probabilities = softmax(logits)
-    if logits.shape[1] == 2:
-        return (probabilities[:, 1] > 0.5).astype(np.int64)
-    largest: Labels = probabilities.argmax(axis=1)
+    """Predicted classes (N,): with two classes p₁ > 0.5, else the first largest probability.
+
+    The logits decide. They are ordered as the probabilities are, and tell apart what these round to
+    one value.
+    """
+    largest: Labels = logits.argmax(axis=1)
     return largest
 
 
@@ -99,8 +103,12 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
     values["ece"] = float(np.abs(calibration_gaps(labels, logits).mean(axis=0)).sum())
     if reason := absent_classes(labels, logits.shape[1]):
         return values, {"auc": reason, "balanced_accuracy": reason}
-    values["auc"] = auc(labels, logits)
     values["balanced_accuracy"] = float(recalls(labels, logits).mean())
+    spread = float(np.ptp(logits.astype(np.float64), axis=1).max())
+    if 0 < spread < UNRESOLVED:
+        reason = f"the logits of a volume differ by {spread:.2g} at most, and probabilities tie"
+        return values, {"auc": reason}
+    values["auc"] = auc(labels, logits)
     return values, {}
 
 

@@ -63,7 +63,7 @@ def test_a_module_is_measured_as_the_command_line_measures_its_file(
     config = tmp_path / "bench.toml"
     config.write_text("[attack.pgd]\nsteps = 2\n", encoding="utf-8")
     words = (
-        f"run --config {config} --models tests.masked:honest --datasets {data[0]} "
+        f"run --config {config} --models tests.attacked:honest --datasets {data[0]} "
         f"--checkpoint honest={data[1]} --attacks pgd --eps 2/255,16/255 --artefacts blur "
         f"--severities 3 --device cpu --out {tmp_path / 'cli'}"
     )
@@ -204,11 +204,11 @@ def test_a_factory_is_trained(data: tuple[Path, Path], tmp_path: Path) -> None:
 def test_a_factory_of_a_module_is_known_by_its_import_string(
     data: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from tests.masked import honest
+    from tests.attacked import honest
 
     bh.benchmark(honest, data[0], recipe="quick", out=tmp_path, progress=False)
     (record,) = Store(tmp_path).records().values()
-    assert record.cell.model.factory == "tests.masked:honest"
+    assert record.cell.model.factory == "tests.attacked:honest"
 
 
 def test_a_module_that_another_process_was_given_is_refused_in_words(result: bh.Result) -> None:
@@ -225,10 +225,10 @@ def test_a_module_that_another_process_was_given_is_refused_in_words(result: bh.
     ("model", "settings", "message"),
     [
         (3, {}, "a model is a torch.nn.Module"),
-        ("tests.masked:honset", {}, "Did you mean 'honest'"),
-        ("tests.masked:honest", {"preprocessing": {"scale": 2}}, "is for a module or a factory"),
-        ("tests.masked:honest", {"epz": "2/255"}, "unknown config key 'epz'"),
-        ("tests.masked:honest", {"attacks": "pgf"}, "Did you mean 'pgd'"),
+        ("tests.attacked:honset", {}, "Did you mean 'honest'"),
+        ("tests.attacked:honest", {"preprocessing": {"scale": 2}}, "is for a module or a factory"),
+        ("tests.attacked:honest", {"epz": "2/255"}, "unknown config key 'epz'"),
+        ("tests.attacked:honest", {"attacks": "pgf"}, "Did you mean 'pgd'"),
     ],
 )
 def test_mistakes_are_errors_that_say_what_to_type(

@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from benchharness.attacks import FAB, FABL2, FGSM, MIFGSM, PGD, PGDL2, CarliniWagner, DeepFool, apgd
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import L2_RMS, LINF
-from benchharness.attacks.core.objectives import cross_entropy, dlr, ranked_targets, targeted_dlr
+from benchharness.attacks.core.objectives import (
+    cross_entropy,
+    dlr,
+    evaluate,
+    ranked_targets,
+    targeted_dlr,
+)
 from benchharness.networks.classifier import Classifier
-from tests.attacks.attack_networks import linear, names, task, tiny, trained, volumes_like
+from tests.attacks.attack_networks import names, task, tiny, trained, volumes_like
 from tests.attacks.folding import Folded, folded
 
 if TYPE_CHECKING:
@@ -72,13 +78,6 @@ def test_pgd(task_of: Task) -> None:
     torch.testing.assert_close(folded(mine), expected, atol=1e-6, rtol=0)
 
 
-def faint() -> Classifier:
-    """So sure of class 0 that gradients are subnormal numbers: dividing them gives many zeros."""
-    classifier = linear(4, VOLUMES[0].numel(), scale=0.2)
-    classifier.network.bias.data[0] = 97
-    return classifier.eval()
-
-
 VOLUMES = volumes_like(5)
 LABELS = torch.arange(5) % 4
 TASK = task(5, 4, seed=9)[0]
@@ -87,7 +86,6 @@ EXACT: dict[str, tuple[Callable[[], Classifier], Tensor, Tensor]] = {
     "two channels": (lambda: tiny(4, 2).eval(), volumes_like(5, (2, 5, 8, 6)), LABELS),
     "trained": (lambda: trained(4), TASK, LABELS),
     "masks": (lambda: trained(4), (TASK > 0.45).float(), LABELS),
-    "faint": (faint, VOLUMES, torch.zeros_like(LABELS)),
 }
 
 
@@ -114,6 +112,36 @@ def test_pgd_is_torchattacks_bit_for_bit(
             mine = attack(classifier, volumes, labels, severity=eps, ids=names(count), seed=0)
             assert torch.equal(mine.volumes, expected)
             assert not torch.equal(mine.volumes, volumes)
+
+
+class Half(nn.Module):
+    """A linear network that computes in half precision, and is sure of class 0."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.half())
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        logits = volumes.flatten(1).half() @ self.weight.T
+        return logits.float() + torch.tensor([14.0, 0, 0, 0])
+
+
+def test_half_precision_rounds_no_gradient_to_zero() -> None:
+    """The slope of so small a loss, e⁻¹⁴, is zero in half precision unless it is scaled first."""
+    generator = torch.Generator().manual_seed(3)
+    network = Half(torch.randn((4, VOLUMES[0].numel()), generator=generator) * 0.01)
+    labels = torch.zeros_like(LABELS)
+    point = VOLUMES.clone().requires_grad_()
+    cross_entropy(network(point), labels).sum().backward()
+    assert point.grad is not None
+    assert not point.grad.any()
+    found = evaluate(network, VOLUMES, labels, cross_entropy).gradient
+    exact = VOLUMES.double().requires_grad_()
+    logits = exact.flatten(1) @ network.weight.detach().double().T + torch.tensor([14.0, 0, 0, 0])
+    cross_entropy(logits, labels).sum().backward()
+    assert exact.grad is not None
+    large = exact.grad.abs() > exact.grad.abs().amax() / 10
+    assert torch.equal(found.sign()[large], exact.grad.sign().float()[large])
 
 
 @TASKS

@@ -138,3 +138,17 @@ def test_flip_rate_counts_changed_predictions():
     assert metrics.flip_rate(clean, clean[:, ::-1]) == 1
     assert metrics.flip_rate(clean, np.tile([1.0, 0], (4, 1))) == 0.5
     assert metrics.flip_rate(clean[:0], clean[:0]) is None
+
+
+def test_logits_that_no_probability_tells_apart_are_told_apart_or_undefined() -> None:
+    generator = np.random.default_rng(5)
+    labels = np.arange(12) % 3
+    logits = np.eye(3)[labels] + generator.normal(0, 0.2, (12, 3))
+    for scale in (1.0, 1e-8, 1e-30, 1e-300):
+        values, undefined = metrics.compute(labels, logits * scale)
+        assert values["accuracy"] == 1.0
+        assert values["balanced_accuracy"] == 1.0
+        assert values["auc"] in (1.0, None)
+        assert ("auc" in undefined) == (scale < 1e-12)
+    constant, none = metrics.compute(labels, np.zeros((12, 3)))
+    assert (constant["auc"], none) == (0.5, {})

@@ -134,8 +134,20 @@ def _look(
     with torch.enable_grad():
         logits = classifier(point).float()
         values = objective(logits, labels)
-    (gradient,) = torch.autograd.grad(values.sum(), point)
-    return logits.detach(), values.detach(), gradient
+    (slope,) = torch.autograd.grad(values.sum(), logits, retain_graph=True)
+    scale = _power_of_two(slope)
+    (gradient,) = torch.autograd.grad(logits, point, slope * scale)
+    return logits.detach(), values.detach(), gradient / scale.view(-1, 1, 1, 1, 1)
+
+
+def _power_of_two(slope: Tensor) -> Tensor:
+    """The power of two that brings the largest of each row (B, K) near 1; (B, 1).
+
+    The slope of a confident volume's cross-entropy is so small that half precision inside a network
+    rounds its gradient to zero. A power of two changes no bit of what does not underflow.
+    """
+    _, exponent = torch.frexp(slope.abs().amax(1, keepdim=True))
+    return torch.ldexp(torch.ones_like(slope[:, :1]), -exponent.clamp(-100, 100))
 
 
 class Worst:
