@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surrogate(Attack):
-    """MI-FGSM on a smoothed copy of the network, with a backward pass of its own.
+    """MI-FGSM on the margin of a copy of the network that has a backward pass of its own.
 
-    The copy has the network's weights and `straight_through`'s gradient. At every other step that
-    is taken at a point moved by noise of the size of ε, which averages over steps what is steep
-    and short. A volume is kept as soon as the network itself gets it wrong.
+    The copy has the network's weights and `straight_through`'s gradient. Momentum adds up the
+    gradients of all steps, which averages out what is steep and short. A volume is kept as soon as
+    the network itself gets it wrong.
     """
 
     name: ClassVar[str] = "surrogate"
@@ -42,7 +42,7 @@ class Surrogate(Attack):
         "BPDA: Athalye, Carlini & Wagner, ICML 2018, arXiv 1802.00420; own implementation"
     )
     summary: ClassVar[str] = (
-        "Volumes made on a smoothed copy of the network, judged by the network."
+        "MI-FGSM on a straight-through copy of the network, judged by the network."
     )
     access: ClassVar[Access] = "another network"
     auc_undefined: ClassVar[str] = "a volume is attacked no further once broken"
@@ -67,10 +67,9 @@ class Surrogate(Attack):
         )
         point, momentum = batch.volumes, torch.zeros_like(batch.volumes)
         length = min(2.5 / self.steps, 1.0) * batch.severity
-        for number in range(self.steps):
+        for _ in range(self.steps):
             rest = batch.select(rows)
-            noise = batch.severity * (number % 2)
-            momentum = momentum + unit_mean(_gradient(rest, point, noise))
+            momentum = momentum + unit_mean(_gradient(rest, point))
             point = LINF.project(point + length * momentum.sign(), rest.volumes, batch.severity)
             with torch.no_grad():
                 fooled = batch.classifier(point).argmax(1) != rest.labels
@@ -81,10 +80,8 @@ class Surrogate(Attack):
         return best
 
 
-def _gradient(batch: Batch, point: Tensor, noise: float) -> Tensor:
+def _gradient(batch: Batch, point: Tensor) -> Tensor:
     """The gradient of the margin on the copy; zero where none can be had."""
-    if noise:
-        point = point + batch.draws.uniform(point, -noise, noise)
     moved = point.clone().requires_grad_()
     network: nn.Module = batch.classifier
     while isinstance(network, Observed):
@@ -117,7 +114,7 @@ class Probe(Attack):
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = f"{Surrogate.source}; {Square3D.source}"
     summary: ClassVar[str] = (
-        "One step and a climb on a smoothed copy of the network, then Square, in turn: a control."
+        "One step and a climb on a straight-through copy, then Square, in turn: a control."
     )
     access: ClassVar[Access] = "another network"
     auc_undefined: ClassVar[str] = "a control: it ends at a volume once it is broken"

@@ -60,7 +60,7 @@ def test_the_probe_breaks_what_the_mask_hides(front: str) -> None:
     outcome = attacked(Probe(), Masked(trained(CLASSES).network, FRONTS[front]), BUDGET)
     assert left(outcome) <= 5
     broken_by = outcome.findings["broken_by"]
-    # Waves need the noise of several steps; the others fall to the first.
+    # Waves need the momentum of several steps; the others fall to the first.
     assert set(np.unique(broken_by)) <= {1, 2, 3, -1}
     assert int((broken_by == (2 if front == "waves" else 1)).sum()) >= 15
 

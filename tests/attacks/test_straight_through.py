@@ -43,6 +43,12 @@ def hooked(volumes: Tensor) -> Tensor:
     return volumes
 
 
+def hooked_anyway(volumes: Tensor) -> Tensor:
+    volumes = (volumes * 1.0).requires_grad_()
+    volumes.register_hook(lambda gradient: -gradient)  # type: ignore[no-untyped-call]
+    return volumes
+
+
 def without_grad(volumes: Tensor) -> Tensor:
     with torch.no_grad():
         return volumes * 1.0
@@ -78,6 +84,7 @@ EXACT: dict[str, Front] = {
     "a backward that lies": Flipped.apply,
     "a backward that raises": NoWayBack.apply,
     "a hook": hooked,
+    "a hook on what it turns into a leaf": hooked_anyway,
     "in place": in_place,
     "rounding": lambda volumes: (volumes * 255).round() / 255,
     "floor": lambda volumes: torch.floor(volumes * 255) / 255,
