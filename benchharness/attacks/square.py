@@ -22,7 +22,7 @@ from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.boxes import box_mask
 from benchharness.attacks.core.norms import BUDGETS, L2_RMS
-from benchharness.attacks.core.objectives import margin
+from benchharness.attacks.core.objectives import STOPS_ONCE_BROKEN, margin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,9 +126,7 @@ class Square(Attack):
         "Andriushchenko, Croce, Flammarion & Hein, ECCV 2020, arXiv 1912.00049; own implementation"
     )
     access: ClassVar[Access] = "black box"
-    auc_undefined: ClassVar[str] = (
-        "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
-    )
+    auc_undefined: ClassVar[str] = STOPS_ONCE_BROKEN
     traced: ClassVar[bool] = False
 
     queries: int = parameter(5000, low=1)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NOT_CROSS_ENTROPY = "the attack does not raise the cross-entropy; take AUC from apgd_ce or pgd"
 """Why the AUC is undefined for other objectives."""
 
+STOPS_ONCE_BROKEN = "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
+"""Why the AUC is undefined for a search that leaves broken volumes alone."""
+
 _TINY = 1e-12
 """Added to the denominators of the DLR losses, as in AutoAttack's code."""
 

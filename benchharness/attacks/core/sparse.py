@@ -17,7 +17,7 @@ import torch
 
 from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
-from benchharness.attacks.core.objectives import Worst, evaluate, margin
+from benchharness.attacks.core.objectives import STOPS_ONCE_BROKEN, Worst, evaluate, margin
 from benchharness.attacks.core.observation import zero_gradient
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Rung(ABC):
 
 
 class SingleVoxels(Rung):
-    """One voxel at 0 or 1: all of them, in the order of their first-order gain.
+    """One voxel at 0 or 1, in the order of first-order gain, as many as the rounds take.
 
     Args:
         search: Of the whole batch.
@@ -223,9 +223,7 @@ class Sparse(Attack):
     4, 16 or 64.
     """
 
-    auc_undefined: ClassVar[str] = (
-        "the search ends at a volume once it is broken; take AUC from apgd_ce or pgd"
-    )
+    auc_undefined: ClassVar[str] = STOPS_ONCE_BROKEN
     traced: ClassVar[bool] = False
     objective: ClassVar[Objective] = staticmethod(margin)
     smallest: ClassVar[Cost] = Cost(forward=SINGLES, backward=0)
