@@ -71,7 +71,7 @@ def test_a_module_is_measured_as_the_command_line_measures_its_file(
     assert done.exit_code == 0, done.output
     typed = bh.load_records(tmp_path / "cli").set_index(["perturbation", "severity"])
     called = bh.load_records(result).set_index(["perturbation", "severity"])
-    assert len(typed) == len(called) == 5
+    assert len(typed) == len(called) == 7
     for name in metrics.NAMES:
         assert typed[name].equals(called[name].reindex(typed.index)), name
 

@@ -174,6 +174,7 @@ def test_passes_stay_within_the_cost(
         severity=severity,
         ids=names(2),
         seed=0,
+        watched=(),
     )
     cost = attack.cost(2)
     extra = 2 * 2 + 2  # the clean volumes twice, and the result
