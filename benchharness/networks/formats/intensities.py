@@ -47,7 +47,7 @@ class _Chain:
             raise _NotOursError("it divides by zero")
         self.mean, self.std = self.mean + mean * self.std, self.std * std
 
-    def statistic(self, name: str, value: Any) -> None:
+    def statistic(self, name: str, value: Any, given: Mapping[str, Any]) -> None:
         """Append what shifts and scales by the volume's own intensities.
 
         Shifts and scales before it then change nothing.
@@ -59,6 +59,10 @@ class _Chain:
         self.settings.pop("zscore", None)
         self.settings.pop("minmax", None)
         self.settings[name] = value
+        if given.get("channel_wise"):
+            self.settings.pop("per", None)
+        else:
+            self.settings["per"] = "volume"
         self.mean, self.std = 0.0, 1.0
 
 
@@ -119,7 +123,7 @@ def _normalise(given: Mapping[str, Any], chain: _Chain) -> None:
     nonzero = bool(given.get("nonzero", False))
     subtrahend, divisor = given.get("subtrahend"), given.get("divisor")
     if subtrahend is None and divisor is None:
-        chain.statistic("zscore", "nonzero" if nonzero else "all")
+        chain.statistic("zscore", "nonzero" if nonzero else "all", given)
     elif nonzero or subtrahend is None or divisor is None:
         raise _NotOursError("it shifts some voxels only, or by one fixed number of two")
     elif "zscore" in chain.settings or "minmax" in chain.settings or _within(subtrahend, divisor):
@@ -135,7 +139,7 @@ def _within(subtrahend: float, divisor: float) -> bool:
 def _stretch(given: Mapping[str, Any], chain: _Chain) -> None:
     if given.get("factor") is not None or given.get("minv", 0.0) is None:
         raise _NotOursError("it multiplies by a factor")
-    chain.statistic("minmax", True)
+    chain.statistic("minmax", True, given)
     _onto(float(given.get("minv", 0.0)), float(given.get("maxv", 1.0)), chain)
 
 
@@ -170,17 +174,19 @@ def _range(given: Mapping[str, Any], chain: _Chain) -> None:
 
 
 def _percentiles(given: Mapping[str, Any], chain: _Chain) -> None:
-    if given.get("relative") or given.get("channel_wise") or not given.get("clip"):
-        raise _NotOursError("it does not clip, or is relative, or by channel")
-    if chain.settings:
+    if given.get("relative") or not given.get("clip"):
+        raise _NotOursError("it does not clip, or is relative")
+    if chain.settings.keys() - {"size", "resize"}:
         raise _NotOursError("it follows another")
-    chain.statistic("percentiles", (float(given["lower"]), float(given["upper"])))
+    # What is clipped to its own percentiles has them as its ends.
+    chain.statistic("minmax", True, given)
+    chain.settings["percentiles"] = (float(given["lower"]), float(given["upper"]))
     _onto(float(given.get("b_min", 0)), float(given.get("b_max", 1)), chain)
 
 
 def _resize(given: Mapping[str, Any], chain: _Chain) -> None:
     size = given["spatial_size"]
-    sides = [int(n) for n in (size if isinstance(size, list) else [size] * 3)]
+    sides = [int(n) for n in size]
     if len(sides) != 3 or len(set(sides)) != 1 or sides[0] < 1:
         raise _NotOursError("its axes may be in another order; only cubes are taken over")
     if chain.settings or (chain.mean, chain.std) != (0, 1):

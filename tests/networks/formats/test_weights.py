@@ -197,10 +197,11 @@ def test_the_networks_own_names_win_over_every_list(tmp_path: Path) -> None:
     path = saved(own, tmp_path / "w.pt")
     found = matching.fit(content.read(path, flag=""), own, path, owner="m")
     assert found.tensors.keys() == own.keys()
-    nested = {f"model.{name}": t for name, t in network().state_dict().items()}
-    path = saved(nested, path)
-    found = matching.fit(content.read(path, flag=""), nested, path, owner="m")
-    assert found.tensors.keys() == nested.keys(), "a prefix of the network's own stays"
+    for prefix in ("model.", "_orig_mod.", "module._orig_mod."):
+        nested = prefixed(network().state_dict(), prefix)
+        path = saved(nested, path)
+        found = matching.fit(content.read(path, flag=""), nested, path, owner="m")
+        assert found.tensors.keys() == nested.keys(), "a prefix of the network's own stays"
 
 
 def test_tied_weights_that_safetensors_left_out_are_filled(tmp_path: Path) -> None:
