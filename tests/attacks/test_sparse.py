@@ -206,7 +206,7 @@ def test_a_network_without_a_gradient_is_searched_by_its_scores() -> None:
         for check in attack.certificate([outcome], severity=16, num_classes=4)
         if check.verdict == "failed"
     ]
-    assert failed == ["gradients not zero"]
+    assert "gradients not zero" in failed
 
 
 def test_equal_scores_come_in_an_order_that_spreads_over_the_volume() -> None:
