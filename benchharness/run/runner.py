@@ -118,8 +118,8 @@ class _Run:
                 self._give_up(job, pending, broken)
             else:
                 self._measure(job, pending, stop)
-        ours = [cell for cell in known if self._is_recorded(cell)]
-        return replace(self.summary(recorded=before), suspects=suspects(self.store, ours))
+        found = suspects(self.store, known, self.recorded)
+        return replace(self.summary(recorded=before), suspects=found)
 
     def summary(self, *, recorded: int) -> Summary:
         """What was done so far."""
