@@ -123,8 +123,8 @@ class _Run:
             else:
                 self._measure(job, pending, stop)
         self.identities = tuple(cell.identity for cell in known)
-        ours = [cell for cell in known if self._is_recorded(cell)]
-        return replace(self.summary(recorded=before), suspects=suspects(self.store, ours))
+        found = suspects(self.store, known, self.recorded)
+        return replace(self.summary(recorded=before), suspects=found)
 
     def summary(self, *, recorded: int) -> Summary:
         """What was done so far."""

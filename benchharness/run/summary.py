@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from benchharness.store import suspicion
 from benchharness.store.cells import describe
+from benchharness.store.evidence import checkpoint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from benchharness.store.cells import Cell
     from benchharness.store.folder import Store
@@ -41,9 +42,21 @@ class Summary:
     """What all of `evaluated` took."""
 
 
-def suspects(store: Store, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """What record checks and matrix checks say of recorded cells, a line for each suspect one."""
-    records = store.records()
-    found = suspicion.of_source(store, cells)
-    reasons = ((cell, suspicion.of_record(records[cell.identity], found)) for cell in cells)
-    return tuple(f"{describe(cell)}: {reason}" for cell, reason in reasons if reason)
+def suspects(store: Store, cells: Sequence[Cell], sound: Container[str]) -> tuple[str, ...]:
+    """What record checks and matrix checks say of recorded cells, a line for each suspect one.
+
+    Args:
+        store: Where they are recorded.
+        cells: Those of which something is said, checked beside all others of their checkpoints.
+        sound: Identities of the records whose predictions can be read.
+    """
+    wanted = {checkpoint_of(cell) for cell in cells}
+    records = {
+        identity: record
+        for identity, record in store.records().items()
+        if identity in sound and checkpoint_of(record.cell) in wanted
+    }
+    found = suspicion.of_source(store, records.values())
+    ours = (records[cell.identity] for cell in cells if cell.identity in sound)
+    reasons = ((record, suspicion.of_record(record, found)) for record in ours)
+    return tuple(f"{describe(record.cell)}: {reason}" for record, reason in reasons if reason)

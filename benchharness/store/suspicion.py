@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.store.evidence import checkpoint_of
 from benchharness.store.matrix_checks import matrix_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from benchharness.store.cells import Cell
     from benchharness.store.matrix_checks import MatrixCheck
     from benchharness.store.records import Record
     from benchharness.store.source import Source
@@ -29,21 +27,11 @@ def by_cell(checks: Iterable[MatrixCheck]) -> Suspicions:
     return reasons
 
 
-def of_source(source: Source, cells: Iterable[Cell] | None = None) -> Suspicions:
-    """`by_cell` of everything that a store or a baseline holds.
-
-    Args:
-        source: The store or the baseline.
-        cells: If given, only checkpoints of these cells are looked at.
-    """
-    wanted = None if cells is None else {checkpoint_of(cell) for cell in cells}
-    records = [
-        record
-        for record in source.records().values()
-        if wanted is None or checkpoint_of(record.cell) in wanted
-    ]
-    predictions = {r.identity: source.predictions(r) for r in records if r.predictions is not None}
-    return by_cell(matrix_checks(records, predictions))
+def of_source(source: Source, records: Iterable[Record] | None = None) -> Suspicions:
+    """`by_cell` of everything that a store or a baseline holds, or of some of its records."""
+    chosen = tuple(source.records().values() if records is None else records)
+    predictions = {r.identity: source.predictions(r) for r in chosen if r.predictions is not None}
+    return by_cell(matrix_checks(chosen, predictions))
 
 
 def joined(*found: Suspicions) -> Suspicions:

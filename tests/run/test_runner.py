@@ -112,6 +112,15 @@ def test_a_cell_whose_predictions_are_damaged_is_run_again(
     assert "run again" not in said
 
 
+def test_damage_that_nobody_asks_for_does_not_stop_a_run(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", attacks="fgsm,pgd", eps="2/255")
+    of = by_perturbation(tmp_path / "out")["pgd", 2 / 255]
+    assert of.predictions is not None
+    (tmp_path / "out" / of.predictions.path).unlink()
+    summary, _ = run(data, tmp_path / "out", attacks="fgsm", eps="2/255")
+    assert (summary.evaluated, summary.failures) == (0, ())
+
+
 def test_more_work_runs_only_what_is_missing(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", attacks="fgsm")
     summary, _ = run(data, tmp_path / "out", attacks="fgsm,pgd", severities="1-3")
