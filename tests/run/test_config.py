@@ -156,7 +156,7 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
 
 def test_every_field_can_be_set_by_a_flag_or_a_table() -> None:
     names = {field.name for field in fields(RunConfig)}
-    assert names - values.PARSERS.keys() == {"attack_parameters", "model_options"}
+    assert names - values.PARSERS.keys() == {"attack_parameters", "model_options", "given"}
     assert values.PARSERS.keys() <= names
 
 

@@ -95,15 +95,17 @@ def test_any_network_gives_the_numbers_of_the_plain_one(name: str, tmp_path: Pat
 
 
 def test_what_was_chosen_is_said_and_of_several_how_to_choose_another() -> None:
+    read = "{name}: w.pt: read 11 tensors."
     notes = plan(settings("a_dict")).notes
     assert notes == (
+        read.format(name="a_dict"),
         "a_dict returns dict of features (tensor (3, 4, 2, 2, 2)), out (tensor (3, 2)): its 'out' "
         "is taken as logits.",
     )
-    (note,) = plan(settings("two_heads")).notes
+    _, note = plan(settings("two_heads")).notes
     assert "its 'coarse' is taken as logits. Its fine would fit as well" in note
     assert "--outputs two_heads=PLACE" in note
-    assert plan(settings("a_tensor")).notes == ()
+    assert plan(settings("a_tensor")).notes == (read.format(name="a_tensor"),)
 
 
 def test_logits_beside_probabilities_are_taken() -> None:
@@ -172,7 +174,7 @@ def test_the_logarithm_of_probabilities_is_marked_everywhere(name: str, tmp_path
     assert not any(record.suspect for record in plain.values())
     asked = settings(name, outputs="probabilities", attacks="fgsm", artefacts="blur", severities=1)
     records, _ = ran(dataclasses.replace(asked, out=tmp_path / "out"))
-    assert records.keys() == {"none", "fgsm", "blur", "full_range"}
+    assert records.keys() == {"none", "fgsm", "blur", "full_range", "probe"}
     for record in records.values():
         assert any(doubt.startswith(FROM_PROBABILITIES) for doubt in record.doubts)
     assert records["none"].metrics["nll"] == pytest.approx(plain["none"].metrics["nll"], rel=1e-4)

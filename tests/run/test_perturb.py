@@ -289,6 +289,8 @@ def test_networks_that_meet_other_sources_are_explained_without_transfers(
     (subject,) = subjects(settings, said.append)
     assert [one.label for one in subject.conditions] == ["clean", "fgsm 16/255"]
     assert said == [
+        "other: other.pth: read 11 tensors.",
+        "watched: watched.pth: read 11 tensors.",
         "transfers left out on data: networks do not meet the same sources. Name one training seed."
     ]
 
