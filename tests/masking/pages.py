@@ -75,7 +75,8 @@ def _counts(found: Sequence[Measured]) -> str:
                 f"{len(alarms)} of {len(honest)}{named and f': {named}'}",
             )
         )
-    head = ("run", "masked networks", *(f"numbers {verdict}" for verdict in verdicts))
+    heads = ("marked", "refused", "right and unmarked", "wrong and unmarked (slips)")
+    head = ("run", "masked networks", *(f"numbers {what}" for what in heads))
     return _table(
         (
             *head,
@@ -183,11 +184,12 @@ def _honest(found: Sequence[Measured]) -> str:
 
 def _numbers(one: Measured, suite: str) -> str:
     """Every number that the gradient made, by condition."""
-    return ", ".join(
+    shown = ", ".join(
         f"{number.condition} {_short(number.accuracy)}{'†' if number.reasons else ''}"
         for number in one.numbers
         if number.suite == suite and number.judged
     )
+    return shown or "–"
 
 
 def _marks(one: Measured) -> str:

@@ -104,11 +104,12 @@ def test_a_masking_answers_clean_volumes_as_its_twin_does(name: str) -> None:
 
 def test_a_mark_reaches_the_report(tmp_path: Path) -> None:
     task = attacked.save_task(tmp_path, {"train": 8, "val": 8, "test": 16})
-    attacked.run(task, tmp_path / "out", ("softmaxed",), {}, attacks="pgd", eps="16/255")
+    flags = {"attacks": "pgd", "eps": "16/255", "outputs": "probabilities"}
+    attacked.run(task, tmp_path / "out", ("softmaxed",), {}, **flags)
     written = report.write(tmp_path / "out")
     markdown = written.markdown.read_text(encoding="utf-8")
     assert "Suspect, not ranked" in markdown
-    assert "output is logits, not probabilities" in markdown
+    assert "output is logits, not from probabilities" in markdown
 
 
 @pytest.mark.parametrize(("store", "controls"), [("quickstart", 2), ("attacks", 6)])
