@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests.masking.judging import (
+    AT_BOUND,
     LOWER_BOUND,
     excess,
     failed_checks,
@@ -114,7 +115,7 @@ def _bound(name: str, found: Sequence[Measured]) -> str:
         for check in one.checks
         if check.name == name and check.bound is not None
     }
-    sign = "≥" if name in LOWER_BOUND else "≤"
+    sign = "≥" if name in LOWER_BOUND else "<" if name in AT_BOUND else "≤"
     return f"{sign} {bounds.pop()}" if len(bounds) == 1 else f"{sign} the cell's own"
 
 
