@@ -7,6 +7,7 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING
 
+from benchharness.store import matrix_checks
 from tests.masking.truth import FILE
 from tests.masking.zoo import ZOO
 
@@ -26,6 +27,19 @@ LOWER_BOUND = frozenset(
     }
 )
 """Checks that fail below their bound; all others fail above it."""
+
+AT_BOUND = frozenset(
+    {
+        "output is logits, not probabilities",
+        matrix_checks.BLACK_BOX,
+        matrix_checks.BUDGET,
+        matrix_checks.STEPS,
+        matrix_checks.NOISE,
+        matrix_checks.OTHERS,
+        matrix_checks.CONTAINED,
+    }
+)
+"""Checks that fail at their bound already."""
 
 
 @cache

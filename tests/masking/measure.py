@@ -77,6 +77,27 @@ class Measured:
     numbers: tuple[Number, ...]
     checks: tuple[Seen, ...]
 
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The runs that were made."""
+        return tuple(suite for suite in SUITES if any(suite == n.suite for n in self.numbers))
+
+    def of(self, suite: str) -> Measured:
+        """One of the runs alone."""
+        return Measured(
+            name=self.name,
+            numbers=tuple(one for one in self.numbers if one.suite == suite),
+            checks=tuple(one for one in self.checks if one.suite == suite),
+        )
+
+    def joined(self, other: Measured) -> Measured:
+        """With the runs of another measurement of the same network."""
+        return Measured(
+            name=self.name,
+            numbers=self.numbers + other.numbers,
+            checks=self.checks + other.checks,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return dataclasses.asdict(self)

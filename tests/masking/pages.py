@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests.masking.judging import (
+    AT_BOUND,
     LOWER_BOUND,
     excess,
     failed_checks,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tests.masking.measure import Measured, Seen
-
-LAST = tuple(SUITES)[-1]
 
 
 def render(found: Sequence[Measured]) -> str:
@@ -65,19 +64,20 @@ def _counts(found: Sequence[Measured]) -> str:
             caught += sum(
                 is_wrong(one, n) and bool(n.reasons) for n in one.numbers if n.suite == suite
             )
-        honest = [one for one in found if _is_honest(one)]
-        alarms = sum(
-            any(is_false_alarm(one, n) for n in one.numbers if n.suite == suite) for one in honest
-        )
+        honest = [one.of(suite) for one in found if _is_honest(one) and suite in one.suites]
+        alarms = [one for one in honest if any(is_false_alarm(one, n) for n in one.numbers)]
+        named = ", ".join(f"`{one.name}`" for one in alarms)
         rows.append(
             (
                 suite,
+                str(sum(suite in one.suites for one in found if not _is_honest(one))),
                 *(str(counts[verdict]) for verdict in verdicts),
                 f"{caught} of {wrong}",
-                f"{alarms} of {len(honest)}",
+                f"{len(alarms)} of {len(honest)}{named and f': {named}'}",
             )
         )
-    head = ("run", *(f"numbers {verdict}" for verdict in verdicts))
+    heads = ("marked", "refused", "right and unmarked", "wrong and unmarked (slips)")
+    head = ("run", "masked networks", *(f"numbers {what}" for what in heads))
     return _table(
         (
             *head,
@@ -115,7 +115,7 @@ def _bound(name: str, found: Sequence[Measured]) -> str:
         for check in one.checks
         if check.name == name and check.bound is not None
     }
-    sign = "≥" if name in LOWER_BOUND else "≤"
+    sign = "≥" if name in LOWER_BOUND else "<" if name in AT_BOUND else "≤"
     return f"{sign} {bounds.pop()}" if len(bounds) == 1 else f"{sign} the cell's own"
 
 
@@ -141,7 +141,7 @@ def _members(found: Sequence[Measured]) -> str:
                 member.hides,
                 right,
                 *(_reported(one, suite) for suite in SUITES),
-                ", ".join(failed_checks(one)) or _refusal(one),
+                _marks(one) or _refusal(one),
             )
         )
     head = ("network", "kind", "hides", "truth " + " / ".join(BUDGETS), *SUITES, "marked by")
@@ -158,7 +158,7 @@ def _reported(one: Measured, suite: str) -> str:
             if number.suite == suite and number.budget == budget
         ]
         if not numbers:
-            parts.append("refused")
+            parts.append("refused" if suite in one.suites else "–")
             continue
         shown, what = max(numbers, key=lambda pair: pair[1] == "slips")
         sign = {"marked": "†", "slips": " **slips**"}.get(what, "")
@@ -173,11 +173,48 @@ def _refusal(one: Measured) -> str:
 def _honest(found: Sequence[Measured]) -> str:
     rows = []
     for one in found:
-        numbers = {n.condition: n.accuracy for n in one.numbers if n.suite == LAST and n.judged}
-        shown = ", ".join(f"{condition} {_short(value)}" for condition, value in numbers.items())
-        why = ZOO[one.name].hides if one.name in ZOO else "registry"
-        rows.append((f"`{one.name}`", why, shown, ", ".join(failed_checks(one)) or "–"))
-    return _table(("network", "why", "numbers", "marked by"), rows)
+        why, right = "registry", "–"
+        if one.name in ZOO:
+            why = ZOO[one.name].hides
+            right = " / ".join(_short(truths()[one.name][budget]) for budget in BUDGETS)
+        shown = [_numbers(one, suite) for suite in SUITES]
+        rows.append((f"`{one.name}`", why, right, *shown, _nearest(one), _marks(one) or "–"))
+    head = ("network", "what it is", "truth " + " / ".join(BUDGETS), *SUITES)
+    return _table((*head, "nearest to its bound", "marked by"), rows)
+
+
+def _numbers(one: Measured, suite: str) -> str:
+    """Every number that the gradient made, by condition."""
+    shown = ", ".join(
+        f"{number.condition} {_short(number.accuracy)}{'†' if number.reasons else ''}"
+        for number in one.numbers
+        if number.suite == suite and number.judged
+    )
+    return shown or "–"
+
+
+def _marks(one: Measured) -> str:
+    """The checks that failed, each with its worst value and its bound."""
+    found = worst(check for check in one.checks if check.verdict == "failed")
+    return "; ".join(
+        f"{name}: {_short(check.value)} (bound {_short(check.bound)})"
+        for name, check in found.items()
+    )
+
+
+def _nearest(one: Measured) -> str:
+    """Of the checks that passed, the value that leaves the least of its bound."""
+    near = [
+        (check.value / check.bound, check)
+        for check in one.checks
+        if check.verdict == "passed" and check.value is not None and check.bound
+        # These end at their bound, or compare with a number of the cell's own.
+        if check.name not in ("norm within its bound", *LOWER_BOUND)
+    ]
+    if not near:
+        return "–"
+    share, check = max(near, key=lambda pair: pair[0])
+    return f"{check.name}: {_short(check.value)} of {_short(check.bound)}, margin {1 - share:.0%}"
 
 
 def _values(found: Sequence[Measured]) -> str:

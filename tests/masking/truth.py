@@ -119,10 +119,12 @@ def truth(member: Member, transferred: Callable[[str, float], list[tuple[str, Te
             float((twin(v).argmax(1) == labels).double().mean())
             for _, v in transferred(member.weights, severity)
         )
-        if float(left.mean()) > known + 1e-9 or member.weights != "base":
-            for kind, runs in (("BPDA", ON_BOTH), ("own", ON_MEMBER)):
+        honest = member.rule == "honest"
+        if float(left.mean()) > known + 1e-9 or (member.weights != "base" and not honest):
+            # An honest network's own gradient is right: nothing needs to stand in for it.
+            for kind, runs in (("BPDA", ON_BOTH), ("own", ON_MEMBER))[honest:]:
                 rows = (left > 0.05).nonzero().flatten()
-                if len(rows) == 0 or member.rule == "honest":
+                if len(rows) == 0:
                     break
                 network = network_of(member)
                 attacked = Carried(network, twin) if kind == "BPDA" else network

@@ -36,8 +36,9 @@ LATE_GAIN = 0.05
 LONG = 50
 """Fewest iterations that can show convergence."""
 
-ERROR = 0.4
-"""Largest mean error of the gradient along random signs, relative to its size."""
+ERROR = 0.5
+"""Largest mean error of the gradient along random signs, relative to its size. Between what was
+measured: up to 0.35 where bfloat16 rounds, 0.57 or more where the backward pass is wrong."""
 SHORTFALL = 0.5
 """Largest mean difference of measured and predicted change within the budget, relative to the
 larger: at 0.5 a step gains half of what the gradient promises, or twice as much."""

@@ -37,7 +37,7 @@ def _double(network, volumes):
 
 
 def _constant(network, volumes):
-    return network.logits(volumes) * 0 + torch.tensor([1.0, 0.0, 0.0, 0.0])
+    return network.logits(volumes) * 0 + torch.tensor([2.0, 0.0, 0.0, -1.0])
 
 
 def _almost_random(network, volumes):
