@@ -140,7 +140,7 @@ def test_more_never_breaks_fewer(attack: type[VoxelFlip | Cube | Slab]) -> None:
         assert not (now & ~before).any(), f"{severity} leaves what a smaller severity breaks"
         before = now
     before = torch.ones(len(problem[2]), dtype=torch.bool)
-    for rounds in (1, 2, 4):
+    for rounds in (1, 2):
         now = left(attack(rounds=rounds), problem, 2)
         assert not (now & ~before).any(), f"{rounds} rounds leave what fewer break"
         before = now

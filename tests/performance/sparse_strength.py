@@ -1,9 +1,9 @@
 """How many volumes the sparse attacks leave, beside random search with as many forward passes.
 
 `python -m tests.performance.sparse_strength` trains two small networks on phantom3d;
-`python -m tests.performance.sparse_strength FOLDER MODEL` takes the checkpoint that `bench train
---recipe quick` left in a results folder. Random search is Sparse-RS for voxels, and random places
-filled with 0 or 1 for cubes; slabs are tried at all places.
+`python -m tests.performance.sparse_strength FOLDER MODEL …` takes the checkpoints that `bench
+train --recipe quick` left in a results folder. Random search is Sparse-RS for voxels, and random
+places filled with 0 or 1 for cubes; slabs are tried at all places.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ COUNT, BATCH = 64, 32
 def main(arguments: list[str]) -> None:
     """Print a Markdown table for each network."""
     if arguments:
-        folder, name = arguments
-        table(name, trained(Path(folder), name))
+        folder, *names = arguments
+        for name in names:
+            table(name, trained(Path(folder), name))
         return
     for seed in (0, 1):
         table(f"small network, seed {seed}", on_phantoms(seed))

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     Window = tuple[int, int, int]
     Choose = Callable[[Tensor, Tensor], "_Regions"]
 
-CANDIDATES = 32
+CANDIDATES = 64
 """Places, each with what it holds, that a round scores."""
 _FILLS = 3
 """A region holds 1, 0, or the ends of [0, 1] that the gradient points to."""
-_FEW = 8 * CANDIDATES // _FILLS
+_FEW = 4 * CANDIDATES // _FILLS
 _MOVES = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 
@@ -55,7 +55,7 @@ class Places(Rung):
     """Regions of one size: the best place of all, moved from there, and climbed inside.
 
     Places come in the order of their first-order gain, first those that do not overlap. Where there
-    are few, eight rounds score all of them with every fill, and nothing is moved.
+    are few, four rounds score all of them with every fill, and nothing is moved.
 
     Args:
         search: Of the whole batch.

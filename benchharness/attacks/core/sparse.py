@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Points = Callable[[Tensor, Tensor], Tensor]
 
-SINGLES = 32
+SINGLES = 64
 """Single voxels that a round scores."""
 _RUNGS = (1, 2, 4, 16, 64)
 _GOLDEN = 0.618033988749895
@@ -231,8 +231,8 @@ class Sparse(Attack):
     larger: ClassVar[Cost]
     """Passes of a round at any other size."""
 
-    rounds: int = parameter(8, low=1)
-    """Rounds at every size; each scores 32 single voxels, and candidates of larger sizes."""
+    rounds: int = parameter(4, low=1)
+    """Rounds at every size; each scores 64 single voxels, and candidates of larger sizes."""
 
     def cost(self, num_classes: int) -> Cost:  # noqa: ARG002
         """A pass each way for the clean volume, and every round at six sizes, one of them 1.
