@@ -69,7 +69,7 @@ def test_a_folder_of_nifti_files_goes_from_run_to_report(bench: Bench, tmp_path:
     code, said, _ = bench("report", "out")
     assert code == 0
     assert "tiny" in said
-    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    page = (tmp_path / "out" / "report" / "report.html").read_text(encoding="utf-8")
     assert "lesions" in page
     assert key.digest in page
 
@@ -236,7 +236,7 @@ def test_sequences_of_a_csv_go_from_run_to_a_store_with_what_else_is_known(
     assert record.provenance["preparation"]["bits"] == 16
     (path,) = (tmp_path / "out" / "metadata").iterdir()
     assert path.stem == record.cell.dataset.digest.removeprefix("sha256:")
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ["id,site", "own/test/test0/test0-t1.nii.gz,site 0"]
     assert [line.split(",")[0] for line in lines[1:]] == store.predictions(record).ids.tolist()
     assert store.predictions(record).labels.tolist() == [0, 1, 0, 1]

@@ -59,14 +59,14 @@ print(json.dumps({
 
 def wheel(folder: Path) -> Path:
     """Write the plug-in as a wheel, as PEP 427 asks, with its pyproject's metadata."""
-    project = tomllib.loads((SOURCE / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     stem = f"{project['name'].replace('-', '_')}-{project['version']}"
     points = "".join(
         f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in members.items())
         for group, members in project["entry-points"].items()
     )
     files = {
-        "acme_bench.py": (SOURCE / "acme_bench.py").read_text(),
+        "acme_bench.py": (SOURCE / "acme_bench.py").read_text(encoding="utf-8"),
         f"{stem}.dist-info/METADATA": (
             f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
         ),

@@ -262,13 +262,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "plausibility": plausibility_table(),
         "similarity": similarity_table(found),
     }
-    chosen.page.write_text(fill(chosen.page.read_text(), parts))
+    chosen.page.write_text(fill(chosen.page.read_text(encoding="utf-8"), parts))
     sheet_path().write_bytes(sheet())
 
 
 def _measured(path: Path | None, limit: int) -> list[Similarity]:
     if path is not None and path.exists():
-        return [Similarity(**entry) for entry in json.loads(path.read_text())]
+        return [Similarity(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     found = list(_measure_all(limit))
     if path is not None:
         path.write_text(json.dumps([{k: getattr(s, k) for k in s.__slots__} for s in found]))

@@ -50,7 +50,7 @@ def _maker() -> str:
     """The processor's maker, from Linux or else from Python."""
     information = Path("/proc/cpuinfo")
     if information.exists():
-        for line in information.read_text().splitlines():
+        for line in information.read_text(encoding="utf-8").splitlines():
             if line.startswith(("vendor_id", "CPU implementer")):
                 return line.partition(":")[2].strip()
     return platform.processor()
@@ -58,7 +58,7 @@ def _maker() -> str:
 
 def read() -> dict[str, Any]:
     """The golden file."""
-    content: dict[str, Any] = json.loads(FILE.read_text())
+    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content
 
 

@@ -13,7 +13,7 @@ from tests.artefacts import gallery
 
 
 def test_the_page_holds_the_tables_of_this_code() -> None:
-    page = gallery.PAGE.read_text()
+    page = gallery.PAGE.read_text(encoding="utf-8")
     parts = {"levels": gallery.level_table(), "plausibility": gallery.plausibility_table()}
     assert gallery.fill(page, parts) == page, "run 'python -m tests.artefacts.gallery'"
     assert f"Suite version {SUITE_VERSION};" in page, "run 'python -m tests.artefacts.gallery'"

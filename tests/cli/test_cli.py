@@ -180,7 +180,7 @@ def test_training_from_initial_weights(bench: Bench, data: Path, tmp_path: Path)
     code, said, _ = bench(*train)
     assert (code, "1 checkpoints trained" in said) == (0, True)
     (card,) = (tmp_path / "results").rglob("model_card.json")
-    told = json.loads(card.read_text())["initial_weights"]
+    told = json.loads(card.read_text(encoding="utf-8"))["initial_weights"]
     assert (told["file"], told["summary"]) == ("w.pth", "one convolution taken over")
     run = ("run", *train[1:], "--no-train")
     assert bench(*run)[0] == 0
@@ -198,11 +198,11 @@ def test_explain_maps_what_was_trained(bench: Bench, data: Path, tmp_path: Path)
     assert (code, error) == (0, "")
     assert "1 pictures beside it. bench report results/local shows them." in said
     (found,) = (tmp_path / "results" / "local" / "explanations").glob("*.json")
-    (network,) = json.loads(found.read_text())["networks"]
+    (network,) = json.loads(found.read_text(encoding="utf-8"))["networks"]
     conditions = [measured["condition"] for measured in network["measured"]]
     assert conditions == ["clean", "fgsm 8/255", "bias_field level 3"]
     assert bench("report")[0] == 0
-    page = (tmp_path / "results" / "local" / "report" / "report.html").read_text()
+    page = (tmp_path / "results" / "local" / "report" / "report.html").read_text(encoding="utf-8")
     assert "Heat maps: data" in page
 
 

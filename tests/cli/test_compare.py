@@ -160,7 +160,7 @@ def test_ci_runs_compares_and_reports(gate: Bench, tmp_path: Path) -> None:
         "comparison.json",
         "junit.xml",
     }
-    assert (gated / "comparison.md").read_text() == said
+    assert (gated / "comparison.md").read_text(encoding="utf-8") == said
     assert (tmp_path / "ci" / "report" / "report.html").exists()
     records = Store(tmp_path / "ci").records().values()
     assert len(records) == 8
@@ -209,7 +209,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_report")
 def test_ci_fails_when_attacks_are_deleted_from_its_config(gate: Bench, tmp_path: Path) -> None:
     config = tmp_path / "bench.toml"
-    config.write_text(config.read_text().replace('attacks = ["fgsm"]\n', ""))
+    config.write_text(config.read_text(encoding="utf-8").replace('attacks = ["fgsm"]\n', ""))
     code, said, _ = gate("--out", "less", "--format", "markdown")
     assert (code, said.splitlines()[0]) == (
         1,

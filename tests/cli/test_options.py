@@ -224,7 +224,7 @@ def test_defaults_that_the_commands_state_are_those_of_the_code() -> None:
 
 
 def test_the_page_of_flags_is_what_the_options_say() -> None:
-    page = flags.PAGE.read_text()
+    page = flags.PAGE.read_text(encoding="utf-8")
     assert flags.fill(page) == page, "run `python -m tests.cli.flags`"
     for option in OPTIONS.values():
         assert f"`{option.flag}`" in page

@@ -126,7 +126,7 @@ def test_files_with_and_without_spacing_do_not_mix(table):
         table, Preparation(spacing=(1, 1, 1))
     )
     write_nifti(table.parent / "test3.nii", *scene((1, 1, 1)))
-    table.write_text(table.read_text().replace("test3.npy", "test3.nii"))
+    table.write_text(table.read_text(encoding="utf-8").replace("test3.npy", "test3.nii"))
     assert "mixes .npy files, which have no spacing (train0.npy), with files" in refusal(table)
 
 
@@ -172,7 +172,7 @@ def test_moved_files_have_the_same_digest_and_are_not_prepared_again(folder, mon
 def test_the_digest_sees_content_options_labels_and_patients(table):
     seen = {load(table).digest, load(table, Preparation(size=(8, 8, 9))).digest}
     seen.add(load(table, Preparation(size=(8, 8, 8), window=Window.parse("ct:1,8000"))).digest)
-    text = table.read_text()
+    text = table.read_text(encoding="utf-8")
     table.write_text(text.replace("test-1", "test-9"))
     seen.add(load(table).digest)
     table.write_text(text.replace("test3.npy,1", "test3.npy,0"))
@@ -205,7 +205,7 @@ def test_the_cache_holds_whole_files_only(folder, cache):
     names = {path.suffix: path for path in cache.iterdir()}
     assert set(names) == {".npz", ".json", ".lock"}
     assert found.digest == f"sha256:{names['.npz'].stem}"
-    assert json.loads(names[".json"].read_text())["digest"] == names[".npz"].stem
+    assert json.loads(names[".json"].read_text(encoding="utf-8"))["digest"] == names[".npz"].stem
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(folder, monkeypatch, tmp_path):
@@ -384,5 +384,5 @@ def test_one_shared_sequence_of_two_splits_is_refused(tmp_path):
     assert load(table, turned).digest != load(table, chosen).digest
     values, affine = scene((3, 3, 3), (0, 0, 0))
     write_nifti(tmp_path / "t2-5.nii.gz", values, affine)
-    table.write_text(table.read_text().replace("t2-5.nii", "t2-5.nii.gz"))
+    table.write_text(table.read_text(encoding="utf-8").replace("t2-5.nii", "t2-5.nii.gz"))
     assert "train t1-0.nii and test t1-5.nii hold the same voxels" in refusal(table, chosen)

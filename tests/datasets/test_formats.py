@@ -184,13 +184,15 @@ def test_colours_are_refused(tmp_path):
 )
 def test_voxels_elsewhere_are_refused(tmp_path, line, message):
     path = WRITERS["mhd"](tmp_path, write_nifti(tmp_path / "a.nii", *asymmetric()))
-    path.write_text(path.read_text().replace("ElementDataFile = a.raw", line))
+    path.write_text(path.read_text(encoding="utf-8").replace("ElementDataFile = a.raw", line))
     assert message in refusal(path)
 
 
 def test_a_metaimage_without_a_spacing_is_refused(tmp_path):
     path = WRITERS["mhd"](tmp_path, write_nifti(tmp_path / "a.nii", *asymmetric()))
-    lines = [line for line in path.read_text().splitlines() if "Spacing" not in line]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if "Spacing" not in line
+    ]
     path.write_text("\n".join(lines) + "\n")
     assert "it does not say its spacing" in refusal(path)
 

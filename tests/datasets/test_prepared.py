@@ -146,8 +146,8 @@ def test_a_file_changed_by_hand_never_meets_the_index_of_another(cache, tmp_path
     sources = [table(tmp_path / "a", 1), table(tmp_path / "b", 2)]
     wanted = [load(source) for source in sources]
     one, other = cache.glob("*.json")
-    text = one.read_text()
-    one.write_text(other.read_text())
+    text = one.read_text(encoding="utf-8")
+    one.write_text(other.read_text(encoding="utf-8"))
     other.write_text(text)
     for source, dataset in zip(sources, wanted, strict=True):
         same(load(source), dataset)

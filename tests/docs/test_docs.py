@@ -122,7 +122,7 @@ def test_the_copy_has_drawings_and_links_that_stay_inside(
     drawn = (tmp_path / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert "```mermaid" not in drawn
     assert drawn.count('<div class="diagram"><svg') == len(
-        diagrams.FENCE.findall(ARCHITECTURE.read_text())
+        diagrams.FENCE.findall(ARCHITECTURE.read_text(encoding="utf-8"))
     )
     assert links.broken_in_markdown((tmp_path / "docs").rglob("*.md")) == []
     picture = tmp_path / "docs" / "files" / "benchharness" / "report" / "assets" / "artefacts.png"

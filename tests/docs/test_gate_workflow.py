@@ -23,7 +23,7 @@ esac
 
 @pytest.fixture(scope="module")
 def workflow() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(FILE.read_text())
+    found: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return found
 
 
@@ -36,7 +36,7 @@ def test_nothing_of_this_repository_is_taken_for_granted(workflow: dict[str, Any
     commands = "\n".join(step.get("run", "") for step in steps(workflow, "gate"))
     assert "make " not in commands
     assert ".venv" not in commands
-    assert "docs/ci" not in FILE.read_text()
+    assert "docs/ci" not in FILE.read_text(encoding="utf-8")
     assert 'pip install "$BENCHHARNESS"' in commands
 
 
@@ -56,7 +56,7 @@ def test_the_job_that_runs_a_pull_request_can_write_nothing(workflow: dict[str, 
     assert comment["permissions"] == {"pull-requests": "write"}
     assert "checkout" not in str(comment)
     assert "head.repo.full_name == github.repository" in comment["if"]
-    assert "pull_request_target" not in FILE.read_text()
+    assert "pull_request_target" not in FILE.read_text(encoding="utf-8")
     # What an event says must reach a shell as a variable, never as a part of its text.
     assert not any("${{" in s.get("run", "") for s in steps(workflow, "comment"))
 
@@ -98,8 +98,8 @@ def test_there_is_one_comment_and_it_is_updated(
     subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, env=variables, check=True
     )
-    assert (tmp_path / "calls").read_text() == f"api {call} -F body=@comment.md\n"
-    written = (tmp_path / "comment.md").read_text()
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == f"api {call} -F body=@comment.md\n"
+    written = (tmp_path / "comment.md").read_text(encoding="utf-8")
     assert written.startswith("<!-- benchharness gate -->\n### Robustness: ")
     assert len(written) < 65_536
     assert ("not measured" in written) == (body is None)

@@ -189,7 +189,10 @@ def test_what_is_stored_is_read_back_and_reported(
     assert pictures == sorted(picture.file for picture in found.pictures)
     assert len(pictures) == 2
     report = write(store)
-    page, markdown = report.html.read_text(), report.markdown.read_text()
+    page, markdown = (
+        report.html.read_text(encoding="utf-8"),
+        report.markdown.read_text(encoding="utf-8"),
+    )
     for text in ("Heat maps: masked", "Where networks look", "Sanity check", "centre box"):
         assert text in page
         assert text in markdown
@@ -244,7 +247,7 @@ def test_without_masks_there_is_no_location(store: Path, tmp_path: Path) -> None
     assert (network.sane, network.above_box, found.found.structure) == (None, None, None)
     assert network.measured[0].located.energy is None
     assert network.similarity.n > 0
-    json.dumps(json.loads(found.path.read_text()), allow_nan=False)
+    json.dumps(json.loads(found.path.read_text(encoding="utf-8")), allow_nan=False)
 
 
 def refusal(store: Path, *, flags: dict[str, Any] | None = None, **asked: Any) -> str:

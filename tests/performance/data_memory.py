@@ -91,7 +91,7 @@ def _warm(folder: Path, preparation: object) -> None:
 def _memory() -> tuple[int, int]:
     """Bytes of the process's own, and of files that it maps."""
     found = {}
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name in ("RssAnon", "RssFile"):
             found[name] = int(value.split()[0]) * 1024

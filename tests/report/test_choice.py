@@ -132,7 +132,7 @@ def test_figures_as_pdf_are_the_same_twice(tiny: Findings, tmp_path: Path) -> No
     assert len(figures[0]) == 3
     assert figures[0] == figures[1]
     assert all(content.startswith(b"%PDF") for content in figures[0].values())
-    links = re.findall(r"\]\((plots/[^)]+)\)", found[0].markdown.read_text())
+    links = re.findall(r"\]\((plots/[^)]+)\)", found[0].markdown.read_text(encoding="utf-8"))
     assert all((tmp_path / "a" / link).exists() for link in links)
 
 
@@ -141,7 +141,7 @@ def test_the_command_takes_them(make_store: object) -> None:
     arguments = ["report", str(store), "--tables", "pgd", "--metrics", "auc", "--format", "pdf"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    text = (store / "report" / "summary.tex").read_text()
+    text = (store / "report" / "summary.tex").read_text(encoding="utf-8")
     assert "AUC under" in text
     assert "Overview" not in text
     assert list((store / "report" / "plots").glob("*.pdf"))

@@ -138,11 +138,11 @@ def test_the_report_has_the_table_in_every_form_and_the_sheet(
 ) -> None:
     written = report.write(store, tmp_path / "out")
     for path in (written.html, written.markdown):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert "Corruption measures of adrenalmnist3d" in text
         assert "stress test" in text
-    assert "data:image/png;base64" in written.html.read_text()
-    assert "](pictures/artefacts.png)" in written.markdown.read_text()
+    assert "data:image/png;base64" in written.html.read_text(encoding="utf-8")
+    assert "](pictures/artefacts.png)" in written.markdown.read_text(encoding="utf-8")
     assert (tmp_path / "out" / "pictures" / "artefacts.png").stat().st_size > 10_000
     lines = pd.read_csv(tmp_path / "out" / "corruption.csv")
     means = lines[lines["artefacts"].str.startswith("mean over")]

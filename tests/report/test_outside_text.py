@@ -51,17 +51,19 @@ def test_no_file_holds_control_characters_and_all_can_be_read(written: report.Re
 
 
 def test_csv_files_hold_no_formula(store: Path, written: report.Report) -> None:
-    for text in (written.csv.read_text(), leaderboard([store]).csv):
+    for text in (written.csv.read_text(encoding="utf-8"), leaderboard([store]).csv):
         for row in csv.reader(io.StringIO(text)):
             for field in row:
                 number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", field)
                 assert number or not field.startswith(tuple("=+-@\t\r")), field
-    names = {row["model"] for row in csv.DictReader(io.StringIO(written.csv.read_text()))}
+    names = {
+        row["model"] for row in csv.DictReader(io.StringIO(written.csv.read_text(encoding="utf-8")))
+    }
     assert {"'=HYPERLINK(1)", "'@SUM(A1)", "plain"} <= names
 
 
 def test_markdown_holds_no_html_and_no_link(store: Path, written: report.Report) -> None:
-    for text in (written.markdown.read_text(), leaderboard([store]).markdown):
+    for text in (written.markdown.read_text(encoding="utf-8"), leaderboard([store]).markdown):
         assert "<img" not in text
         assert "<i>" not in text
         assert "[click](" not in text
@@ -69,12 +71,12 @@ def test_markdown_holds_no_html_and_no_link(store: Path, written: report.Report)
         rows = [line for line in text.splitlines() if line.startswith("|") and "pipe" in line]
         assert rows
         assert all(r"\| pipe" in row or r"\u202eevil \| pipe" in row for row in rows)
-    assert "<b>" not in written.markdown.read_text()
-    assert not re.search(r"^# heading", written.markdown.read_text(), re.MULTILINE)
+    assert "<b>" not in written.markdown.read_text(encoding="utf-8")
+    assert not re.search(r"^# heading", written.markdown.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_latex_runs_nothing(written: report.Report) -> None:
-    text = written.latex.read_text().split("\\providecommand{\\resizebox}")[1]
+    text = written.latex.read_text(encoding="utf-8").split("\\providecommand{\\resizebox}")[1]
     assert r"\input" not in text
     assert r"\frac$" not in text
 
@@ -94,4 +96,4 @@ def test_figures_draw_names_as_they_are(written: report.Report) -> None:
     assert all(path.stat().st_size > 1000 for path in written.plots)
     for path in written.plots:
         if path.suffix == ".svg":
-            assert not re.search("[\x00-\x08\x0b-\x1f]", path.read_text())
+            assert not re.search("[\x00-\x08\x0b-\x1f]", path.read_text(encoding="utf-8"))

@@ -86,7 +86,7 @@ def test_models_that_differ_on_few_patients_share_a_rank(make_store, tmp_path):
 def test_a_report_is_written_and_says_so(make_store):
     store = make_store(*cells(Grouped, n=60))
     written = report.write(store)
-    assert "resample patients" in written.markdown.read_text()
+    assert "resample patients" in written.markdown.read_text(encoding="utf-8")
     row = collect(store).rows[0]
     found = uncertainty.interval(
         "accuracy", row.predictions.labels, row.predictions.logits, row.predictions.patients

@@ -44,7 +44,7 @@ def test_every_file_is_there(written):
 
 
 def test_page_loads_nothing_and_its_links_lead_somewhere(written):
-    page = written.html.read_text()
+    page = written.html.read_text(encoding="utf-8")
     loads = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
     assert loads
     assert all(
@@ -59,13 +59,13 @@ def test_page_loads_nothing_and_its_links_lead_somewhere(written):
 
 def test_page_is_escaped(make_store):
     store = make_store(Made(), Made(perturbation="pgd", severity=0.5, error="<script>x</script>"))
-    page = report.write(store).html.read_text()
+    page = report.write(store).html.read_text(encoding="utf-8")
     assert "<script>x" not in page
     assert "&lt;script&gt;x" in page
 
 
 def test_provenance_is_complete(written):
-    text = written.markdown.read_text()
+    text = written.markdown.read_text(encoding="utf-8")
     cell = Made().cell()
     assert "Test Processor" in text
     assert "torch = 2.13.0" in text
@@ -76,7 +76,7 @@ def test_provenance_is_complete(written):
 
 
 def test_latex_holds_results_and_leaves_out_checks_and_provenance(make_store):
-    text = report.write(make_store(SUBSET, SUSPECT)).latex.read_text()
+    text = report.write(make_store(SUBSET, SUSPECT)).latex.read_text(encoding="utf-8")
     assert r"\caption{Overview of adrenalmnist3d" in text
     for title in ("Matrix checks", "Record checks", "Machines and versions", "Checkpoints"):
         assert title not in text
@@ -109,7 +109,7 @@ def test_records_are_left_alone(make_store):
 
 def test_subset_suspect_and_failure_are_marked(make_store):
     found = report.write(make_store(SUBSET, SUSPECT, FAILED))
-    text = found.markdown.read_text()
+    text = found.markdown.read_text(encoding="utf-8")
     assert "Subsets, not whole test sets: adrenalmnist3d (20 of 60 volumes)." in text
     titles = re.findall(r"^### (.*adrenal.*)$", text, flags=re.MULTILINE)
     assert titles

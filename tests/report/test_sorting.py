@@ -64,7 +64,7 @@ def _score(value: float | None) -> Score:
 
 @pytest.fixture(scope="module")
 def content(full_store: Path) -> str:
-    return report.write(full_store, full_store.parent / "sorting").html.read_text()
+    return report.write(full_store, full_store.parent / "sorting").html.read_text(encoding="utf-8")
 
 
 def cells(content: str) -> list[tuple[str | None, str]]:

@@ -206,7 +206,7 @@ def test_a_pass_is_of_these_weights_this_preprocessing_and_this_data(
 def test_a_failed_check_withdraws_an_earlier_pass(bench: Bench, here: Path) -> None:
     assert checked(bench, logits=owner())[0] == 0
     (path,) = (here / "results" / "local" / "parity").iterdir()
-    assert json.loads(path.read_text())["parity"]["split"] == "test"
+    assert json.loads(path.read_text(encoding="utf-8"))["parity"]["split"] == "test"
     code, said = checked(bench, logits=owner() + 1)
     assert code == 1
     assert "An earlier pass is withdrawn" in said

@@ -309,7 +309,7 @@ def test_a_source_that_draws_at_random_marks_what_is_transferred_from_it(
 def test_a_report_and_a_comparison_show_the_marks(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(data, out, "by_position", "tiny", **own_weights(tmp_path, "by_position"))
-    page = report.write(out).html.read_text()
+    page = report.write(out).html.read_text(encoding="utf-8")
     assert "answers do not depend on the batch" in page
     assert "answers depend on the batch" in page
     compared = comparison.compare(Store(out), Store(out), comparison.Settings())

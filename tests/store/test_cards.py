@@ -156,7 +156,7 @@ def test_every_field_is_edited_here() -> None:
 @pytest.mark.parametrize("field", EDITS)
 def test_no_field_of_a_card_can_be_edited(tmp_path: Path, field: str) -> None:
     folder = placed(tmp_path, card())
-    content = json.loads((folder / CARD).read_text())
+    content = json.loads((folder / CARD).read_text(encoding="utf-8"))
     (folder / CARD).write_text(json.dumps(content | {field: EDITS[field]}))
     with pytest.raises(BenchError, match="it was edited"):
         cards.read(folder)
@@ -165,7 +165,7 @@ def test_no_field_of_a_card_can_be_edited(tmp_path: Path, field: str) -> None:
 
 def old(folder: Path, **changes: Any) -> None:
     """Write a card as earlier versions did, without its digest."""
-    content = json.loads((folder / CARD).read_text())
+    content = json.loads((folder / CARD).read_text(encoding="utf-8"))
     del content["digest"]
     (folder / CARD).write_text(json.dumps(content | changes))
 

@@ -162,7 +162,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_an_error_of_the_run_itself_passes_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), Store(tmp_path / "out").writing():
-        (tmp_path / "elsewhere").read_text()
+        (tmp_path / "elsewhere").read_text(encoding="utf-8")
 
 
 def stored(store: Store) -> Record:

@@ -33,7 +33,7 @@ def test_columns_are_kept_by_id_and_safe_for_a_spreadsheet(tmp_path: Path) -> No
     metadata.keep(tmp_path, "sha256:ab", IDS, COLUMNS)
     assert path.stat() == before
     metadata.keep(tmp_path, "sha256:ab", IDS, COLUMNS[1:])
-    assert "site" not in path.read_text()
+    assert "site" not in path.read_text(encoding="utf-8")
 
 
 def test_nothing_is_written_without_columns(tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ def test_versions_are_those_installed() -> None:
 
 
 def test_the_version_is_written_in_one_place() -> None:
-    written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
     assert provenance.package_version() == benchharness.__version__ == written
     sources = (ROOT / "benchharness").rglob("*.py")
-    assert not [str(path) for path in sources if f'"{written}"' in path.read_text()]
+    assert not [str(path) for path in sources if f'"{written}"' in path.read_text(encoding="utf-8")]
 
 
 def test_a_copy_that_was_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,7 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
     torch.testing.assert_close(kernel[:, 1], flat)
     assert not kernel[:, [0, 2]].any()
     loop.train(job, device="cpu")
-    card = json.loads((tmp_path / "checkpoint" / checkpoints.CARD).read_text())
+    card = json.loads((tmp_path / "checkpoint" / checkpoints.CARD).read_text(encoding="utf-8"))
     assert card["initial_weights"] == {
         "file": "MedViT_small_im1k.pth",
         "sha256": initial.sha256,

@@ -101,7 +101,10 @@ def test_the_card_tells_the_truth_about_its_checkpoint(tmp_path: Path) -> None:
     ):
         logits = classifier.predict(split.volumes, RECIPE.batch_size)
         assert metrics.compute(split.labels, logits)[0] == claimed
-    assert json.loads((tmp_path / checkpoints.CARD).read_text())["recipe"]["name"] == "quick"
+    assert (
+        json.loads((tmp_path / checkpoints.CARD).read_text(encoding="utf-8"))["recipe"]["name"]
+        == "quick"
+    )
 
 
 def test_the_official_recipe_scales_shape_sets_and_nothing_else() -> None:
