@@ -291,7 +291,8 @@ def test_networks_that_meet_other_sources_are_explained_without_transfers(
     assert said == [
         "other: other.pth: read 11 tensors.",
         "watched: watched.pth: read 11 tensors.",
-        "transfers left out on data: networks do not meet the same sources. Name one training seed.",
+        "transfers left out on data: networks do not meet the same sources. Name one training "
+        "seed.",
     ]
 
 
