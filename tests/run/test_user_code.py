@@ -251,7 +251,7 @@ def test_outputs_mark_attacks_alone_and_saturation_those_by_gradient(
     if squashed:
         forward = samples._Tiny.forward
         monkeypatch.setattr(
-            samples._Tiny, "forward", lambda self, volumes: (20 * forward(self, volumes)).softmax(1)
+            samples._Tiny, "forward", lambda self, volumes: (20 * forward(self, volumes)).sigmoid()
         )
     out = tmp_path / "out"
     few = (("square3d", (("queries", 2),)),)

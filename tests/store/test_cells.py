@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model.preprocessing": {"model": {"preprocessing": ()}},
     "model.outputs": {"model": {"outputs": (("form", "logit"), ("take", (0, "out")))}},
     "checkpoint.sha256": {"checkpoint": {"sha256": "b" * 64}},
+    "checkpoint.part": {"checkpoint": {"part": "model_ema"}},
     "dataset.digest": {"dataset": {"digest": "sha256:bbc"}},
     "dataset.split": {"dataset": {"split": "val"}},
     "dataset.volumes": {"dataset": {"volumes": "d" * 64}},
