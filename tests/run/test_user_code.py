@@ -251,11 +251,13 @@ def test_outputs_mark_attacks_alone_and_saturation_those_by_gradient(
     if squashed:
         forward = samples._Tiny.forward
         monkeypatch.setattr(
-            samples._Tiny, "forward", lambda self, volumes: (20 * forward(self, volumes)).sigmoid()
+            samples._Tiny, "forward", lambda self, volumes: (20 * forward(self, volumes)).softmax(1)
         )
     out = tmp_path / "out"
     few = (("square3d", (("queries", 2),)),)
-    chosen = settings(data, out, "tiny", attacks="fgsm,square3d", **own_weights(tmp_path, "tiny"))
+    own = own_weights(tmp_path, "tiny")
+    # Probabilities are refused unless a person says that they are logits.
+    chosen = settings(data, out, "tiny", attacks="fgsm,square3d", outputs="logits", **own)
     runner.run(
         dataclasses.replace(chosen, attack_parameters=few), Display(Console(file=io.StringIO()))
     )
