@@ -76,7 +76,7 @@ def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
     whole, killed = contents(tmp_path / "whole"), contents(tmp_path / "killed")
     assert whole.keys() == killed.keys()
     # Clean, two attacks at two budgets, three artefacts at five levels, and the control.
-    assert len(whole) == 2 * (1 + 4 + 15 + 1)
+    assert len(whole) == 2 * (1 + 4 + 15 + 3)
     for identity, (metrics, logits) in whole.items():
         assert killed[identity][0] == metrics
         assert killed[identity][1] == logits
