@@ -70,6 +70,10 @@ class _Swaps(Rung):
         rows = self.search.standing
         lower = rows[self.below.value[rows] > self.value[rows]]
         self.point[lower], self.value[lower] = self.below.point[lower], self.below.value[lower]
+        self._together(rows)
+        rows = self.search.standing
+        if len(rows) == 0:
+            return
         gradient = self.search.gradient(rows, self.point[rows])
         rankings = self._rankings(rows, gradient)
         for number in range(SWAPS):
@@ -81,6 +85,16 @@ class _Swaps(Rung):
             self._try(rows[left], gradient[left], ranking, greedy=greedy)
         self.greedy = False
 
+    def _together(self, rows: Tensor) -> None:
+        """Score the set of those single voxels that gain most alone."""
+        order, gain = self.singles.best(rows)
+        order, gain = order[:, : self.size], gain[:, : self.size]
+        # A voxel that gains nothing repeats the first.
+        order = torch.where(gain > 0, order, order[:, :1])
+        clean, ends = self.clean[rows].flatten(2), self.singles.ends[rows].flatten(2)
+        made = _set(clean, order, ends).view(-1, *self.clean.shape[1:])
+        self.score(rows, 1, lambda which, _: made[which])
+
     def _rankings(self, rows: Tensor, gradient: Tensor) -> tuple[_Ranking, ...]:
         point, clean = self.point[rows], self.clean[rows]
         uphill = extremes(point, gradient)
@@ -91,7 +105,7 @@ class _Swaps(Rung):
         uphill = uphill.flatten(2)
         return (
             _Ranking(order=ranked(scores, scores.shape[1]), ends=uphill),
-            _Ranking(order=self.singles.best(rows), ends=self.singles.ends[rows].flatten(2)),
+            _Ranking(order=self.singles.best(rows)[0], ends=self.singles.ends[rows].flatten(2)),
             _Ranking(order=anything, ends=uphill, flat=True),
         )
 
@@ -113,11 +127,17 @@ class _Swaps(Rung):
         # What is left over repeats the first.
         extra = torch.arange(self.size, device=rows.device) >= entering[:, None]
         voxel = torch.where(extra, voxel[:, :1], voxel)
-        index = (voxel % self.voxels)[:, None].expand(-1, point.shape[1], -1)
-        goal = ranking.ends.gather(2, index)
-        goal = torch.where((voxel >= self.voxels)[:, None], 1 - goal, goal)
-        made = torch.where(leaves[:, None], clean, point).scatter(2, index, goal)
+        made = _set(torch.where(leaves[:, None], clean, point), voxel, ranking.ends)
         self.score(rows, 1, lambda which, _: made[which].view(-1, *self.clean.shape[1:]))
+
+
+def _set(points: Tensor, order: Tensor, ends: Tensor) -> Tensor:
+    """Points (n, C, V) with some voxels at their ends, or the other ends; `_Ranking` has both."""
+    voxels = points.shape[2]
+    index = (order % voxels)[:, None].expand(-1, points.shape[1], -1)
+    goal = ends.gather(2, index)
+    goal = torch.where((order >= voxels)[:, None], 1 - goal, goal)
+    return points.scatter(2, index, goal)
 
 
 def _some(scores: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
@@ -152,7 +172,7 @@ class VoxelFlip(Sparse):
     summary: ClassVar[str] = (
         "Flips k voxels: ranked by the gradient, scored exactly, grown and swapped."
     )
-    larger: ClassVar[Cost] = Cost(forward=SWAPS + 1, backward=1)
+    larger: ClassVar[Cost] = Cost(forward=SWAPS + 2, backward=1)
 
     def ladder(self, search: Search, sizes: Sequence[int]) -> list[Rung]:
         """Every rung grows from the one below."""

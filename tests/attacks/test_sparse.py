@@ -95,6 +95,57 @@ def every_box(windows: tuple[tuple[int, int, int], ...]) -> Callable[[Tensor], I
     return points
 
 
+class Waves(nn.Module):
+    """Sums a wave of every voxel: what an end of [0, 1] gains is known, and the gradient misleads.
+
+    The second class gains the sum; it never wins, so that no search stops early.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        draws = torch.randn(2, 5, 5, 5, generator=torch.Generator().manual_seed(4))
+        self.weight, self.phase = nn.Parameter(draws[0]), nn.Parameter(3 * draws[1])
+
+    def waves(self, volumes: Tensor) -> Tensor:
+        return self.weight * (9 * volumes + self.phase).sin()
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        gained = self.waves(volumes).flatten(1).sum(1)
+        return torch.stack([torch.full_like(gained, 1e3), gained], dim=1)
+
+
+def gained(attack: Attack, severity: int) -> tuple[Tensor, Waves, Tensor]:
+    """What an attack gains on eight volumes of waves, the network, and the volumes."""
+    network, volumes = Waves(), volumes_like(8, (1, 5, 5, 5))
+    labels = torch.zeros(8, dtype=torch.int64)
+    classifier = Classifier(network, num_classes=2)
+    outcome = attack(classifier, volumes, labels, severity=severity, ids=names(8), seed=0)
+    with torch.no_grad():
+        return (network(outcome.volumes) - network(volumes))[:, 1], network, volumes
+
+
+@pytest.mark.parametrize(("severity", "share"), [(1, 1.0), (2, 0.99), (4, 0.97), (16, 0.95)])
+def test_flips_reach_the_best_voxels_where_the_gradient_misleads(
+    severity: int, share: float
+) -> None:
+    reached, network, volumes = gained(VoxelFlip(), severity)
+    ends = torch.stack([network.waves(torch.full_like(volumes, end)) for end in (0.0, 1.0)])
+    gains = (ends - network.waves(volumes)).amax(0).flatten(1)
+    best = gains.topk(severity, dim=1).values.sum(1).detach()
+    assert (reached >= share * best - 1e-3).all(), (reached / best).tolist()
+
+
+@pytest.mark.parametrize("attack", [Cube(), Slab()], ids=lambda attack: attack.name)
+def test_regions_reach_the_best_place_where_the_gradient_misleads(attack: Cube | Slab) -> None:
+    reached, network, volumes = gained(attack, 2)
+    boxes = every_box(attack.windows(2, (5, 5, 5)))
+    for volume, gain in zip(volumes, reached, strict=True):
+        with torch.no_grad():
+            every = torch.cat([network(part) for part in boxes(volume)])[:, 1]
+            best = every.max() - network(volume[None])[0, 1]
+        assert gain >= best - 1e-3
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_one_voxel_is_as_strong_as_all_of_them(classes: int) -> None:
     problem = near(classes)

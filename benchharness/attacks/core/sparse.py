@@ -190,10 +190,18 @@ class SingleVoxels(Rung):
         self.done = 0
         self.scores = torch.full(self.order.shape, -torch.inf, device=self.order.device)
 
-    def best(self, rows: Tensor) -> Tensor:
-        """The voxels scored so far, best first, as in `order`; (n, done)."""
-        ranking = self.scores[rows, : self.done].argsort(dim=1, descending=True, stable=True)
-        return self.order[rows].gather(1, ranking)
+    def best(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The voxels scored so far, best first, and what each gains; (n, done).
+
+        A voxel whose other end scores higher comes after all others and gains −∞.
+        """
+        scores, ranking = self.scores[rows, : self.done].sort(dim=1, descending=True, stable=True)
+        order = self.order[rows].gather(1, ranking)
+        voxel = order % self.clean[0, 0].numel()
+        again = (voxel[:, :, None] == voxel[:, None, :]).tril(-1).any(2)
+        scores = scores.masked_fill(again, -torch.inf)
+        scores, ranking = scores.sort(dim=1, descending=True, stable=True)
+        return order.gather(1, ranking), scores - self.search.first.values[rows, None]
 
     def advance(self) -> None:
         """Score the next voxels."""
