@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,16 @@ from benchharness.run import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_LOCALE = locale.setlocale(locale.LC_ALL)
+
+
+@pytest.fixture(autouse=True)
+def _own_locale() -> None:
+    """What writes DICOM for a test changes the locale of the process."""
+    if locale.setlocale(locale.LC_ALL) != _LOCALE:
+        locale.setlocale(locale.LC_ALL, _LOCALE)
 
 
 @pytest.fixture(autouse=True, scope="session")

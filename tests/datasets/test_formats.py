@@ -1,5 +1,7 @@
 """Every format a volume comes in gives the same grid; damage and other content is one line."""
 
+import locale
+
 import nibabel
 import numpy as np
 import pytest
@@ -433,3 +435,12 @@ def test_unrelated_channels_are_refused(tmp_path):
     far[:3, 3] += 500
     away = write_nifti(tmp_path / "d.nii", values, far)
     assert "d.nii is 0 everywhere on a grid" in refusal(first, away)
+
+
+def test_reading_leaves_the_locale_as_it_was(tmp_path):
+    before = locale.setlocale(locale.LC_ALL)
+    folder = write_series(tmp_path / "a", *asymmetric())
+    locale.setlocale(locale.LC_ALL, before)
+    formats.files(folder)
+    formats.read(folder, "float32")
+    assert locale.setlocale(locale.LC_ALL) == before

@@ -7,6 +7,8 @@ checksum and its length are verified.
 
 from __future__ import annotations
 
+import locale
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from benchharness.datasets.formats import arrays, dicom, itk, nifti
 from benchharness.datasets.formats.header import Header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchharness.datasets.formats.header import Voxels, Wanted
 
 __all__ = ["KNOWN", "SUFFIXES", "Header", "files", "is_series", "is_slice", "is_volume", "read"]
@@ -51,7 +55,8 @@ def files(path: Path) -> tuple[Path, ...]:
         BenchError: When a header names voxels that lie elsewhere; other damage may raise anything.
     """
     if path.is_dir():
-        return dicom.files(path)
+        with _locale_kept():
+            return dicom.files(path)
     suffix = path.suffix.lower()
     if suffix in (".hdr", ".img"):
         other = {".hdr": ".img", ".img": ".hdr"}[suffix]
@@ -69,6 +74,18 @@ def read(path: Path, wanted: Wanted) -> tuple[Header, Voxels | None]:
     Raises:
         BenchError: When the file is whole but says what cannot be used.
     """
-    if path.is_dir():
-        return dicom.read(path, wanted)
-    return _READERS[PurePath(path.name.lower().removesuffix(".gz")).suffix](path, wanted)
+    with _locale_kept():
+        if path.is_dir():
+            return dicom.read(path, wanted)
+        return _READERS[PurePath(path.name.lower().removesuffix(".gz")).suffix](path, wanted)
+
+
+@contextmanager
+def _locale_kept() -> Iterator[None]:
+    """Undo what ITK's readers of DICOM do to the locale, and so to how text files are decoded."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        if locale.setlocale(locale.LC_ALL) != before:
+            locale.setlocale(locale.LC_ALL, before)
