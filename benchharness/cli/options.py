@@ -10,13 +10,15 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchharness import datasets
-from benchharness.cli.option import Option
 from benchharness.cli.table import TABLE
+
+if TYPE_CHECKING:
+    from benchharness.cli.option import Option
 
 Given = Mapping[str, Any]
 """What was typed, by config key; a key that was not given is absent."""

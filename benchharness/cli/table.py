@@ -200,7 +200,15 @@ TABLE: tuple[Option, ...] = (
         key="device",
         panel=Panel.DEVICE,
         metavar="NAME",
-        help="auto, cpu, cuda or cuda:1.",
+        help="auto, cpu, cuda or cuda:1; for several workers cuda:0,cuda:1 or cuda:all.",
+    ),
+    Option(
+        key="workers",
+        panel=Panel.DEVICE,
+        metavar="N",
+        help="Processes that share the work, each with its share of the cores or its device; auto "
+        "measures which number suits.",
+        unset="1, or one for each device",
     ),
     Option(
         key="batch_size",
