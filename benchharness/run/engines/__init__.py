@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from benchharness.run.planning import Plan
 
 
+_MOST = 16
+"""Workers for each core; more are a typing mistake."""
+
+
 def check(config: RunConfig) -> None:
     """Find out early whether the engine of a run can work here at all.
 
@@ -40,6 +44,12 @@ def check(config: RunConfig) -> None:
         raise BenchError(
             f"{name} was handed over as an object, which other processes cannot see. Leave out "
             "workers= and take one device, or name its factory: 'package.module:factory'."
+        )
+    most = _MOST * machine.cores()
+    if isinstance(config.workers, int) and config.workers > most:
+        raise BenchError(
+            f"--workers must be at most {most} here, {_MOST} for each core, got {config.workers}. "
+            "Type --workers auto for the number that suits this machine."
         )
     if isinstance(config.workers, int) and config.workers < len(found):
         raise BenchError(

@@ -77,7 +77,7 @@ class Engine(Protocol):
         ...
 
     def __enter__(self) -> Self:
-        """Start the workers, without waiting for them.
+        """Get ready; workers may start now or with their first task, and nobody waits for them.
 
         Raises:
             BenchError: When they cannot be started at all.
