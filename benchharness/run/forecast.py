@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
+    from benchharness.datasets import Dataset
     from benchharness.run.measuring import Setting
     from benchharness.run.planning import Job, Plan
     from benchharness.run.weights import Weights
@@ -124,7 +125,7 @@ def forecast(
         made_on = job.source or job.weights
         for weights in {made_on.model: made_on, model: job.weights}.values():
             if (weights.model, dataset.name) not in paces:
-                paces[weights.model, dataset.name] = _pace(weights, job, setting, clock)
+                paces[weights.model, dataset.name] = pace(weights, job, setting, clock)
         _add(row, job, todo, plan, paces[made_on.model, dataset.name])
         for cell in todo:
             if cell.perturbation.kind == "artefact":
@@ -141,7 +142,7 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
         pace = Pace(forward=0.0, backward=0.0, parameters=0)
     if job.weights.to_train and job.weights.path not in row.trainings:
         row.trainings.add(job.weights.path)
-        row.seconds += _training(job) * pace.forward
+        row.seconds += training_passes(job.weights, job.dataset) * pace.forward
         row.bytes += pace.parameters
     for cell in todo:
         passes = passes_of(cell, job, plan)
@@ -154,11 +155,10 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
             row.control_seconds += seconds
 
 
-def _training(job: Job) -> int:
-    """Forward passes of a volume that take as long as the training."""
-    recipe = job.weights.recipe
+def training_passes(weights: Weights, data: Dataset) -> int:
+    """Forward passes of a volume that take as long as a training."""
+    recipe = weights.recipe
     assert recipe is not None
-    data = job.dataset
     return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
 
 
@@ -179,7 +179,12 @@ def _classifier(weights: Weights, job: Job, setting: Setting) -> Classifier:
     )
 
 
-def _pace(weights: Weights, job: Job, setting: Setting, clock: Callable[[], float]) -> Pace | str:
+def pace(
+    weights: Weights,
+    job: Job,
+    setting: Setting,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace | str:
     """Time a network on one batch of its volumes; a text that says why it cannot be timed."""
     try:
         classifier = _classifier(weights, job, setting)

@@ -1,0 +1,99 @@
+"""Where the work of a run is done: in this process, in several of this machine, or on a cluster.
+
+`engine` says what an engine is and `choose` picks one. `tasks` are what it sends, `worker` performs
+them, and `schedule` decides who does what next. The driver, `run.runner`, is the same for all, and
+the store's one writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchharness.errors import BenchError
+from benchharness.networks import devices
+from benchharness.run import measuring
+from benchharness.run.engines import auto, machine
+from benchharness.run.engines.local import Local
+from benchharness.run.engines.serial import Serial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchharness.run.config import RunConfig
+    from benchharness.run.engines.engine import Engine
+    from benchharness.run.planning import Plan
+
+
+_MOST = 16
+"""Workers for each core; more are a typing mistake."""
+
+
+def check(config: RunConfig) -> None:
+    """Find out early whether the engine of a run can work here at all.
+
+    Raises:
+        BenchError: When a device or the compiler does not work, or the models cannot leave this
+            process.
+    """
+    found = devices.several(config.device)
+    if config.compile:
+        devices.check_compiler(found[0])
+    several = config.workers not in (None, 1) or len(found) > 1
+    if several and config.given:
+        name = config.given[0].name
+        raise BenchError(
+            f"{name} was handed over as an object, which other processes cannot see. Leave out "
+            "workers= and take one device, or name its factory: 'package.module:factory'."
+        )
+    most = _MOST * machine.cores()
+    if isinstance(config.workers, int) and config.workers > most:
+        raise BenchError(
+            f"--workers must be at most {most} here, {_MOST} for each core, got {config.workers}. "
+            "Type --workers auto for the number that suits this machine."
+        )
+    if isinstance(config.workers, int) and config.workers < len(found):
+        raise BenchError(
+            f"--workers {config.workers} leaves {len(found) - config.workers} of {len(found)} "
+            f"devices idle ({', '.join(found)}). Name fewer devices, or more workers."
+        )
+
+
+def choose(config: RunConfig, plan: Plan, note: Callable[[str], None]) -> Engine:
+    """The engine of a run that `check` has passed, not started yet.
+
+    Args:
+        config: What was asked for.
+        plan: What is to be done.
+        note: Told in one line how the engine works, where the user should know.
+    """
+    found = devices.several(config.device)
+    count, why = len(found), ""
+    if config.workers == "auto":
+        if found[0] == "cpu":
+            setting = measuring.Setting(
+                device="cpu", batch_size=config.batch_size, compiled=config.compile
+            )
+            choice = auto.decide(auto.measure(plan, setting))
+            count, why = choice.workers, f": {choice.reason}"
+        else:
+            why = ": one for each device"
+    elif config.workers is not None:
+        count = config.workers
+    engine = _local(found, count, why) if count > 1 else Serial(found[0], plan)
+    if engine.about:
+        note(engine.about)
+    elif why:
+        note(f"one worker, in this process{why}")
+    return engine
+
+
+def _local(found: tuple[str, ...], count: int, why: str) -> Engine:
+    """Workers that take the devices in turn, or share the cores."""
+    threads = max(1, machine.cores() // count)
+    placed = [found[place % len(found)] for place in range(count)]
+    if found[0] == "cpu":
+        each = machine.own_threads() or threads
+        how = f"{each} thread{'s' if each > 1 else ''} each"
+    else:
+        how = f"on {', '.join(placed)}"
+    return Local(placed, threads=threads, about=f"{count} workers, {how}{why}")
