@@ -62,7 +62,18 @@ def run(
     _exit_with_failures(summary)
 
 
-@takes("models", "outputs", "datasets", "data_root", *PREPARATION, *TRAINING, "out", "device")
+@takes(
+    "models",
+    "outputs",
+    "datasets",
+    "data_root",
+    *PREPARATION,
+    *TRAINING,
+    "checkpoints_from",
+    "shard",
+    "out",
+    "device",
+)
 def train(given: Given, config: ConfigFile = None) -> None:
     """Train the missing checkpoints and write a model card beside each."""
     from benchharness.networks import devices
@@ -79,10 +90,10 @@ def train(given: Given, config: ConfigFile = None) -> None:
 
 def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     from benchharness.networks import devices
+    from benchharness.run.cutting import share_of_cells
     from benchharness.run.estimate import estimate
     from benchharness.run.forecast import forecast
     from benchharness.run.measuring import Setting
-    from benchharness.run.planning import plan
     from benchharness.run.runner import recorded_identities
     from benchharness.store.folder import Store
 
@@ -91,7 +102,7 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
         batch_size=settings.batch_size,
         compiled=settings.compile,
     )
-    planned = plan(settings)
+    planned = share_of_cells(settings)
     recorded = recorded_identities(Store(settings.out))
     for note in planned.notes:
         say(note)

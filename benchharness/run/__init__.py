@@ -4,5 +4,6 @@
 of cells, with `keys` for models, data and perturbations and `weights` for checkpoints; `estimate`
 counts their work. `perturb` makes the volumes of a cell, `evaluation` passes them through the
 network, `measuring` makes the record, and `runner` trains, measures and stores, showing `progress`.
+`cutting` leaves the share of a plan that `--shard` asks for, as `shards` deals it out.
 `subjects` prepares the same cells for `bench explain`.
 """

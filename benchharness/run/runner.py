@@ -13,9 +13,9 @@ from benchharness.errors import BenchError, CellError
 from benchharness.networks import checkpoints, devices
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
-from benchharness.run.planning import plan
+from benchharness.run.cutting import share_of_cells, share_of_trainings
 from benchharness.run.summary import Summary, suspects
-from benchharness.store import metadata
+from benchharness.store import metadata, outlines
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
 from benchharness.store.folder import Store
 
@@ -51,7 +51,7 @@ def run(
     device = devices.resolve(config.device)
     if config.compile:
         devices.check_compiler(device)
-    planned = plan(config)
+    planned = share_of_cells(config)
     store = Store(config.out)
     store.records()  # A store that cannot be read is refused before it is locked.
     for note in planned.notes:
@@ -70,8 +70,10 @@ def train(config: RunConfig, display: Display) -> Summary:
         BenchError: As `run`.
     """
     device = devices.resolve(config.device)
-    planned = plan(config)
+    planned = share_of_trainings(config)
     store = Store(config.out)
+    for note in planned.notes:
+        display.note(note)
     with store.writing(), display:
         session = _Run(planned, store, measuring.Setting(device=device), display)
         for job in planned.jobs:
@@ -89,6 +91,8 @@ class _Run:
 
     def __init__(self, plan: Plan, store: Store, setting: Setting, display: Display) -> None:
         self.plan, self.store, self.setting, self.display = plan, store, setting, display
+        if plan.outline is not None:
+            outlines.keep(store.directory, plan.outline)
         found = store.recorded()
         self.recorded, self.damaged = set(found.sound), found.damaged
         self.digests: dict[Path, str] = {}

@@ -37,6 +37,8 @@ IN_WORDS = {
     "channels": "one channel",
     "classes": "sorted",
     "recipe": "the dataset's own",
+    "checkpoints_from": "none",
+    "shard": "all of it",
 }
 """Defaults of None that cannot be typed."""
 
@@ -68,6 +70,8 @@ TYPED: dict[str, tuple[str, Any]] = {
     "init": ("w.pth", ["w.pth"]),
     "init_method": ("mean", "mean"),
     "train": ("", False),
+    "checkpoints_from": ("weights", Path("weights")),
+    "shard": ("3/16", "3/16"),
     "out": ("out", Path("out")),
     "device": ("cpu", "cpu"),
     "batch_size": ("4", "4"),
