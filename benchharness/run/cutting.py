@@ -235,6 +235,7 @@ class _Costs:
 
     def __init__(self, planned: Plan) -> None:
         self._plan = planned
+        self._passes: dict[Hashable, int] = {}
         self._flops: dict[Hashable, int | None] = {}
         for job in planned.jobs:
             key = self._key(job)
@@ -245,13 +246,19 @@ class _Costs:
 
     def of_cell(self, cell: Cell, job: Job) -> int:
         """Of everything that a cell takes; at least one pass of a volume."""
-        passes = passes_of(cell, job, self._plan)
-        count = passes.forward + passes.backward
-        kind = cell.perturbation.kind
-        if kind == "none":
-            count += COST_PASSES
+        count, kind = self._passes_of(cell, job), cell.perturbation.kind
         corrupted = job.split.volumes.size if kind == "artefact" else 0
         return max(1, count) * self._of_pass(job) + _CORRUPTION * corrupted
+
+    def _passes_of(self, cell: Cell, job: Job) -> int:
+        """Passes of a volume; those of an attack are its own at every budget."""
+        perturbation = cell.perturbation
+        key = (perturbation.kind, perturbation.name, cell.dataset)
+        if key not in self._passes:
+            passes = passes_of(cell, job, self._plan)
+            extra = COST_PASSES if perturbation.kind == "none" else 0
+            self._passes[key] = passes.forward + passes.backward + extra
+        return self._passes[key]
 
     def of_training(self, job: Job) -> int:
         """Of the training of a job's weights."""
