@@ -75,6 +75,9 @@ def test_shares_known_by_hand() -> None:
     # The level is 4: the first share has it already, the second has room for one, the third for 4.
     assert deal([4, 3], [1] * 5, 3) == ([0, 1], [1, 2, 2, 2, 2])
     assert deal([10], [1, 1], 3) == ([0], [1, 2])
+    # The most expensive first, and a unit goes where most of it lies.
+    assert deal([1, 1, 2], [], 2) == ([1, 1, 0], [])
+    assert deal([], [1, 3], 2) == ([], [0, 1])
     assert deal([], [], 4) == ([], [])
 
 
@@ -277,7 +280,7 @@ def test_accuracy_only_keeps_what_rests_on_the_clean_cell_beside_it(
     whole = made(
         data, tmp_path / "out", **flags, train=False, accuracy_only=True, checkpoints_from=weights
     )
-    plans = shares(whole, 4)
+    plans = shares(whole, 40)
     assert Counter(kept(plans)) == Counter(plan(whole).cells)
     with_clean = [one for one in plans if CLEAN in {c.perturbation for c in one.cells}]
     assert len(with_clean) == 1
