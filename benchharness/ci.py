@@ -68,6 +68,12 @@ def run(
     """
     if max_minutes is not None and not max_minutes > 0:
         raise BenchError(f"--max-minutes must be more than 0, got {max_minutes:g}. Try 20.")
+    if config.shard is not None:
+        raise config.shard.refuse(
+            "bench ci",
+            "It judges a whole run. Run shares with bench run, join them with bench records merge, "
+            "and judge the result with bench compare.",
+        )
     base = open_source(reference)
     store = Store(config.out)
     if store.records() and not resume:

@@ -16,7 +16,7 @@ from benchharness.api.results import Comparison, Result, Trained
 from benchharness.errors import BenchError, unknown_name
 from benchharness.run import runner
 from benchharness.run.config import GivenModel, RunConfig, load
-from benchharness.run.planning import plan
+from benchharness.run.cutting import share_of_trainings
 from benchharness.run.progress import Display
 from benchharness.store.cells import CLEAN
 from benchharness.store.opening import open_source
@@ -103,7 +103,7 @@ def train(
         raise BenchError(f"{len(summary.failures)} trainings failed, first: {summary.failures[0]}.")
     return tuple(
         Trained(weights=job.weights, data=job.dataset)
-        for job in plan(config).jobs
+        for job in share_of_trainings(config).jobs
         if any(cell.perturbation == CLEAN for cell in job.cells)
     )
 

@@ -70,6 +70,8 @@ def run(
     "data_root",
     *PREPARATION,
     *TRAINING,
+    "checkpoints_from",
+    "shard",
     "out",
     "device",
     "workers",
@@ -90,10 +92,10 @@ def train(given: Given, config: ConfigFile = None) -> None:
 
 def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     from benchharness.networks import devices
+    from benchharness.run.cutting import share_of_cells
     from benchharness.run.estimate import estimate
     from benchharness.run.forecast import forecast
     from benchharness.run.measuring import Setting
-    from benchharness.run.planning import plan
     from benchharness.run.runner import recorded_identities
     from benchharness.store.folder import Store
 
@@ -102,7 +104,7 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
         batch_size=settings.batch_size,
         compiled=settings.compile,
     )
-    planned = plan(settings)
+    planned = share_of_cells(settings)
     recorded = recorded_identities(Store(settings.out))
     for note in planned.notes:
         say(note)

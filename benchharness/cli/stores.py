@@ -16,6 +16,9 @@ baseline_app = typer.Typer(
 )
 records_app = typer.Typer(no_args_is_help=True, help="Check and merge stores.")
 
+_ABSENT_SHOWN = 10
+"""Most cells of a plan that are named as absent, a line each."""
+
 Source = Annotated[
     Path, typer.Argument(help="Folder of a run, or file of a baseline.", show_default=False)
 ]
@@ -107,6 +110,15 @@ def records_merge(
         say(f"differs: {line}")
     for line in merged.skipped:
         say(f"skipped: {line}")
+    for absent in merged.absent:
+        say(
+            f"absent: {len(absent.names)} of {absent.of} of a plan in shares, of share "
+            f"{', '.join(absent.shares)}. Run these with --shard and merge them, too."
+        )
+        for name in absent.names[:_ABSENT_SHOWN]:
+            say(f"  {name}")
+        if (left := len(absent.names) - _ABSENT_SHOWN) > 0:
+            say(f"  and {left} more")
     say(
         f"{merged.records} records in {out_dir}, {merged.added} of them new, "
         f"{merged.checkpoints} checkpoints copied."

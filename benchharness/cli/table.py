@@ -190,6 +190,21 @@ TABLE: tuple[Option, ...] = (
         help="Refuse to train missing checkpoints.",
     ),
     Option(
+        key="checkpoints_from",
+        panel=Panel.TRAINING,
+        metavar="FOLDER",
+        kind=Path,
+        help="Another --out, whose checkpoints are used where this one has none.",
+        unset="none",
+    ),
+    Option(
+        key="shard",
+        panel=Panel.TRAINING,
+        metavar="K/N",
+        help="Do share K of N of the plan, to be joined by bench records merge.",
+        unset="all of it",
+    ),
+    Option(
         key="out",
         panel=Panel.OUTPUT,
         metavar="FOLDER",

@@ -164,6 +164,13 @@ def leads_out(path: Path, folder: Path) -> bool:
         return True
 
 
+def files_within(directory: Path, folder: str, pattern: str) -> Iterator[Path]:
+    """Files of one folder of a directory by name; links that lead out of it are not among them."""
+    for path in sorted((directory / folder).glob(pattern)):
+        if path.is_file() and not leads_out(path, directory):
+            yield path
+
+
 def clear_partial(folder: Path) -> None:
     """Remove what killed writers left in a folder; call it only while no other process writes."""
     for partial in folder.glob(".*.partial"):

@@ -5,6 +5,7 @@ of cells, with `keys` for models, data and perturbations and `weights` for check
 counts their work. `perturb` makes the volumes of a cell, `evaluation` passes them through the
 network, and `measuring` makes the record. `runner` starts a run: its `driver` hands the work to the
 workers of one of the `engines` and writes what comes back, by a `ledger`, showing `progress` and
-the time `remaining`.
+the time `remaining`. `cutting` leaves the share of a plan that `--shard` asks for, as `shards`
+deals it out.
 `subjects` prepares the same cells for `bench explain`.
 """

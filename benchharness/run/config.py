@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from benchharness.datasets.base import Modality
     from benchharness.datasets.preparation import Window
+    from benchharness.run.shards import Shard
 
 
 _DEEPEST = 16
@@ -119,6 +120,10 @@ class RunConfig:
     """How a network adopts these weights, where it offers several ways."""
     train: bool = True
     """Whether missing checkpoints are trained or refused."""
+    checkpoints_from: Path | None = None
+    """A store whose checkpoints are used where `out` has none; nothing is written there."""
+    shard: Shard | None = None
+    """The share of the plan that is run; None for all of it."""
     out: Path = Path("results/local")
     device: str = "auto"
     workers: int | Literal["auto"] | None = None

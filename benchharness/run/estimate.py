@@ -9,13 +9,21 @@ from benchharness.attacks import Attack
 from benchharness.attacks.core.base import Cost
 from benchharness.errors import CellError
 from benchharness.networks import costs
+from benchharness.networks.costs import LATENCY_BATCH
 from benchharness.outside.containment import loading
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from benchharness.datasets import Dataset
     from benchharness.run.planning import Job, Plan
+    from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
+
+COST_PASSES = 10 * LATENCY_BATCH
+"""Passes of a volume with which a clean cell also measures what the network costs."""
+_TRAINING_PASS = 3
+"""Forward passes that one training step takes for each volume: the backward pass takes two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         cells += len(pending)
         if job.weights.to_train:
             trainings.add(job.weights.path)
-        one_pass = _flops(job)
+        one_pass = flops_of_pass(job)
         if one_pass is None:
             uncounted[job.weights.model.name] = None
         for cell in pending:
@@ -85,8 +93,18 @@ def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
     return Cost(forward=len(job.split) + others, backward=0)
 
 
-def _flops(job: Job) -> int | None:
-    """Operations of one forward pass; None where they cannot be counted."""
+def training_passes(weights: Weights, data: Dataset) -> int:
+    """Forward passes of a volume that take as long as a training."""
+    recipe = weights.recipe
+    assert recipe is not None
+    return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
+
+
+def flops_of_pass(job: Job) -> int | None:
+    """Operations of one forward pass of a volume; None where they cannot be counted.
+
+    They are those of the network that a job's volumes are made on.
+    """
     model = (job.weights if job.source is None else job.source).model
     try:
         return costs.flops_of(

@@ -18,9 +18,8 @@ from benchharness.errors import BenchError, CellError
 from benchharness.networks import building
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
-from benchharness.networks.costs import LATENCY_BATCH
 from benchharness.networks.formats.programs import has_gradient, is_program
-from benchharness.run.estimate import passes_of
+from benchharness.run.estimate import COST_PASSES, passes_of, training_passes
 from benchharness.run.measuring import load
 from benchharness.store.cells import CONTROL_FAMILY
 
@@ -29,16 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
-    from benchharness.datasets import Dataset
     from benchharness.run.measuring import Setting
     from benchharness.run.planning import Job, Plan
     from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
 
-_COST_PASSES = 10 * LATENCY_BATCH
-"""Passes of a volume with which a clean cell also measures what the network costs."""
-_TRAINING_PASS = 3
-"""Forward passes that one training step takes for each volume: the backward pass takes two."""
 _RECORD_BYTES = 2500
 _VOLUME_BYTES = 12
 """Of a volume in stored predictions beside its logits: its id and label, compressed."""
@@ -146,20 +140,13 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
         row.bytes += pace.parameters
     for cell in todo:
         passes = passes_of(cell, job, plan)
-        extra = _COST_PASSES if cell.perturbation.kind == "none" else 0
+        extra = COST_PASSES if cell.perturbation.kind == "none" else 0
         seconds = (passes.forward + extra) * pace.forward + passes.backward * pace.backward
         row.seconds += seconds
         row.bytes += _bytes(cell, job)
         if cell.perturbation.family == CONTROL_FAMILY:
             row.controls += 1
             row.control_seconds += seconds
-
-
-def training_passes(weights: Weights, data: Dataset) -> int:
-    """Forward passes of a volume that take as long as a training."""
-    recipe = weights.recipe
-    assert recipe is not None
-    return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
 
 
 def _bytes(cell: Cell, job: Job) -> int:

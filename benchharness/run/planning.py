@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
+    from benchharness.store.outlines import Outline
 
     Models = Sequence[tuple[ModelKey, ModelOptions]]
 
@@ -61,6 +62,8 @@ class Plan:
     """By name; clean cells have none."""
     notes: tuple[str, ...]
     """What was left out and why, a line each."""
+    outline: Outline | None = None
+    """The whole that this is a share of; None where it is no share."""
 
     @property
     def cells(self) -> tuple[Cell, ...]:

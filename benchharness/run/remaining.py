@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import BenchError
 from benchharness.run.engines.schedule import Training
-from benchharness.run.estimate import passes_of
-from benchharness.run.forecast import training_passes
+from benchharness.run.estimate import passes_of, training_passes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping

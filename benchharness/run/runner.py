@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchharness.run import engines, measuring
+from benchharness.run.cutting import share_of_cells, share_of_trainings
 from benchharness.run.driver import Driver
 from benchharness.run.ledger import Ledger
-from benchharness.run.planning import plan
+from benchharness.store import outlines
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(
         BenchError: For anything a user can get wrong; nothing has been written then.
     """
     engines.check(config)
-    planned = plan(config)
+    planned = share_of_cells(config)
     Store(config.out).records()  # A store that cannot be read is refused before it is locked.
     for note in planned.notes:
         display.note(note)
@@ -51,7 +52,10 @@ def train(config: RunConfig, display: Display) -> Summary:
         BenchError: As `run`.
     """
     engines.check(config)
-    return _driven(config, plan(config), display, None).summary(cells=False)
+    planned = share_of_trainings(config)
+    for note in planned.notes:
+        display.note(note)
+    return _driven(config, planned, display, None).summary(cells=False)
 
 
 def recorded_identities(store: Store) -> set[str]:
@@ -70,6 +74,8 @@ def _driven(
     )
     store = Store(config.out)
     with store.writing(), display, engine:
+        if planned.outline is not None:
+            outlines.keep(store.directory, planned.outline)
         ledger = Ledger(planned, store, setting, display.note)
         Driver(planned, engine, ledger, display, stop).drive()
     return ledger

@@ -18,7 +18,6 @@ from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
@@ -46,11 +45,15 @@ def subjects(
     device = devices.resolve(config.device)
     if config.compile:
         devices.check_compiler(device)
+    if config.shard is not None:
+        raise config.shard.refuse(
+            "bench explain", "It draws a few volumes of every network: take shard out."
+        )
     planned = plan(config)
     for remark in planned.notes:
         note(remark)
     jobs = [job for job in planned.jobs if job.cells[0].perturbation.family != CONTROL_FAMILY]
-    _refuse_untrained(jobs, config.out)
+    _refuse_untrained(jobs, config)
     by_dataset: dict[str, list[Job]] = {}
     for job in jobs:
         by_dataset.setdefault(job.dataset.name, []).append(job)
@@ -62,10 +65,10 @@ def subjects(
     )
 
 
-def _refuse_untrained(jobs: Sequence[Job], out: Path) -> None:
+def _refuse_untrained(jobs: Sequence[Job], config: RunConfig) -> None:
     for job in jobs:
         if job.weights.to_train:
-            raise untrained(job.weights, job.dataset, out)
+            raise untrained(job.weights, job.dataset, config)
 
 
 def _subject(

@@ -22,6 +22,7 @@ from benchharness.disk import user_path
 from benchharness.errors import BenchError
 from benchharness.networks.asked import Asked
 from benchharness.run import own_weights
+from benchharness.run.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -236,6 +237,10 @@ def _channels(_: str, value: object) -> int | tuple[str, ...]:
     return parse_channels(value)
 
 
+def _shard(_: str, value: object) -> Shard:
+    return Shard.parse(value)
+
+
 def _classes(_: str, value: object) -> tuple[str, ...]:
     return parse_classes(value)
 
@@ -268,6 +273,8 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "init": _init,
     "init_method": _text,
     "train": _switch,
+    "checkpoints_from": _path,
+    "shard": _shard,
     "out": _path,
     "device": _text,
     "workers": _workers,

@@ -21,6 +21,7 @@ from benchharness.run.own_weights import WeightsFile
 from benchharness.store import parity
 from benchharness.store.cards import WEIGHTS
 from benchharness.store.cells import CheckpointKey, ModelKey
+from benchharness.store.folder import Store
 from benchharness.training import initialisation, recipes
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from benchharness.canonical import Pairs
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.own_weights import Files
+    from benchharness.store.cards import ModelCard
     from benchharness.store.parity import Parity
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipes import Recipe
@@ -222,10 +225,7 @@ def _by_recipe(
     initial = _initial(config, model.name)
     settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
     for seed in config.seeds:
-        folder = checkpoints.folder(
-            config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
-        )
-        card = checkpoints.read_card(folder)
+        folder, card = _checkpoint(config, model, dataset, settings, seed)
         weights = Weights(
             model=model,
             checkpoint=CheckpointKey(
@@ -239,28 +239,49 @@ def _by_recipe(
         if weights.to_train:
             if not config.train:
                 raise BenchError(
-                    f"{missing(weights, dataset, config.out)} Drop --no-train to train it, or pass "
+                    f"{missing(weights, dataset, config)} Drop --no-train to train it, or pass "
                     f"--checkpoint {model.name}=PATH."
                 )
             weights = replace(weights, broken=_check_trainable(weights, dataset))
         yield weights
 
 
-def missing(weights: Weights, dataset: Dataset, out: Path) -> str:
+def _checkpoint(
+    config: RunConfig, model: ModelKey, dataset: Dataset, recipe: Pairs, seed: int
+) -> tuple[Path, ModelCard | None]:
+    """The folder of a training's checkpoint and its card; None where it is yet to be trained."""
+    training = (model, dataset.name, dataset.digest, recipe, seed)
+    own = checkpoints.folder(Store(config.out).checkpoints, *training)
+    card = checkpoints.read_card(own)
+    if card is not None or config.checkpoints_from is None:
+        return own, card
+    root = Store(config.checkpoints_from).checkpoints
+    if not root.is_dir():
+        raise BenchError(
+            f"--checkpoints-from {config.checkpoints_from} has no checkpoints. Give the --out of a "
+            "bench train or bench run."
+        )
+    other = checkpoints.folder(root, *training)
+    card = checkpoints.read_card(other)
+    return (own if card is None else other), card
+
+
+def missing(weights: Weights, dataset: Dataset, config: RunConfig) -> str:
     """Say in a sentence which weights are not there."""
     assert weights.recipe is not None
+    other = f" or {config.checkpoints_from}" if config.checkpoints_from else ""
     return (
         f"no checkpoint of {weights.model.name} on {dataset.name} (recipe {weights.recipe.name}, "
-        f"seed {weights.seed}) in {out}."
+        f"seed {weights.seed}) in {config.out}{other}."
     )
 
 
-def untrained(weights: Weights, dataset: Dataset, out: Path) -> BenchError:
+def untrained(weights: Weights, dataset: Dataset, config: RunConfig) -> BenchError:
     """The error where weights are needed that are yet to be trained."""
     model = weights.model.name
     return BenchError(
-        f"{missing(weights, dataset, out)} Train it with bench train --models {model} "
-        f"--datasets {dataset.name} --out {out}, or pass --checkpoint {model}=PATH."
+        f"{missing(weights, dataset, config)} Train it with bench train --models {model} "
+        f"--datasets {dataset.name} --out {config.out}, or pass --checkpoint {model}=PATH."
     )
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
-from benchharness.store import metadata
+from benchharness.store import metadata, outlines, parity
 from benchharness.store.cards import CARD
 from benchharness.store.folder import STAGING, Store
 from benchharness.store.opening import open_source
@@ -25,6 +25,7 @@ from benchharness.store.records import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from benchharness.store.outlines import Absent, Outline
     from benchharness.store.source import Source
 
 
@@ -42,11 +43,14 @@ class Merged:
     """Cells that two stores measured with different outcomes, one line each; the first is kept."""
     skipped: tuple[str, ...] = ()
     """Checkpoints that were not copied, one line each."""
+    absent: tuple[Absent, ...] = ()
+    """What plans in shares hold and the joined store does not, for each plan."""
 
 
 def merge(sources: Sequence[Path], out: Path) -> Merged:
-    """Join stores: every identity once, with its predictions, and every checkpoint.
+    """Join stores: every identity once, with its predictions, and all that lies beside them.
 
+    These are checkpoints, passed checks, what is known of volumes, and outlines of plans in shares.
     A measured cell replaces a failed one. Of two outcomes of one cell the first is kept and the
     other reported; what `out` already holds comes first. Whatever goes wrong, `out` is as it was.
 
@@ -57,7 +61,7 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     Raises:
         BenchError: When a source cannot be read, or `out` cannot be written.
     """
-    opened = [(path, open_source(path)) for path in sources]
+    opened = [(path, _opened(path)) for path in sources]
     for _, source in opened:
         source.records()  # A source that cannot be read is refused before anything is locked.
     target = Store(out)
@@ -66,6 +70,18 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
         with target.writing():
             return _extended(opened, target)
     return _made(opened, target)
+
+
+def _opened(path: Path) -> Source:
+    """A source; it may be a share without a cell, or one of trainings alone."""
+    try:
+        return open_source(path)
+    except BenchError:
+        store = Store(path)
+        with suppress(OSError):  # such as a name that is too long
+            if any(outlines.files(path)) or any(store.checkpoints.glob(f"*/*/{CARD}")):
+                return store
+        raise
 
 
 def _made(opened: Sequence[tuple[Path, Source]], target: Store) -> Merged:
@@ -104,7 +120,7 @@ def _move(staged: Store, target: Store, *, lines: bool) -> None:
     """Move the files of a staging folder to their places, those that name others last."""
     moved: list[Path] = []
     files = [*sorted(staged.directory.glob("predictions/*")), *staged.checkpoints.glob("*/*")]
-    files += metadata.files(staged.directory)
+    files += _beside(staged.directory)
     try:
         for path in files:
             place = target.directory / path.relative_to(staged.directory)
@@ -174,18 +190,27 @@ class _Joined:
         self.staged, self.held, self.target = staged, held, target
         self.lines: dict[str, bytes] = {}
         """What is added, by identity."""
+        self.plans: dict[str, Outline] = {}
+        """Of which the stores are shares, by the names of their files."""
+        self.keys: set[str] = set()
+        """What outlines call the cells of the sources."""
         self.differing: list[str] = []
         self.skipped: list[str] = []
 
     def take(self, opened: Sequence[tuple[Path, Source]]) -> Merged:
         """Take the records, predictions and checkpoints of every source."""
+        stores = [source for _, source in opened if isinstance(source, Store)]
+        self.plans = {
+            path.name: outlines.read(path)
+            for store in (self.target, *stores)
+            for path in outlines.files(store.directory)
+        }
         for path, source in opened:
             for identity, record in source.records().items():
                 self._take(identity, record, path, source)
-        stores = [source for _, source in opened if isinstance(source, Store)]
         copied = sum(map(self._copy_checkpoints, stores))
         for store in stores:
-            self._copy_metadata(store)
+            self._copy_beside(store)
         new = self.lines.keys() - self.held.keys()
         return Merged(
             records=len(self.held) + len(new),
@@ -193,9 +218,23 @@ class _Joined:
             checkpoints=copied,
             differing=tuple(self.differing),
             skipped=tuple(self.skipped),
+            absent=self._absent(),
         )
 
+    def _absent(self) -> tuple[Absent, ...]:
+        """What plans in shares hold and none of the stores does."""
+        if not self.plans:
+            return ()
+        present = {outlines.key_of(record.cell) for record in self.held.values()} | self.keys
+        for store in (self.target, self.staged):
+            cards = store.checkpoints.glob(f"*/*/{CARD}")
+            present |= {outlines.key_of_training(card.parent) for card in cards}
+        absent = (outlines.absent(plan, present) for plan in self.plans.values())
+        return tuple(one for one in absent if one is not None)
+
     def _take(self, identity: str, record: Record, path: Path, source: Source) -> None:
+        if self.plans:
+            self.keys.add(outlines.key_of(record.cell))
         line = self.lines.get(identity)
         known = self.held.get(identity) if line is None else Record.from_line(line.decode())
         if known is not None and (known.status == "ok" or record.status != "ok"):
@@ -206,9 +245,9 @@ class _Joined:
             record = replace(record, predictions=stored)
         self.lines[identity] = record.to_line().encode() + b"\n"
 
-    def _copy_metadata(self, source: Store) -> None:
-        """Copy what is known of volumes of datasets that the target knows nothing of."""
-        for path in metadata.files(source.directory):
+    def _copy_beside(self, source: Store) -> None:
+        """Copy small files beside the records that the target has none of."""
+        for path in _beside(source.directory):
             relative = path.relative_to(source.directory)
             places = [store.directory / relative for store in (self.target, self.staged)]
             if not any(place.exists() for place in places):
@@ -237,6 +276,12 @@ class _Joined:
                 _copy(card.parent, places[1])
                 copied += 1
         return copied
+
+
+def _beside(directory: Path) -> Iterator[Path]:
+    """The files of a store that lie beside its records: their names say what they are about."""
+    for kind in (metadata, parity, outlines):
+        yield from kind.files(directory)
 
 
 def _difference(known: Record, record: Record, path: Path) -> list[str]:

@@ -10,7 +10,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from benchharness.disk import leads_out, write_atomically
+from benchharness.disk import files_within, write_atomically
 from benchharness.errors import BenchError
 from benchharness.outside import escaping
 
@@ -59,6 +59,4 @@ def keep(directory: Path, digest: str, ids: Sequence[str], columns: Columns) -> 
 
 def files(directory: Path) -> Iterator[Path]:
     """The files of a store; links that lead out of it are not among them."""
-    for path in sorted((directory / FOLDER).glob("*.csv")):
-        if path.is_file() and not leads_out(path, directory):
-            yield path
+    return files_within(directory, FOLDER, "*.csv")

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchharness.canonical import digest
-from benchharness.disk import write_atomically
+from benchharness.disk import files_within, write_atomically
 from benchharness.store.schema import MISFIT, check_types, strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from benchharness.store.cells import CheckpointKey, ModelKey
@@ -62,6 +62,11 @@ def withdraw(store: Path, key: str) -> bool:
     there = path.is_file()
     path.unlink(missing_ok=True)
     return there
+
+
+def files(store: Path) -> Iterator[Path]:
+    """The checks of a store; links that lead out of it are not among them."""
+    return files_within(store, FOLDER, "*.json")
 
 
 def find(store: Path, key: str) -> Parity | None:

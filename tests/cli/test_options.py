@@ -38,6 +38,8 @@ IN_WORDS = {
     "classes": "sorted",
     "recipe": "the dataset's own",
     "workers": "1, or one for each device",
+    "checkpoints_from": "none",
+    "shard": "all of it",
 }
 """Defaults of None that cannot be typed."""
 
@@ -69,6 +71,8 @@ TYPED: dict[str, tuple[str, Any]] = {
     "init": ("w.pth", ["w.pth"]),
     "init_method": ("mean", "mean"),
     "train": ("", False),
+    "checkpoints_from": ("weights", Path("weights")),
+    "shard": ("3/16", "3/16"),
     "out": ("out", Path("out")),
     "device": ("cpu", "cpu"),
     "workers": ("2", "2"),

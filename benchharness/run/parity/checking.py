@@ -77,6 +77,8 @@ def check(
 
 def _job(config: RunConfig, note: Callable[[str], None]) -> Job:
     """The clean job of the one network and dataset that the config names."""
+    if config.shard is not None:
+        raise config.shard.refuse("bench check", "It checks one network: take shard out.")
     planned = plan(replace(config, attacks=(), artefacts=(), attack_parameters=()))
     for remark in planned.notes:
         note(remark)
@@ -90,7 +92,7 @@ def _job(config: RunConfig, note: Callable[[str], None]) -> Job:
     if job.weights.broken:
         raise BenchError(f"{job.weights.model.name} cannot be checked: {job.weights.broken}.")
     if job.weights.to_train:
-        raise untrained(job.weights, job.dataset, config.out)
+        raise untrained(job.weights, job.dataset, config)
     return job
 
 
