@@ -15,6 +15,7 @@ from benchharness.errors import BenchError
 from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
+from benchharness.run.data import Data, Volumes
 from benchharness.run.values import flag
 from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from benchharness.attacks import Attack
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.run.data import Limits
     from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
@@ -42,6 +44,10 @@ class Job:
     split: Split
     """The evaluated volumes: the test split, or a subset of it."""
     cells: tuple[Cell, ...]
+    data: Data
+    """How another process loads `dataset`."""
+    limits: Limits
+    """What `split` is of the test split."""
     source: Weights | None = None
     """The network that volumes are made on, where they are transferred from another."""
 
@@ -89,7 +95,8 @@ def plan(config: RunConfig) -> Plan:
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        made = [*_jobs(config, models, dataset, files, usable, list(chosen_artefacts.values()))]
+        volumes = Volumes.of(dataset, typed, config.data_root, config.preparation)
+        made = [*_jobs(config, models, volumes, files, usable, list(chosen_artefacts.values()))]
         notes += _readings(made)
         notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
         jobs += made
@@ -264,16 +271,17 @@ def _readings(jobs: Iterable[Job]) -> list[str]:
 def _jobs(
     config: RunConfig,
     models: Models,
-    dataset: Dataset,
+    volumes: Volumes,
     files: Mapping[str, Files],
     usable: Sequence[Attack],
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
     """All jobs on one dataset: the networks', then their controls, then transfers between them."""
+    dataset = volumes.dataset
     of_artefacts = [
         key for artefact in artefacts for key in keys.artefact_keys(config, artefact, dataset)
     ]
-    split = dataset.test.subset(config.limit)
+    whole = volumes.limited(config.limit)
     networks: list[Job] = []
     for model, options in models:
         of_attacks = [
@@ -283,24 +291,23 @@ def _jobs(
             for key in keys.attack_keys(config, attack, dataset)
         ]
         networks += [
-            _job(weights, dataset, split, [CLEAN, *of_attacks, *of_artefacts])
+            _job(weights, whole, [CLEAN, *of_attacks, *of_artefacts])
             for weights in locate(config, model, options, dataset, files[model.name])
         ]
     yield from networks
     if controls := list(keys.control_keys(config, usable, dataset)):
-        some = split.subset(full_range.VOLUMES)
+        some = whole.limited(full_range.VOLUMES)
         for network in networks:
             if has_gradient(network.weights.model):
-                yield _job(network.weights, dataset, some, controls)
+                yield _job(network.weights, some, controls)
     for attack in usable:
         if attack.needs_source:
-            yield from _transfers(networks, list(keys.attack_keys(config, attack, dataset)))
+            transferred = list(keys.attack_keys(config, attack, dataset))
+            yield from _transfers(networks, whole, transferred)
 
 
-def _job(
-    weights: Weights, dataset: Dataset, split: Split, perturbations: Sequence[PerturbationKey]
-) -> Job:
-    dataset_key = keys.dataset_key(dataset, split)
+def _job(weights: Weights, volumes: Volumes, perturbations: Sequence[PerturbationKey]) -> Job:
+    dataset_key = keys.dataset_key(volumes.dataset, volumes.split)
     cells = tuple(
         Cell(
             model=weights.model,
@@ -310,10 +317,19 @@ def _job(
         )
         for perturbation in perturbations
     )
-    return Job(weights=weights, dataset=dataset, split=split, cells=cells)
+    return Job(
+        weights=weights,
+        dataset=volumes.dataset,
+        split=volumes.split,
+        cells=cells,
+        data=volumes.data,
+        limits=volumes.limits,
+    )
 
 
-def _transfers(networks: Sequence[Job], perturbations: Sequence[PerturbationKey]) -> Iterator[Job]:
+def _transfers(
+    networks: Sequence[Job], volumes: Volumes, perturbations: Sequence[PerturbationKey]
+) -> Iterator[Job]:
     """Judge every network on volumes made on every network, itself included.
 
     Trained networks meet those of their own training seed; weights that the user brought meet all.
@@ -328,5 +344,4 @@ def _transfers(networks: Sequence[Job], perturbations: Sequence[PerturbationKey]
                 continue
             made_on = SourceKey(model=source.model, checkpoint=source.checkpoint)
             transferred = [keys.transferred(key, made_on) for key in perturbations]
-            job = _job(target.weights, target.dataset, target.split, transferred)
-            yield replace(job, source=source)
+            yield replace(_job(target.weights, volumes, transferred), source=source)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.console import Console
+    from rich.progress import TaskID
 
 _QUIET_S = 15.0
 """Seconds between the lines of a long task where there is no terminal."""
@@ -31,8 +32,8 @@ _QUIET_S = 15.0
 class Task:
     """Progress inside one cell or one training."""
 
-    def __init__(self, display: Display, name: str, total: int) -> None:
-        self._display, self._name, self._total = display, name, total
+    def __init__(self, display: Display, name: str, total: int, bar: TaskID) -> None:
+        self._display, self._name, self._total, self._bar = display, name, total, bar
         self._began = self._spoke = time.monotonic()
         self._done = 0
 
@@ -49,7 +50,7 @@ class Task:
             seconds_left: The task's own estimate; None takes the pace so far.
         """
         self._done = done
-        self._display.show(done, detail)
+        self._display.show(self._bar, done, detail)
         if time.monotonic() - self._spoke > _QUIET_S and 0 < done < self._total:
             self._spoke = time.monotonic()
             remark = f", {detail}" if detail else ""
@@ -59,6 +60,10 @@ class Task:
             self._display.line(
                 f"  {self._name}: {done}/{self._total}{remark}, about {left:.0f} s left"
             )
+
+    def end(self, *, done: bool = True) -> None:
+        """Say that it is over, with its duration where it was `done`."""
+        self._display.end(self._bar, f"{self._name}: {self.seconds:.1f} s" if done else "")
 
     @property
     def seconds(self) -> float:
@@ -94,7 +99,6 @@ class Display:
             disable=not self._live,
         )
         self._overall = self._bars.add_task("cells", total=None, detail="")
-        self._inner = self._bars.add_task("", total=None, detail="", visible=False)
         self._done = self._total = 0
 
     def __enter__(self) -> Self:
@@ -121,19 +125,27 @@ class Display:
         self._done += count
         self._bars.update(self._overall, advance=count)
 
+    def begin(self, name: str, *, total: int) -> Task:
+        """Show a task, beside others that run; `Task.end` takes it away."""
+        return Task(self, name, total, self._bars.add_task(name, total=total, detail=""))
+
     @contextmanager
     def task(self, name: str, *, total: int) -> Iterator[Task]:
         """Show a task while it runs, and a line with its duration once it is done."""
-        self._bars.reset(self._inner, total=total, description=name, visible=True, detail="")
-        task = Task(self, name, total)
+        task = self.begin(name, total=total)
         yield task
-        self._bars.update(self._inner, visible=False)
-        place = f"[{self._done + 1}/{self._total}] " if self._total else ""
-        self.line(f"{place}{name}: {task.seconds:.1f} s")
+        task.end()
 
-    def show(self, done: int, detail: str) -> None:
-        """Move the inner bar."""
-        self._bars.update(self._inner, completed=done, detail=detail)
+    def show(self, bar: TaskID, done: int, detail: str) -> None:
+        """Move the bar of a task."""
+        self._bars.update(bar, completed=done, detail=detail)
+
+    def end(self, bar: TaskID, text: str) -> None:
+        """Take away the bar of a task; without bars, say in a line that it is done."""
+        self._bars.remove_task(bar)
+        if text:
+            place = f"[{self._done + 1}/{self._total}] " if self._total else ""
+            self.line(f"{place}{text}")
 
     def line(self, text: str) -> None:
         """Write a line where there are no bars."""

@@ -1,38 +1,47 @@
 """A plan → records: train what is missing, measure what is not recorded, append each result.
 
-The runner is the store's one writer, and resumes by leaving out what is recorded.
+One loop drives every engine. It is the store's one writer, and resumes by leaving out what is
+recorded.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchharness import training
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import checkpoints, devices
-from benchharness.outside.containment import contained, in_one_line
-from benchharness.run import measuring
+from benchharness.outside.containment import in_one_line
+from benchharness.run import engines, measuring
+from benchharness.run.engines.engine import WorkerDied
+from benchharness.run.engines.schedule import Place, Schedule, Todo, Training
+from benchharness.run.engines.tasks import Measure, Train, Trained, Unloadable
+from benchharness.run.ledger import Ledger
 from benchharness.run.planning import plan
-from benchharness.run.summary import Summary, suspects
-from benchharness.store import metadata
-from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
+from benchharness.store.cells import describe
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from benchharness.datasets import Dataset
     from benchharness.run.config import RunConfig
-    from benchharness.run.measuring import Measured, Networks, Setting
+    from benchharness.run.engines.engine import Engine
+    from benchharness.run.engines.schedule import Step
+    from benchharness.run.engines.tasks import Result, Said, Task
+    from benchharness.run.ledger import Checkpoint
     from benchharness.run.planning import Job, Plan
     from benchharness.run.progress import Display
+    from benchharness.run.progress import Task as Bar
+    from benchharness.run.summary import Summary
     from benchharness.run.weights import Weights
-    from benchharness.store.cells import Cell
-    from benchharness.store.predictions import Predictions
-    from benchharness.store.records import Record
-    from benchharness.training import EpochReport
+
+DEATHS = 3
+"""After so many workers died of it, a task is not tried again."""
+
+_TICK_S = 0.1
+"""How often what workers say is shown, at least."""
 
 
 def run(
@@ -48,19 +57,12 @@ def run(
     Raises:
         BenchError: For anything a user can get wrong; nothing has been written then.
     """
-    device = devices.resolve(config.device)
-    if config.compile:
-        devices.check_compiler(device)
     planned = plan(config)
-    store = Store(config.out)
-    store.records()  # A store that cannot be read is refused before it is locked.
+    Store(config.out).records()  # A store that cannot be read is refused before it is locked.
     for note in planned.notes:
         display.note(note)
-    setting = measuring.Setting(
-        device=device, batch_size=config.batch_size, compiled=config.compile
-    )
-    with store.writing(), display:
-        return _Run(planned, store, setting, display).measure(stop)
+    ledger = _driven(config, planned, display, stop)
+    return ledger.summary()
 
 
 def train(config: RunConfig, display: Display) -> Summary:
@@ -69,14 +71,7 @@ def train(config: RunConfig, display: Display) -> Summary:
     Raises:
         BenchError: As `run`.
     """
-    device = devices.resolve(config.device)
-    planned = plan(config)
-    store = Store(config.out)
-    with store.writing(), display:
-        session = _Run(planned, store, measuring.Setting(device=device), display)
-        for job in planned.jobs:
-            session.ready(job)
-    return session.summary(recorded=0)
+    return _driven(config, plan(config), display, None).summary(cells=False)
 
 
 def recorded_identities(store: Store) -> set[str]:
@@ -84,255 +79,256 @@ def recorded_identities(store: Store) -> set[str]:
     return set(store.recorded().sound)
 
 
-class _Run:
-    """One run of a plan under the store's lock."""
+def _driven(
+    config: RunConfig, planned: Plan, display: Display, stop: Callable[[], bool] | None
+) -> Ledger:
+    """Do what a plan lacks; only its trainings where `stop` is None."""
+    engine = engines.choose(config, planned, display.note)
+    device = engine.workers[0].device
+    setting = measuring.Setting(
+        device=device, batch_size=config.batch_size, compiled=config.compile
+    )
+    store = Store(config.out)
+    with store.writing(), display, engine:
+        ledger = Ledger(planned, store, setting, display.note)
+        _Driver(planned, engine, ledger, display, stop).drive()
+    return ledger
 
-    def __init__(self, plan: Plan, store: Store, setting: Setting, display: Display) -> None:
-        self.plan, self.store, self.setting, self.display = plan, store, setting, display
-        found = store.recorded()
-        self.recorded, self.damaged = set(found.sound), found.damaged
-        self.digests: dict[Path, str] = {}
-        self.broken: dict[Path, str] = {}
-        self.failures: list[str] = []
-        self.identities: tuple[str, ...] = ()
-        self.evaluated = self.trained = self.skipped = self.controls = 0
-        self.seconds = self.control_seconds = 0.0
 
-    def measure(self, stop: Callable[[], bool]) -> Summary:
-        """Measure what is not recorded yet, job by job."""
-        before = sum(map(self._is_recorded, self.plan.cells))
-        known: list[Cell] = []
-        self.display.start(total=len(self.plan.cells), done=before)
-        for dataset in {job.dataset.digest: job.dataset for job in self.plan.jobs}.values():
-            test = dataset.test
-            metadata.keep(self.store.directory, dataset.digest, test.ids, test.metadata)
-        for planned in self.plan.jobs:
-            if all(map(self._is_recorded, planned.cells)):
-                known += planned.cells
-                continue
-            if planned.weights.to_train and stop():
-                self.skipped += len(planned.cells)
-                continue
-            job, broken = self.ready(planned)
-            known += job.cells
-            pending = [cell for cell in job.cells if not self._is_recorded(cell)]
-            if planned.cells[0].pending:
-                before += len(job.cells) - len(pending)
-            if broken:
-                self._give_up(job, pending, broken)
-            else:
-                self._measure(job, pending, stop)
-        self.identities = tuple(cell.identity for cell in known)
-        found = suspects(self.store, known, self.recorded)
-        return replace(self.summary(recorded=before), suspects=found)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """What a worker is doing."""
 
-    def summary(self, *, recorded: int) -> Summary:
-        """What was done so far."""
-        return Summary(
-            evaluated=self.evaluated,
-            recorded=recorded,
-            trained=self.trained,
-            failures=tuple(self.failures),
-            skipped=self.skipped,
-            identities=self.identities,
-            controls=self.controls,
-            control_seconds=self.control_seconds,
-            seconds=self.seconds,
+    step: Step
+    task: Task
+    name: str
+    bar: Bar
+    future: Future[Result]
+
+
+class _Driver:
+    """Hands out the work of a plan and takes in what comes back, under the store's lock."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine,
+        ledger: Ledger,
+        display: Display,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        self.plan, self.engine, self.ledger, self.display = plan, engine, ledger, display
+        self.cells = stop is not None
+        self.stop = stop or (lambda: False)
+        self.stopped = False
+        self.running: dict[int, _Running] = {}
+        self.deaths: Counter[Step | None] = Counter()
+        """Of workers, by what they did; None for those that never started."""
+        self.trainings: dict[Checkpoint, tuple[Weights, Job]] = {}
+        needs = [self._needs(number) for number in range(len(plan.jobs))]
+        self.waiting = [number for number, found in enumerate(needs) if found is not None]
+        """Jobs whose cells have no final names yet."""
+        self.schedule = Schedule(
+            [found or {} for found in needs], trainings_first=len(engine.workers) > 1
         )
 
-    def ready(self, job: Job) -> tuple[Job, str]:
-        """Train what a job lacks.
-
-        Returns:
-            The job with every checkpoint that is known, and why its cells cannot be measured; the
-            reason is empty where they can.
-        """
-        weights, broken = self._trained(job.weights, job.dataset)
-        job = replace(job, weights=weights)
-        if (digest := weights.checkpoint.sha256) is not None:
-            job = replace(job, cells=tuple(cell.trained(digest) for cell in job.cells))
-        if job.source is None:
-            return job, broken
-        source, broken_source = self._trained(job.source, job.dataset)
-        job = replace(job, source=source)
-        if (digest := source.checkpoint.sha256) is not None:
-            job = replace(job, cells=tuple(cell.source_trained(digest) for cell in job.cells))
-        return job, broken or (broken_source and f"its source failed: {broken_source}")
-
-    def _trained(self, weights: Weights, dataset: Dataset) -> tuple[Weights, str]:
-        """Weights after training, which is tried once, and why there are none."""
-        place = weights.path
-        if place not in self.broken and weights.broken:
-            self._break(weights, dataset, weights.broken)
-        if weights.to_train and place not in self.digests and place not in self.broken:
-            self._train(weights, dataset)
-        if weights.to_train and place in self.digests:
-            checkpoint = replace(weights.checkpoint, sha256=self.digests[place])
-            weights = replace(weights, checkpoint=checkpoint)
-        return weights, self.broken.get(place, "")
-
-    def _train(self, weights: Weights, dataset: Dataset) -> None:
-        # Another run may have finished this training between our plan and our lock.
-        card = checkpoints.read_card(weights.path.parent)
-        if card is not None:
-            self.digests[weights.path] = card.sha256
-            name = f"{weights.model.name} on {dataset.name}"
-            self.display.note(f"{name} was trained by another run meanwhile")
-            return
-        try:
-            digest = _train(weights, dataset, self.store, self.setting.device, self.display)
-        except BenchError:
-            raise
-        except Exception as error:
-            # A user's network may raise anything; the other networks are worth measuring.
-            self._break(weights, dataset, in_one_line(error), doing="training ")
-            return
-        self.digests[weights.path] = digest
-        self.trained += 1
-
-    def _break(self, weights: Weights, dataset: Dataset, reason: str, *, doing: str = "") -> None:
-        """Note once why no cell of a checkpoint can be measured."""
-        self.broken[weights.path] = f"training failed: {reason}" if doing else reason
-        self._failed(f"{doing}{weights.model.name} on {dataset.name}: {reason}")
-
-    def _give_up(self, job: Job, pending: Sequence[Cell], reason: str) -> None:
-        """Record cells as failed that cannot be measured, so that reports show them.
-
-        Without weights they keep the identity under which they were planned. They run again as soon
-        as somebody asks for them, since they are not recorded as measured.
-        """
-        for cell in pending:
-            record = measuring.failed(cell, job, self.setting, reason).record
-            self.store.append(record)
-            self.display.advance(1)
-
-    def _is_recorded(self, cell: Cell) -> bool:
-        return cell.identity in self.recorded
-
-    def _measure(self, job: Job, pending: Sequence[Cell], stop: Callable[[], bool]) -> None:
-        if not pending:
-            return
-        try:
-            with contained():
-                networks = measuring.networks_of(job, self.setting)
-        except Exception as error:
-            # Loading a network builds it, which runs a user's code.
-            reason = in_one_line(error)
-            if job.source is None:
-                self._break(job.weights, job.dataset, reason)
-            else:
-                self._failed(f"{describe(pending[0])}: {reason}")
-            self._give_up(job, pending, reason)
-            return
-        for index, cell in enumerate(pending):
-            if stop():
-                self.skipped += len(pending) - index
-                return
-            if damage := self.damaged.get(cell.identity):
-                self.display.note(f"{describe(cell)} was recorded, but is run again: {damage}")
-            with self.display.task(describe(cell), total=len(job.split)) as task:
-                measured = self._measured(cell, job, networks, task.advance)
-            self._append(measured)
-            self.display.advance(1)
-
-    def _measured(
-        self, cell: Cell, job: Job, networks: Networks, progress: Callable[[int], None]
-    ) -> Measured:
-        try:
-            before = self._before(cell, job)
-        except CellError as error:
-            return measuring.failed(cell, job, self.setting, str(error))
-        return measuring.measure(
-            cell,
-            job,
-            self.plan.perturbations.get(cell.perturbation.name),
-            networks,
-            self.setting,
-            before=before,
-            progress=progress,
-        )
-
-    def _before(self, cell: Cell, job: Job) -> tuple[Predictions, ...] | None:
-        """Predictions that decide which volumes `--accuracy-only` leaves out; None without it.
-
-        Raises:
-            CellError: When one of them is missing because its cell failed.
-        """
-        smaller = dict(cell.perturbation.parameters).get(ACCURACY_ONLY)
-        if smaller is None:
+    def _needs(self, number: int) -> dict[Checkpoint, Weights] | None:
+        """The trainings that a job waits for; None where all is recorded."""
+        job = self.plan.jobs[number]
+        if all(map(self.ledger.is_recorded, job.cells)):
             return None
-        assert isinstance(smaller, tuple)
-        needed = [
-            other
-            for other in job.cells
-            if other.perturbation == CLEAN
-            or (
-                other.perturbation.name == cell.perturbation.name
-                and other.perturbation.severity in smaller
-            )
-        ]
-        for other in needed:
-            if not self._is_recorded(other):
-                raise CellError(f"it rests on {describe(other)}, which failed")
-        records = self.store.records()
-        return tuple(self.store.predictions(records[other.identity]) for other in needed)
+        needs = self.ledger.needs(number)
+        for key, weights in needs.items():
+            self.trainings.setdefault(key, (weights, job))
+        return needs
 
-    def _append(self, measured: Measured) -> None:
-        """Store predictions first, then the record that names them."""
-        record: Record = measured.record
-        if measured.predictions is not None:
-            stored = self.store.save_predictions(record.cell, measured.predictions)
-            record = replace(record, predictions=stored)
-        self.store.append(record)
-        if record.status == "ok":
-            self.recorded.add(record.identity)
-        self._count(record)
-        if record.error is not None:
-            self._failed(f"{describe(record.cell)}: {record.error}")
+    def drive(self) -> None:
+        """Do everything, or what `stop` allows."""
+        if self.cells:
+            self.display.start(total=len(self.plan.cells), done=self.ledger.before)
+            self.ledger.keep_metadata()
+        self._open_jobs()
+        while True:
+            self._begin()
+            if not self.running:
+                break
+            self._await()
+        for number in self.waiting if self.cells else ():
+            self.ledger.skip_job(number)
 
-    def _count(self, record: Record) -> None:
-        seconds = record.provenance["seconds"]
-        self.evaluated += 1
-        self.seconds += seconds
-        if record.cell.perturbation.family == CONTROL_FAMILY:
-            self.controls += 1
-            self.control_seconds += seconds
+    def _open_jobs(self) -> None:
+        """Let the cells of every job begin whose trainings are done."""
+        still = []
+        for number in self.waiting:
+            if self.ledger.needs(number):
+                still.append(number)
+            elif self.cells:
+                self._open(number)
+        self.waiting = still
 
-    def _failed(self, line: str) -> None:
-        self.failures.append(line)
-        self.display.note(f"failed: {line}")
+    def _open(self, number: int) -> None:
+        self.ledger.resolve(number)
+        left = self.ledger.left(number)
+        if reason := self.ledger.why_not(number):
+            self._give_up(number, left, reason)
+        elif self.stopped:
+            self.ledger.skipped += len(left)
+        else:
+            cells = self.ledger.jobs[number].cells
+            todo = {}
+            for place in left:
+                artefact = cells[place].perturbation.kind == "artefact"
+                todo[place] = Todo(
+                    rests_on=frozenset(self.ledger.rests_on(number, place)),
+                    shares=(cells[place].dataset, cells[place].perturbation) if artefact else None,
+                )
+            self.schedule.open(number, todo)
+
+    def _give_up(self, number: int, places: list[int], reason: str) -> None:
+        self.ledger.give_up(number, places, reason)
+        self.display.advance(len(places))
+
+    def _begin(self) -> None:
+        """Give every idle worker something to do."""
+        for worker in range(len(self.engine.workers)):
+            while worker not in self.running:
+                if not self.stopped and any(self.schedule.waiting()) and self.stop():
+                    self.stopped = True
+                    self.ledger.skipped += self.schedule.stop()
+                step = self.schedule.next(worker)
+                if step is None:
+                    break
+                if isinstance(step, Training):
+                    self._begin_training(worker, step)
+                else:
+                    self._begin_cell(worker, step)
+
+    def _begin_training(self, worker: int, step: Training) -> None:
+        weights, job = self.trainings[step.key]
+        if self.ledger.found_card(step.key, weights, job.dataset.name):
+            self.schedule.settled(worker)
+            self._open_jobs()
+            return
+        assert weights.recipe is not None
+        name = f"{weights.model.name} on {job.dataset.name}"
+        self.display.note(
+            f"training {name}: no checkpoint in {self.ledger.store.directory} yet "
+            f"(recipe {weights.recipe.name}, seed {weights.seed})"
+        )
+        task = Train(weights=weights, data=job.data)
+        self._submit(worker, step, task, f"train {name}", weights.recipe.epochs)
+
+    def _begin_cell(self, worker: int, step: Place) -> None:
+        job = self.ledger.jobs[step.job]
+        cell = job.cells[step.cell]
+        if damage := self.ledger.damaged.get(cell.identity):
+            self.display.note(f"{describe(cell)} was recorded, but is run again: {damage}")
+        try:
+            before = self.ledger.before_of(step.job, step.cell)
+        except CellError as error:
+            self.schedule.settled(worker)
+            self._append(self.ledger.failure(step.job, step.cell, str(error)))
+            return
+        task = Measure(
+            job=step.job,
+            weights=job.weights,
+            source=job.source,
+            data=job.data,
+            limits=job.limits,
+            cell=cell,
+            perturbation=self.plan.perturbations.get(cell.perturbation.name),
+            before=before,
+            batch_size=self.ledger.setting.batch_size,
+            compiled=self.ledger.setting.compiled,
+        )
+        self._submit(worker, step, task, describe(cell), len(job.split))
+
+    def _submit(self, worker: int, step: Step, task: Task, name: str, total: int) -> None:
+        bar = self.display.begin(name, total=total)
+
+        def hear(said: Said) -> None:
+            if said.note:
+                self.display.note(said.note)
+            else:
+                bar.reach(said.done, said.detail, seconds_left=said.seconds_left)
+
+        future = self.engine.workers[worker].submit(task, hear)
+        self.running[worker] = _Running(step=step, task=task, name=name, bar=bar, future=future)
+
+    def _await(self) -> None:
+        """Wait for the first result, and show meanwhile what workers say."""
+        futures = [one.future for one in self.running.values()]
+        wait(futures, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+        done = [worker for worker, one in self.running.items() if one.future.done()]
+        for worker in self.running:
+            self.engine.workers[worker].listen()
+        for worker in done:
+            self._finish(worker, self.running.pop(worker))
+
+    def _finish(self, worker: int, one: _Running) -> None:
+        try:
+            result = one.future.result()
+        except WorkerDied as death:
+            one.bar.end(done=False)
+            self._died(worker, one, str(death))
+            return
+        except Exception as error:
+            if isinstance(one.step, Training) and isinstance(error, BenchError):
+                raise
+            one.bar.end(done=False)
+            self.schedule.settled(worker)
+            self._failed(one.step, in_one_line(error))
+            return
+        one.bar.end(done=not isinstance(result, Unloadable))
+        self.schedule.settled(worker)
+        if isinstance(result, Trained):
+            assert isinstance(one.step, Training)
+            self.ledger.has_trained(one.step.key, result.sha256)
+            self._open_jobs()
+        elif isinstance(result, Unloadable):
+            assert isinstance(one.step, Place)
+            self._unloadable(one.step, result.reason)
+        else:
+            self._append(result)
+
+    def _append(self, measured: measuring.Measured) -> None:
+        self.ledger.append(measured)
+        self.display.advance(1)
+
+    def _failed(self, step: Step, reason: str) -> None:
+        """A step has ended without a result: one error record, or a training's cells given up."""
+        if isinstance(step, Place):
+            self._append(self.ledger.failure(step.job, step.cell, reason))
+            return
+        weights, job = self.trainings[step.key]
+        name = f"{weights.model.name} on {job.dataset.name}"
+        self.ledger.training_failed(step.key, name, reason)
+        self._open_jobs()
+
+    def _unloadable(self, step: Place, reason: str) -> None:
+        """Give up the cells of a job whose networks cannot be loaded, and of others with them."""
+        self.ledger.unloadable(step.job, self.ledger.jobs[step.job].cells[step.cell], reason)
+        self._give_up(step.job, [step.cell, *self.schedule.drop(step.job)], reason)
+        for number in range(len(self.ledger.jobs)):
+            if why := self.ledger.why_not(number):
+                self._give_up(number, self.schedule.drop(number), why)
+
+    def _died(self, worker: int, one: _Running, cause: str) -> None:
+        """Put another worker in the place of one that died, and its step back."""
+        started = self.engine.workers[worker].started
+        begun = started.done() and started.exception() is None
+        blamed = one.step if begun else None
+        self.deaths[blamed] += 1
+        again = self.deaths[blamed] < DEATHS
+        said = f" ({cause})" if cause else ""
+        if not begun and not again:
+            raise BenchError(f"workers cannot be started here{said}. Leave out --workers.")
+        self.schedule.lost(worker, again=again)
+        self.engine.replace(worker)
+        if again:
+            self.display.note(f"a worker died in {one.name}{said}: it is run again")
+        else:
+            self._failed(one.step, f"its worker died {_TIMES[DEATHS]}{said}")
 
 
-def _train(weights: Weights, dataset: Dataset, store: Store, device: str, display: Display) -> str:
-    """Train a checkpoint and return its digest.
-
-    Raises:
-        BenchError: When its folder cannot be written.
-        Exception: Whatever else stopped the training.
-    """
-    assert weights.recipe is not None
-    assert weights.seed is not None
-    name = f"{weights.model.name} on {dataset.name}"
-    display.note(
-        f"training {name}: no checkpoint in {store.directory} yet "
-        f"(recipe {weights.recipe.name}, seed {weights.seed})"
-    )
-    job = training.Job(
-        model=weights.model,
-        dataset=dataset,
-        recipe=weights.recipe,
-        seed=weights.seed,
-        directory=weights.path.parent,
-        initial=weights.initial,
-    )
-    with display.task(f"train {name}", total=weights.recipe.epochs) as task:
-
-        def report(epoch: EpochReport) -> None:
-            auc = "–" if epoch.val_auc is None else f"{epoch.val_auc:.3f}"
-            task.reach(
-                epoch.epoch,
-                f"loss {epoch.loss:.3f}, val AUC {auc} (best {epoch.best_val_auc:.3f})",
-                seconds_left=epoch.seconds_left,
-            )
-
-        return training.train(job, device=device, report=report, note=display.note).sha256
+_TIMES = {3: "three times"}
