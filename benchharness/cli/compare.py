@@ -119,7 +119,7 @@ def compare(
     raise typer.Exit(result.exit_code)
 
 
-@takes("checkpoint", "trust", "limit", "data_root", "out", "device")
+@takes("checkpoint", "trust", "limit", "data_root", "out", "device", "workers")
 def ci(
     given: Given,
     config: Annotated[

@@ -62,7 +62,17 @@ def run(
     _exit_with_failures(summary)
 
 
-@takes("models", "outputs", "datasets", "data_root", *PREPARATION, *TRAINING, "out", "device")
+@takes(
+    "models",
+    "outputs",
+    "datasets",
+    "data_root",
+    *PREPARATION,
+    *TRAINING,
+    "out",
+    "device",
+    "workers",
+)
 def train(given: Given, config: ConfigFile = None) -> None:
     """Train the missing checkpoints and write a model card beside each."""
     from benchharness.networks import devices
@@ -87,7 +97,7 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     from benchharness.store.folder import Store
 
     setting = Setting(
-        device=devices.resolve(settings.device),
+        device=devices.several(settings.device)[0],
         batch_size=settings.batch_size,
         compiled=settings.compile,
     )

@@ -16,13 +16,27 @@ _MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 2**28, -3: 2**30}
 """M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of glibc's mallopt(3), in bytes."""
 
 
+ALL = "cuda:all"
+"""Every CUDA device that torch sees."""
+
+
+def _count() -> int:
+    """CUDA devices that torch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def resolve(name: str) -> str:
     """Resolve `auto`, `cpu` or `cuda[:i]` to a device of this machine.
 
     Raises:
         BenchError: If the name is unknown or this machine has no such device.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = _count()
+    if name == ALL or "," in name:
+        raise BenchError(
+            f"--device {name} names several devices, which only bench run and bench train share "
+            "out. Name one."
+        )
     if name == "auto":
         return "cuda:0" if count else "cpu"
     if name == "cpu":
@@ -37,6 +51,30 @@ def resolve(name: str) -> str:
             f"device {name!r} is not available: torch sees {seen}. Type --device auto."
         )
     return f"cuda:{index}"
+
+
+def several(name: str) -> tuple[str, ...]:
+    """Resolve devices for several workers: `cuda:0,cuda:1`, `cuda:all`, or one as for `resolve`.
+
+    Raises:
+        BenchError: As `resolve`; when one is named twice, or one of them is a CPU.
+    """
+    if name == ALL:
+        return tuple(f"cuda:{index}" for index in range(_count())) or (resolve("cuda"),)
+    if "," not in name:
+        return (resolve(name),)
+    found = tuple(resolve(part.strip()) for part in name.split(","))
+    if "cpu" in found:
+        raise BenchError(
+            f"--device {name} names a CPU among several devices. Name GPUs alone, or share the "
+            "cores with --workers."
+        )
+    if len(set(found)) < len(found):
+        raise BenchError(
+            f"--device {name} names a device twice. Name each once; --workers {len(found)} puts "
+            "several workers on it."
+        )
+    return found
 
 
 def check_compiler(device: str) -> None:

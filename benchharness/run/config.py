@@ -121,6 +121,8 @@ class RunConfig:
     """Whether missing checkpoints are trained or refused."""
     out: Path = Path("results/local")
     device: str = "auto"
+    workers: int | Literal["auto"] | None = None
+    """Processes that share the work; None takes one for each of several devices, else this one."""
     batch_size: int | None = None
     """None chooses by device and volume size."""
     compile: bool = False

@@ -124,7 +124,7 @@ def forecast(
         made_on = job.source or job.weights
         for weights in {made_on.model: made_on, model: job.weights}.values():
             if (weights.model, dataset.name) not in paces:
-                paces[weights.model, dataset.name] = _pace(weights, job, setting, clock)
+                paces[weights.model, dataset.name] = pace(weights, job, setting, clock)
         _add(row, job, todo, plan, paces[made_on.model, dataset.name])
         for cell in todo:
             if cell.perturbation.kind == "artefact":
@@ -179,7 +179,12 @@ def _classifier(weights: Weights, job: Job, setting: Setting) -> Classifier:
     )
 
 
-def _pace(weights: Weights, job: Job, setting: Setting, clock: Callable[[], float]) -> Pace | str:
+def pace(
+    weights: Weights,
+    job: Job,
+    setting: Setting,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace | str:
     """Time a network on one batch of its volumes; a text that says why it cannot be timed."""
     try:
         classifier = _classifier(weights, job, setting)

@@ -57,6 +57,7 @@ def run(
     Raises:
         BenchError: For anything a user can get wrong; nothing has been written then.
     """
+    engines.check(config)
     planned = plan(config)
     Store(config.out).records()  # A store that cannot be read is refused before it is locked.
     for note in planned.notes:
@@ -71,6 +72,7 @@ def train(config: RunConfig, display: Display) -> Summary:
     Raises:
         BenchError: As `run`.
     """
+    engines.check(config)
     return _driven(config, plan(config), display, None).summary(cells=False)
 
 

@@ -139,6 +139,10 @@ def _batch_size(key: str, value: object) -> int | None:
     return None if value == "auto" else _count(key, value)
 
 
+def _workers(key: str, value: object) -> int | Literal["auto"]:
+    return "auto" if value == "auto" else _count(key, value)
+
+
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise BenchError(f"{flag(key)} takes text, got {value!r}.")
@@ -266,6 +270,7 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "train": _switch,
     "out": _path,
     "device": _text,
+    "workers": _workers,
     "batch_size": _batch_size,
     "compile": _switch,
 }

@@ -37,6 +37,7 @@ IN_WORDS = {
     "channels": "one channel",
     "classes": "sorted",
     "recipe": "the dataset's own",
+    "workers": "1, or one for each device",
 }
 """Defaults of None that cannot be typed."""
 
@@ -70,6 +71,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "train": ("", False),
     "out": ("out", Path("out")),
     "device": ("cpu", "cpu"),
+    "workers": ("2", "2"),
     "batch_size": ("4", "4"),
     "compile": ("", True),
 }

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.errors import BenchError
 from benchharness.networks import devices
+from benchharness.run import measuring
+from benchharness.run.engines import auto, machine
+from benchharness.run.engines.local import Local
 from benchharness.run.engines.serial import Serial
 
 if TYPE_CHECKING:
@@ -20,22 +24,66 @@ if TYPE_CHECKING:
     from benchharness.run.planning import Plan
 
 
+def check(config: RunConfig) -> None:
+    """Find out early whether the engine of a run can work here at all.
+
+    Raises:
+        BenchError: When a device or the compiler does not work, or the models cannot leave this
+            process.
+    """
+    found = devices.several(config.device)
+    if config.compile:
+        devices.check_compiler(found[0])
+    several = config.workers not in (None, 1) or len(found) > 1
+    if several and config.given:
+        name = config.given[0].name
+        raise BenchError(
+            f"{name} was handed over as an object, which other processes cannot see. Leave out "
+            "workers= and take one device, or name its factory: 'package.module:factory'."
+        )
+    if isinstance(config.workers, int) and config.workers < len(found):
+        raise BenchError(
+            f"--workers {config.workers} leaves {len(found) - config.workers} of {len(found)} "
+            f"devices idle ({', '.join(found)}). Name fewer devices, or more workers."
+        )
+
+
 def choose(config: RunConfig, plan: Plan, note: Callable[[str], None]) -> Engine:
-    """The engine of a run, not started yet.
+    """The engine of a run that `check` has passed, not started yet.
 
     Args:
         config: What was asked for.
         plan: What is to be done.
         note: Told in one line how the engine works, where the user should know.
-
-    Raises:
-        BenchError: When it cannot work here, or not with these models.
     """
-    engine = _engine(config, plan)
+    found = devices.several(config.device)
+    count, why = len(found), ""
+    if config.workers == "auto":
+        if found[0] == "cpu":
+            setting = measuring.Setting(
+                device="cpu", batch_size=config.batch_size, compiled=config.compile
+            )
+            choice = auto.decide(auto.measure(plan, setting))
+            count, why = choice.workers, f": {choice.reason}"
+        else:
+            why = ": one for each device"
+    elif config.workers is not None:
+        count = config.workers
+    engine = _local(found, count, why) if count > 1 else Serial(found[0], plan)
     if engine.about:
         note(engine.about)
+    elif why:
+        note(f"one worker, in this process{why}")
     return engine
 
 
-def _engine(config: RunConfig, plan: Plan) -> Engine:
-    return Serial(devices.resolve(config.device), plan)
+def _local(found: tuple[str, ...], count: int, why: str) -> Engine:
+    """Workers that take the devices in turn, or share the cores."""
+    threads = max(1, machine.cores() // count)
+    placed = [found[place % len(found)] for place in range(count)]
+    if found[0] == "cpu":
+        each = machine.own_threads() or threads
+        how = f"{each} thread{'s' if each > 1 else ''} each"
+    else:
+        how = f"on {', '.join(placed)}"
+    return Local(placed, threads=threads, about=f"{count} workers, {how}{why}")

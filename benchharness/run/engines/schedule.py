@@ -143,7 +143,7 @@ class Schedule:
         if not self._first:
             return next(self._in_order(), None)
         taken = {job for other, job in self._holds.items() if other != worker}
-        jobs = sorted(self._jobs.items(), key=lambda item: _preference(*item, taken))
+        jobs = sorted(self._jobs.items(), key=lambda item: _preference(item[0], item[1], taken))
         return next(filter(None, (self._of_job(number) for number, _ in jobs)), None)
 
     def _in_order(self) -> Iterator[Step]:

@@ -5,11 +5,12 @@ A worker loads every dataset once and keeps the networks of the last job for its
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, assert_never
 
 from benchharness import training
 from benchharness.canonical import digest
-from benchharness.errors import CellError
+from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.run import measuring
 from benchharness.run.data import Data, subset
@@ -65,6 +66,22 @@ class Worker:
         if isinstance(task, Measure):
             return self._measured(task, hear)
         assert_never(task)
+
+    def answer(self, packed: bytes, hear: Hear) -> Result:
+        """Perform a pickled task in another process than the driver's.
+
+        Raises:
+            BenchError: As `perform`.
+            CellError: For any other exception, in one line: a user's own may not survive the way
+                back, and takes the worker with it then.
+        """
+        try:
+            task: Task = pickle.loads(packed)
+            return self.perform(task, hear)
+        except BenchError as error:
+            raise BenchError(str(error)) from None
+        except Exception as error:
+            raise CellError(in_one_line(error)) from None
 
     def _trained(self, task: Train, hear: Hear) -> Trained:
         weights = task.weights
