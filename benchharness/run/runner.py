@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import in_one_line
@@ -86,12 +86,11 @@ def _driven(
 ) -> Ledger:
     """Do what a plan lacks; only its trainings where `stop` is None."""
     engine = engines.choose(config, planned, display.note)
-    device = engine.workers[0].device
-    setting = measuring.Setting(
-        device=device, batch_size=config.batch_size, compiled=config.compile
-    )
     store = Store(config.out)
     with store.writing(), display, engine:
+        setting = measuring.Setting(
+            device=engine.workers[0].device, batch_size=config.batch_size, compiled=config.compile
+        )
         ledger = Ledger(planned, store, setting, display.note)
         _Driver(planned, engine, ledger, display, stop).drive()
     return ledger
@@ -152,7 +151,7 @@ class _Driver:
         self._open_jobs()
         while True:
             self._begin()
-            if not self.running:
+            if not self.running and not self._has_waiting():
                 break
             self._await()
         for number in self.waiting if self.cells else ():
@@ -191,12 +190,14 @@ class _Driver:
         self.display.advance(len(places))
 
     def _begin(self) -> None:
-        """Give every idle worker something to do."""
+        """Give every idle worker that has started something to do."""
         for worker in range(len(self.engine.workers)):
             while worker not in self.running:
-                if not self.stopped and any(self.schedule.waiting()) and self.stop():
+                if not self.stopped and self._has_waiting() and self.stop():
                     self.stopped = True
                     self.ledger.skipped += self.schedule.stop()
+                if not self._has_started(worker):
+                    break
                 step = self.schedule.next(worker)
                 if step is None:
                     break
@@ -204,6 +205,30 @@ class _Driver:
                     self._begin_training(worker, step)
                 else:
                     self._begin_cell(worker, step)
+
+    def _has_waiting(self) -> bool:
+        return any(self.schedule.waiting())
+
+    def _has_started(self, worker: int) -> bool:
+        """Whether a worker can work; what never could is replaced.
+
+        A worker of a cluster may wait for long, and a task is not to wait with it.
+        """
+        started = self.engine.workers[worker].started
+        if not started.done():
+            return False
+        try:
+            started.result()
+        except WorkerDied as death:
+            self.deaths[None] += 1
+            if self.deaths[None] == DEATHS:
+                said = f" ({death})" if str(death) else ""
+                raise BenchError(
+                    f"workers cannot be started here{said}. Leave out --workers."
+                ) from None
+            self.engine.replace(worker)
+            return False
+        return True
 
     def _begin_training(self, worker: int, step: Training) -> None:
         weights, job = self.trainings[step.key]
@@ -259,11 +284,13 @@ class _Driver:
 
     def _await(self) -> None:
         """Wait for the first result, and show meanwhile what workers say."""
-        futures = [one.future for one in self.running.values()]
+        futures: list[Future[Any]] = [one.future for one in self.running.values()]
+        if self._has_waiting():
+            futures += [one.started for one in self.engine.workers if not one.started.done()]
         wait(futures, timeout=_TICK_S, return_when=FIRST_COMPLETED)
         done = [worker for worker, one in self.running.items() if one.future.done()]
-        for worker in self.running:
-            self.engine.workers[worker].listen()
+        for one in self.engine.workers:
+            one.listen()
         for worker in done:
             self._finish(worker, self.running.pop(worker))
 
@@ -317,14 +344,9 @@ class _Driver:
 
     def _died(self, worker: int, one: _Running, cause: str) -> None:
         """Put another worker in the place of one that died, and its step back."""
-        started = self.engine.workers[worker].started
-        begun = started.done() and started.exception() is None
-        blamed = one.step if begun else None
-        self.deaths[blamed] += 1
-        again = self.deaths[blamed] < DEATHS
+        self.deaths[one.step] += 1
+        again = self.deaths[one.step] < DEATHS
         said = f" ({cause})" if cause else ""
-        if not begun and not again:
-            raise BenchError(f"workers cannot be started here{said}. Leave out --workers.")
         self.schedule.lost(worker, again=again)
         self.engine.replace(worker)
         if again:

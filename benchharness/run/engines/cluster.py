@@ -64,12 +64,11 @@ class Connection:
     """
 
     def __init__(self, address: str | None) -> None:
-        self._ray = library()
+        self.library = library()
         self.address = address or os.environ.get("RAY_ADDRESS") or None
-        if self.address is not None and not _host_and_port(self.address):
-            if self.address != "auto":
-                raise BenchError(f"--address takes {_FORMS}, got {self.address!r}.")
-        if self._ray.is_initialized():
+        if self.address not in (None, "auto") and not _host_and_port(str(self.address)):
+            raise BenchError(f"--address takes {_FORMS}, got {self.address!r}.")
+        if self.library.is_initialized():
             raise BenchError(
                 "this process is connected to Ray already, and a run makes its own connection. "
                 "Call ray.shutdown() first."
@@ -95,7 +94,7 @@ class Connection:
             runtime["working_dir"] = str(code)
         self._silence(quiet=True)
         try:
-            self._ray.init(
+            self.library.init(
                 address=self.address or "local",
                 runtime_env=runtime,
                 log_to_driver=False,
@@ -112,10 +111,14 @@ class Connection:
         self._watch = threading.Thread(target=self._ask, daemon=True)
         self._watch.start()
 
-    def resources(self) -> dict[str, float]:
-        """What all nodes have together, by name: CPU, GPU."""
-        found: dict[str, float] = self._ray.cluster_resources()
-        return found
+    def rooms(self, cpus: float, gpus: float) -> list[int]:
+        """How many workers of this size each node has room for."""
+        sizes = {"CPU": cpus, "GPU": gpus}
+        return [
+            int(min(node["Resources"].get(name, 0) // size for name, size in sizes.items() if size))
+            for node in self.library.nodes()
+            if node["Alive"]
+        ]
 
     def check(self) -> None:
         """Find out whether the cluster is still there.
@@ -133,7 +136,7 @@ class Connection:
     def close(self) -> None:
         """Leave the cluster, which ends if it was started for this run; lost or not."""
         self._left.set()
-        if not self._ray.is_initialized():
+        if not self.library.is_initialized():
             self._silence(quiet=False)
             return
         # The head may be gone, and leaving would then wait for it.
@@ -144,13 +147,13 @@ class Connection:
 
     def _leave(self) -> None:
         with suppress(Exception):
-            self._ray.shutdown()
+            self.library.shutdown()
 
     def _ask(self) -> None:
         """Note again and again that the head answers."""
         while not self._left.wait(_ASK_S):
             with suppress(Exception):
-                self._ray.nodes()
+                self.library.nodes()
                 self._heard = time.monotonic()
 
     def _probe(self, address: str) -> None:
@@ -179,7 +182,7 @@ class Connection:
     def _silence(self, *, quiet: bool) -> None:
         """Keep what Ray says of its processes off the terminal; every death is told by the run."""
         with suppress(AttributeError):
-            self._ray._private.worker._worker_logs_enabled = not quiet  # noqa: SLF001
+            self.library._private.worker._worker_logs_enabled = not quiet  # noqa: SLF001
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
 import uuid
@@ -15,19 +13,20 @@ import torch
 
 from benchharness.disk import caches
 from benchharness.errors import BenchError, CellError
-from benchharness.outside.containment import in_one_line
+from benchharness.networks import devices
 from benchharness.run.engines import shipping, user_code
-from benchharness.run.engines.engine import Started
-from benchharness.run.engines.tasks import Measure, Said, Train
+from benchharness.run.engines.serial import started
+from benchharness.run.engines.tasks import Said, Train
 from benchharness.run.engines.worker import Worker
 from benchharness.store.cards import CARD, WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from benchharness.datasets import Dataset
     from benchharness.run.data import Data
+    from benchharness.run.engines.engine import Hear, Started
     from benchharness.run.engines.shipping import Parcel
     from benchharness.run.engines.tasks import Result, Task
     from benchharness.run.weights import Weights
@@ -44,17 +43,24 @@ class Sent:
     """A parcel in the cluster's object store."""
 
     reference: Any
-    """Of Ray; fetched by `ray.get` where the parcel is needed."""
     digest: str
+
+    def fetch(self) -> Parcel:
+        """Get it from the store of this node, which gets it from another if need be."""
+        import ray
+
+        parcel: Parcel = ray.get(self.reference)
+        return parcel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a task needs, by the digest that the task has of it."""
+    """What a task needs."""
 
-    data: Sent
+    data: Data
+    dataset: Sent
     files: Mapping[str, Sent]
-    """Weights."""
+    """Weights, by the digest that the task has of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,13 +68,11 @@ class Answer:
     """What comes back for a task."""
 
     result: Result | None = None
-    error: Exception | None = None
+    error: BenchError | CellError | None = None
     """What was raised instead."""
     notes: tuple[str, ...] = ()
-    checkpoint: Parcel | None = None
-    """Weights and card of a training."""
-    digest: str = ""
-    """Of the checkpoint's parcel."""
+    checkpoint: tuple[Parcel, str] | None = None
+    """Weights and card of a training, and their digest."""
 
 
 class Ear:
@@ -91,48 +95,35 @@ class Performer:
     """A worker on some node.
 
     Args:
-        run: Names the run; workers of one node share its folder there.
+        run: Names the run, whose workers share a folder on every node.
         device: `cpu`, or `cuda:0`: the first of the GPUs that Ray gave to this process.
         threads: Of torch.
-        fetch: Gets what a reference stands for.
-        say: Tells the driver how far a task is.
+        ear: The actor that hears how far a task is.
     """
 
-    def __init__(
-        self,
-        run: str,
-        device: str,
-        threads: int,
-        fetch: Callable[[Any], Any],
-        say: Callable[[str, Said], None],
-    ) -> None:
+    def __init__(self, run: str, device: str, threads: int, ear: Any) -> None:
         torch.set_num_threads(threads)
+        devices.keep_memory()
         self._root = caches.cache_folder("shipped") / run
-        self._fetch, self._say = fetch, say
-        self._device = device
-        self._data: dict[Data, Sent] = {}
-        self._worker = Worker(device, self._load)
+        self._ear = ear
+        self._worker = _Far(device, self._root)
         _sweep(self._root.parent)
 
     def start(self, expected: Mapping[str, str]) -> Started | str:
         """Say what this process is, or why it cannot work for the driver."""
+        device = self._worker.device
         if wrong := user_code.difference(expected):
             return wrong
-        if self._device != "cpu" and not torch.cuda.is_available():
+        if device != "cpu" and not torch.cuda.is_available():
             return "no GPU that torch can use"
-        return Started(
-            process=os.getpid(),
-            node=platform.node(),
-            device=self._device,
-            threads=torch.get_num_threads(),
-        )
+        return started(device)
 
-    def perform(self, name: str, task: Task, needs: Needs) -> Answer:
+    def perform(self, name: str, packed: bytes, needs: Needs) -> Answer:
         """Perform a task.
 
         Args:
             name: Of the task, for what is said of it.
-            task: Its paths are the driver's.
+            packed: The task, pickled; its paths are the driver's.
             needs: Its data and weights.
         """
         notes: list[str] = []
@@ -144,59 +135,81 @@ class Performer:
                 notes.append(said.note)
             elif time.monotonic() - spoke > _SPEAK_S:
                 spoke = time.monotonic()
-                self._say(name, said)
+                self._ear.say.remote(name, said)
 
+        self._worker.receive(needs)
         try:
-            self._data[task.data] = needs.data
-            if isinstance(task, Train):
-                answer = self._trained(task, needs, hear)
-            else:
-                answer = Answer(result=self._worker.perform(self._here(task, needs), hear))
+            result = self._worker.answer(packed, hear)
         except (BenchError, CellError) as error:
-            answer = Answer(error=error)
-        except Exception as error:
-            # A user's class of error need not exist where the driver is.
-            answer = Answer(error=CellError(in_one_line(error)))
-        return replace(answer, notes=tuple(notes))
+            return Answer(error=error, notes=tuple(notes))
+        return Answer(result=result, notes=tuple(notes), checkpoint=self._worker.checkpoint)
 
     def clear(self) -> None:
         """Remove what the run has put on this node."""
         shutil.rmtree(self._root, ignore_errors=True)
 
-    def _here(self, task: Measure, needs: Needs) -> Measure:
-        source = None if task.source is None else self._placed(task.source, needs)
-        return replace(task, weights=self._placed(task.weights, needs), source=source)
 
-    def _placed(self, weights: Weights, needs: Needs) -> Weights:
-        assert weights.checkpoint.sha256 is not None
-        return replace(weights, path=self._file(weights.path, weights.checkpoint.sha256, needs))
+class _Far(Worker):
+    """A worker whose data and weights come to it.
 
-    def _file(self, path: Path, sha256: str, needs: Needs) -> Path:
-        """Where a file of the driver's is on this node."""
-        sent = needs.files[sha256]
-        folder = shipping.place(lambda: self._fetch(sent.reference), sent.digest, self._root)
-        return folder / path.name
+    Args:
+        device: Where networks run.
+        root: Folder of the run on this node.
+    """
 
-    def _trained(self, task: Train, needs: Needs, hear: Callable[[Said], None]) -> Answer:
+    def __init__(self, device: str, root: Path) -> None:
+        super().__init__(device, self._unpacked)
+        self._root = root
+        self._data: dict[Data, Sent] = {}
+        self._files: Mapping[str, Sent] = {}
+        self.checkpoint: tuple[Parcel, str] | None = None
+        """What the last task has trained, and its digest."""
+
+    def receive(self, needs: Needs) -> None:
+        """Take what the next task needs."""
+        self._data[needs.data] = needs.dataset
+        self._files = needs.files
+        self.checkpoint = None
+
+    def perform(self, task: Task, hear: Hear) -> Result:
+        """Perform a task with what has come; see `Worker.perform`."""
+        if isinstance(task, Train):
+            return self._trained_here(task, hear)
+        source = None if task.source is None else self._placed(task.source)
+        return super().perform(
+            replace(task, weights=self._placed(task.weights), source=source), hear
+        )
+
+    def _trained_here(self, task: Train, hear: Hear) -> Result:
         """Train in a folder of its own: what another worker has left of it is not used."""
-        weights = task.weights
         attempt = self._root / f"training-{uuid.uuid4().hex}"
         # A card is held against the names of its two folders.
-        folder = attempt.joinpath(*weights.path.parent.parts[-2:])
-        initial = weights.initial
+        folder = attempt.joinpath(*task.weights.path.parent.parts[-2:])
+        initial = task.weights.initial
         if initial is not None:
-            initial = replace(initial, path=self._file(initial.path, initial.sha256, needs))
-        weights = replace(weights, path=folder / weights.path.name, initial=initial)
+            initial = replace(initial, path=self._file(initial.path, initial.sha256))
+        weights = replace(task.weights, path=folder / task.weights.path.name, initial=initial)
         try:
-            result = self._worker.perform(replace(task, weights=weights), hear)
-            checkpoint = shipping.packed_files([folder / WEIGHTS, folder / CARD])
+            result = super().perform(replace(task, weights=weights), hear)
+            parcel = shipping.packed_files([folder / WEIGHTS, folder / CARD])
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
-        return Answer(result=result, checkpoint=checkpoint, digest=checkpoint.digest)
+        self.checkpoint = (parcel, parcel.digest)
+        return result
 
-    def _load(self, data: Data) -> Dataset:
+    def _placed(self, weights: Weights) -> Weights:
+        assert weights.checkpoint.sha256 is not None
+        return replace(weights, path=self._file(weights.path, weights.checkpoint.sha256))
+
+    def _file(self, path: Path, sha256: str) -> Path:
+        """Where a file of the driver's is on this node."""
+        sent = self._files[sha256]
+        folder = shipping.place(sent.fetch, sent.digest, self._root)
+        return folder / path.name
+
+    def _unpacked(self, data: Data) -> Dataset:
         sent = self._data[data]
-        dataset: Dataset = shipping.unpacked(self._fetch(sent.reference), sent.digest)
+        dataset: Dataset = shipping.unpacked(sent.fetch(), sent.digest)
         return dataset
 
 

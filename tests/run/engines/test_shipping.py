@@ -86,9 +86,7 @@ def with_everything(dataset: Dataset) -> Dataset:
         spacing=(2.0, 1.0, 1.5),
         metadata=(("site", ("A", "Zürich") * (count // 2)),),
     )
-    return replace(
-        dataset, test=test, preparation=(("fitted_to", "one"),), remarks=("one is odd",)
-    )
+    return replace(dataset, test=test, preparation=(("fitted_to", "one"),), remarks=("one is odd",))
 
 
 def own_16_bit(folder: Path) -> str:
@@ -116,9 +114,7 @@ KINDS: dict[str, tuple[Callable[[Path], str], dict[str, object]]] = {
 
 
 @pytest.fixture(params=KINDS)
-def job(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Job:
+def job(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """A job on a dataset of each kind."""
     write, options = KINDS[request.param]
     if request.param == "mapped":
