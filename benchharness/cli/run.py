@@ -11,6 +11,7 @@ from rich.table import Table
 from benchharness.cli.console import err, in_bytes, out, say
 from benchharness.cli.options import OPTIONS, PREPARATION, TRAINING, ConfigFile, Given, takes
 from benchharness.errors import BenchError
+from benchharness.run.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +138,7 @@ def _plan_table(found: Forecast) -> Table:
             str(row.recorded),
             str(len(row.trainings)),
             str(row.controls),
-            "unknown" if row.untimed else _duration(row.seconds),
+            "unknown" if row.untimed else duration(row.seconds),
             in_bytes(row.bytes),
         )
     return table
@@ -148,7 +149,7 @@ def _plan_lines(found: Forecast, device: str) -> Iterator[str]:
     for row in found.rows:
         if row.untimed:
             yield f"{row.model} on {row.dataset} cannot be timed: {row.untimed}"
-    total = f"about {_duration(found.seconds)} on {device}, {in_bytes(found.bytes)} under --out"
+    total = f"about {duration(found.seconds)} on {device}, {in_bytes(found.bytes)} under --out"
     if any(row.untimed for row in found.rows):
         total += ", without what cannot be timed"
     yield total
@@ -156,25 +157,19 @@ def _plan_lines(found: Forecast, device: str) -> Iterator[str]:
     if controls:
         seconds = sum(row.control_seconds for row in found.rows)
         yield (
-            f"of that, {controls} control cells: at most {_duration(seconds)}, since they end at a "
+            f"of that, {controls} control cells: at most {duration(seconds)}, since they end at a "
             "volume once it is broken"
         )
     if found.corruption_bytes:
         yield (
-            f"of that, corrupted volumes: {_duration(found.corruption_seconds)}, and "
+            f"of that, corrupted volumes: {duration(found.corruption_seconds)}, and "
             f"{in_bytes(found.corruption_bytes)} in the cache, unless they are there already"
         )
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _say_controls(summary: Summary) -> None:
     if summary.controls:
-        took, total = map(_duration, (summary.control_seconds, summary.seconds))
+        took, total = map(duration, (summary.control_seconds, summary.seconds))
         say(f"of that, {summary.controls} control cells: {took} of {total}")
 
 

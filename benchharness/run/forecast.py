@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
+    from benchharness.datasets import Dataset
     from benchharness.run.measuring import Setting
     from benchharness.run.planning import Job, Plan
     from benchharness.run.weights import Weights
@@ -141,7 +142,7 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
         pace = Pace(forward=0.0, backward=0.0, parameters=0)
     if job.weights.to_train and job.weights.path not in row.trainings:
         row.trainings.add(job.weights.path)
-        row.seconds += _training(job) * pace.forward
+        row.seconds += training_passes(job.weights, job.dataset) * pace.forward
         row.bytes += pace.parameters
     for cell in todo:
         passes = passes_of(cell, job, plan)
@@ -154,11 +155,10 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
             row.control_seconds += seconds
 
 
-def _training(job: Job) -> int:
-    """Forward passes of a volume that take as long as the training."""
-    recipe = job.weights.recipe
+def training_passes(weights: Weights, data: Dataset) -> int:
+    """Forward passes of a volume that take as long as a training."""
+    recipe = weights.recipe
     assert recipe is not None
-    data = job.dataset
     return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
 
 

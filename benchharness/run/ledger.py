@@ -66,8 +66,9 @@ class Ledger:
         """As far as their checkpoints are known."""
         self.store, self.setting, self.note = store, setting, note
         found = store.recorded()
-        self.recorded, self.damaged = set(found.sound), found.damaged
-        self.before = sum(map(self.is_recorded, plan.cells))
+        self.recorded, self._damaged = set(found.sound), found.damaged
+        self._identities = [tuple(cell.identity for cell in job.cells) for job in self.jobs]
+        self.before = len(plan.cells) - sum(len(self.left(n)) for n in range(len(self.jobs)))
         """Cells of the plan that need not be run."""
         self._digests: dict[Checkpoint, str] = {}
         self._broken: dict[Checkpoint, str] = {}
@@ -84,9 +85,13 @@ class Ledger:
             test = dataset.test
             metadata.keep(self.store.directory, dataset.digest, test.ids, test.metadata)
 
-    def is_recorded(self, cell: Cell) -> bool:
-        """Whether a cell need not run again."""
-        return cell.identity in self.recorded
+    def is_recorded(self, number: int, place: int) -> bool:
+        """Whether a cell of a job need not run again."""
+        return self._identities[number][place] in self.recorded
+
+    def damage(self, number: int, place: int) -> str:
+        """Why a recorded cell is run again; empty where it was not."""
+        return self._damaged.get(self._identities[number][place], "")
 
     def needs(self, number: int) -> dict[Checkpoint, Weights]:
         """The trainings that a job still waits for, its own first."""
@@ -157,14 +162,15 @@ class Ledger:
             if digest is not None:
                 cells = tuple(cell.source_trained(digest) for cell in job.cells)
                 job = replace(job, source=_with_digest(job.source, digest), cells=cells)
-        self.jobs[number] = job
         if was_pending:
-            self.before += sum(map(self.is_recorded, job.cells))
+            self.jobs[number] = job
+            self._identities[number] = tuple(cell.identity for cell in job.cells)
+            self.before += len(job.cells) - len(self.left(number))
 
     def left(self, number: int) -> list[int]:
         """The places of a job's cells that are not recorded."""
-        cells = self.jobs[number].cells
-        return [place for place, cell in enumerate(cells) if not self.is_recorded(cell)]
+        found = enumerate(self._identities[number])
+        return [place for place, identity in found if identity not in self.recorded]
 
     def skip_job(self, number: int) -> None:
         """A job will not begin, since the run was stopped before its checkpoint was trained."""
@@ -193,12 +199,12 @@ class Ledger:
         job = self.jobs[number]
         if ACCURACY_ONLY not in dict(job.cells[place].perturbation.parameters):
             return None
-        needed = [job.cells[other] for other in self.rests_on(number, place)]
-        for cell in needed:
-            if not self.is_recorded(cell):
-                raise CellError(f"it rests on {describe(cell)}, which failed")
-        records = self.store.records()
-        return tuple(self.store.predictions(records[cell.identity]) for cell in needed)
+        needed = list(self.rests_on(number, place))
+        for other in needed:
+            if not self.is_recorded(number, other):
+                raise CellError(f"it rests on {describe(job.cells[other])}, which failed")
+        records, identities = self.store.records(), self._identities[number]
+        return tuple(self.store.predictions(records[identities[other]]) for other in needed)
 
     def give_up(self, number: int, places: Sequence[int], reason: str) -> None:
         """Record cells as failed that cannot be measured, so that reports show them.
@@ -241,20 +247,17 @@ class Ledger:
 
     def summary(self, *, cells: bool = True) -> Summary:
         """What was done, with or without what was found in the plan's cells."""
-        known = [
-            cell
-            for number, job in enumerate(self.jobs)
-            if number not in self._unresolved
-            for cell in job.cells
-        ]
+        known = [n for n in range(len(self.jobs)) if n not in self._unresolved]
+        resolved = [cell for number in known for cell in self.jobs[number].cells]
+        identities = [identity for number in known for identity in self._identities[number]]
         return Summary(
             evaluated=self.evaluated,
             recorded=self.before if cells else 0,
             trained=self.trained,
             failures=tuple(self.failures),
             skipped=self.skipped,
-            identities=tuple(cell.identity for cell in known) if cells else (),
-            suspects=suspects(self.store, known, self.recorded) if cells else (),
+            identities=tuple(identities) if cells else (),
+            suspects=suspects(self.store, resolved, self.recorded) if cells else (),
             controls=self.controls,
             control_seconds=self.control_seconds,
             seconds=self.seconds,

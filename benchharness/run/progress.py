@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from benchharness.outside.escaping import printable
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.console import Console
+    from rich.progress import Task as RichTask
     from rich.progress import TaskID
 
 _QUIET_S = 15.0
@@ -34,8 +36,13 @@ class Task:
 
     def __init__(self, display: Display, name: str, total: int, bar: TaskID) -> None:
         self._display, self._name, self._total, self._bar = display, name, total, bar
-        self._began = self._spoke = time.monotonic()
         self._done = 0
+        self._left: float | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Say that it begins only now."""
+        self._began = self._spoke = time.monotonic()
 
     def advance(self, count: int) -> None:
         """Say that `count` more are done."""
@@ -49,16 +56,13 @@ class Task:
             detail: Shown behind the bar.
             seconds_left: The task's own estimate; None takes the pace so far.
         """
-        self._done = done
+        self._done, self._left = done, seconds_left
         self._display.show(self._bar, done, detail)
         if time.monotonic() - self._spoke > _QUIET_S and 0 < done < self._total:
             self._spoke = time.monotonic()
             remark = f", {detail}" if detail else ""
-            left = seconds_left
-            if left is None:
-                left = self.seconds / done * (self._total - done)
             self._display.line(
-                f"  {self._name}: {done}/{self._total}{remark}, about {left:.0f} s left"
+                f"  {self._name}: {done}/{self._total}{remark}, about {self.left:.0f} s left"
             )
 
     def end(self, *, done: bool = True) -> None:
@@ -70,10 +74,34 @@ class Task:
         """Seconds since the task began."""
         return time.monotonic() - self._began
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that it still takes, by its own estimate or its pace; None before it moves."""
+        if self._left is None and self._done:
+            return self.seconds / self._done * (self._total - self._done)
+        return self._left
+
 
 def _has_widgets() -> bool:
     """Whether a notebook can draw bars; rich warns where it cannot."""
     return find_spec("ipywidgets") is not None
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: `40 s`, `12 min`, `3.4 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+class _Left(TimeRemainingColumn):
+    """The time left: of a task by its pace, of the whole run by the run's own estimate."""
+
+    def render(self, task: RichTask) -> Text:
+        if "left" not in task.fields:
+            return super().render(task)
+        left = task.fields["left"]
+        return Text("" if left is None else f"{duration(left)} left")
 
 
 class Display:
@@ -92,13 +120,15 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _Left(),
             TextColumn("{task.fields[detail]}", markup=False),
             console=console,
             transient=True,
             disable=not self._live,
         )
-        self._overall = self._bars.add_task("cells", total=None, detail="")
+        self._overall = self._bars.add_task("cells", total=None, detail="", left=None)
+        self._left: float | None = None
+        self._told = time.monotonic()
         self._done = self._total = 0
 
     def __enter__(self) -> Self:
@@ -125,6 +155,11 @@ class Display:
         self._done += count
         self._bars.update(self._overall, advance=count)
 
+    def left(self, seconds: float | None) -> None:
+        """Say how long all that is left will take; None while nobody knows."""
+        self._left = seconds
+        self._bars.update(self._overall, left=seconds)
+
     def begin(self, name: str, *, total: int) -> Task:
         """Show a task, beside others that run; `Task.end` takes it away."""
         return Task(self, name, total, self._bars.add_task(name, total=total, detail=""))
@@ -145,7 +180,14 @@ class Display:
         self._bars.remove_task(bar)
         if text:
             place = f"[{self._done + 1}/{self._total}] " if self._total else ""
-            self.line(f"{place}{text}")
+            self.line(f"{place}{text}{self._outlook()}")
+
+    def _outlook(self) -> str:
+        """How long the run still takes, said now and then."""
+        if not self._left or time.monotonic() - self._told < _QUIET_S:
+            return ""
+        self._told = time.monotonic()
+        return f"; about {duration(self._left)} left in all"
 
     def line(self, text: str) -> None:
         """Write a line where there are no bars."""

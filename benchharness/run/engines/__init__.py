@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _OF_RAY = ("address", "cpus_per_worker", "gpus_per_worker")
 """Config keys that only a cluster has."""
 
+_MOST = 16
+"""Workers for each core; more are a typing mistake."""
+
 
 def check(config: RunConfig) -> None:
     """Find out early whether the engine of a run can work here at all.
@@ -50,6 +53,12 @@ def check(config: RunConfig) -> None:
         devices.check_compiler(found[0])
     if config.workers not in (None, 1) or len(found) > 1:
         _refuse_objects(config, "workers= and take one device")
+    most = _MOST * machine.cores()
+    if isinstance(config.workers, int) and config.workers > most:
+        raise BenchError(
+            f"--workers must be at most {most} here, {_MOST} for each core, got {config.workers}. "
+            "Type --workers auto for the number that suits this machine."
+        )
     if isinstance(config.workers, int) and config.workers < len(found):
         raise BenchError(
             f"--workers {config.workers} leaves {len(found) - config.workers} of {len(found)} "

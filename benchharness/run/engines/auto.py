@@ -63,15 +63,24 @@ def decide(found: Found) -> Choice:
                 "are free"
             )
     if count > 1 and found.one_thread and found.all_threads:
-        gain = count * found.all_threads / found.one_thread
+        threads = max(1, found.cores // count)
+        gain = count * found.all_threads / _seconds_on(threads, found)
         if gain <= 1:
             return Choice(
                 workers=1,
                 reason=f"{found.cores} threads do a batch {1 / gain:.2f} times as fast as {count} "
-                "workers of one thread would",
+                f"workers of {threads} would",
             )
         reason += f", {gain:.2f} times the throughput of one worker on all threads"
     return Choice(workers=count, reason=reason)
+
+
+def _seconds_on(threads: int, found: Found) -> float:
+    """Seconds of a volume on some threads, by Amdahl's law through the two that were measured."""
+    assert found.one_thread is not None
+    assert found.all_threads is not None
+    parallel = (found.one_thread - found.all_threads) / (1 - 1 / found.cores)
+    return found.one_thread - parallel * (1 - 1 / threads)
 
 
 def measure(plan: Plan, setting: Setting) -> Found:

@@ -50,6 +50,13 @@ class Worker(Protocol):
         """Done once it can work; `WorkerDied` where it never could."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether it may be given a task. Where a task starts a worker, it is; on a cluster one
+        waits for room, and a task is not to wait with it.
+        """
+        ...
+
     def submit(self, task: Task, hear: Hear) -> Future[Result]:
         """Perform a task, after `started` if need be.
 
@@ -77,7 +84,7 @@ class Engine(Protocol):
         ...
 
     def __enter__(self) -> Self:
-        """Start the workers, without waiting for them.
+        """Get ready; workers may start now or with their first task, and nobody waits for them.
 
         Raises:
             BenchError: When they cannot be started at all.

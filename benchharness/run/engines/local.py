@@ -63,8 +63,6 @@ class Local:
 
     def __enter__(self) -> Self:
         self._interrupts.begin()
-        for one in self.workers:
-            one.start()
         return self
 
     def __exit__(
@@ -83,43 +81,48 @@ class Local:
         """Start a process anew."""
         self.workers[place].leave(now=True)
         self.workers[place].close()
-        self.workers[place].start()
 
 
 class Process:
-    """A worker in a process of its own, once it is started."""
+    """A worker in a process of its own, which starts with its first task."""
+
+    ready = True
 
     def __init__(self, device: str, threads: int) -> None:
         self.device = device
-        self._threads = threads
+        self.threads = threads
+        self._pool: ProcessPoolExecutor | None = None
+        self.started: Future[Started] = Future()
 
-    def start(self) -> None:
+    def _start(self) -> ProcessPoolExecutor:
         """Start the process, without waiting for it."""
         context = multiprocessing.get_context("spawn")
         self._heard, sender = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(
+        pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=context,
             initializer=_begin,
             initargs=(self.device, sender),
         )
         before = set(multiprocessing.active_children())
-        with _spawning(self._threads):
-            future = self._pool.submit(_hello)
+        with spawning(self.threads):
+            future = pool.submit(_hello)
         (self._process,) = set(multiprocessing.active_children()) - before
         sender.close()  # The process has its own; it alone may hold the pipe open.
-        self._hear: Hear = _ignored
+        self._pool = pool
         self.started = translated(future, (BrokenExecutor,), self._cause)
+        return pool
 
     def submit(self, task: Task, hear: Hear) -> Future[Result]:
         """Perform a task in the process."""
+        pool = self._pool or self._start()
         self._hear = hear
         try:
             packed = pickle.dumps(task)
         except Exception as error:  # a user's attack may hold anything
             return failed(CellError(f"it cannot be sent to a worker: {in_one_line(error)}"))
         try:
-            future = self._pool.submit(_perform, packed)
+            future = pool.submit(_perform, packed)
         except BrokenExecutor:
             return failed(WorkerDied(self._cause()))
         return translated(future, (BrokenExecutor,), self._cause)
@@ -132,16 +135,21 @@ class Process:
 
     def leave(self, *, now: bool) -> None:
         """Tell the process to go: at once, or when it has nothing to do."""
+        if self._pool is None:
+            return
         self._pool.shutdown(wait=False, cancel_futures=True)
         if now:
             self._process.kill()
 
     def close(self) -> None:
-        """Wait until the process is gone; nothing of it is left."""
+        """Wait until the process is gone; the next task starts another."""
+        if self._pool is None:
+            return
         if not connection.wait([self._process.sentinel], _PATIENCE_S):
             self._process.kill()
         self._pool.shutdown(wait=True)
         self._heard.close()
+        self._pool, self.started = None, Future()
 
     def _cause(self) -> str:
         """How the process ended."""
@@ -154,12 +162,8 @@ class Process:
         return f"ended by {name}{hint}"
 
 
-def _ignored(said: Said) -> None:
-    """Before its first task a worker says nothing."""
-
-
 @contextmanager
-def _spawning(threads: int) -> Iterator[None]:
+def spawning(threads: int) -> Iterator[None]:
     """What a new process inherits: its share of threads, no main module, no Ctrl-C."""
     main, given = sys.modules["__main__"], os.environ.get(THREADS)
     # Otherwise it would run a script that has no `if __name__ == "__main__"` once more.

@@ -141,7 +141,7 @@ class Ray:
             return
         self._listened = now
         self._connection.check()
-        waiting = sum(not worker.started.done() for worker in self.workers)
+        waiting = sum(not worker.ready for worker in self.workers)
         if self._began and waiting and now - self._began > _PATIENCE_S:
             self._began = 0.0
             self._note(
@@ -222,8 +222,21 @@ class Actor:
         done = self.started.done() and self.started.exception() is None
         return self.started.result().node if done else ""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has a place on a node, or never gets one."""
+        return self.started.done()
+
     def submit(self, task: Task, hear: Hear) -> Future[Result]:
-        """Perform a task on its node."""
+        """Perform a task on its node.
+
+        Raises:
+            BenchError: When no worker can be started on that node.
+        """
+        if (error := self.started.exception()) is not None:
+            if isinstance(error, BenchError):
+                raise error
+            return failed(error)
         self._task, self._hear = uuid.uuid4().hex, hear
         try:
             packed = pickle.dumps(task)
