@@ -52,8 +52,10 @@ class Worker(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it may be given a task. Where a task starts a worker, it is; on a cluster one
-        waits for room, and a task is not to wait with it.
+        """Whether it may be given a task.
+
+        Where a task starts its worker, it always is. On a cluster a worker waits for room, and a
+        task is not to wait with it.
         """
         ...
 

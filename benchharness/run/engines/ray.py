@@ -22,6 +22,7 @@ from benchharness.outside.containment import in_one_line
 from benchharness.run.engines import remote, user_code
 from benchharness.run.engines.cluster import Connection
 from benchharness.run.engines.engine import Started, WorkerDied, failed
+from benchharness.run.engines.interrupts import FirstInterrupt
 from benchharness.run.engines.supply import Supply, keep
 from benchharness.run.engines.tasks import Said
 
@@ -76,6 +77,7 @@ class Ray:
         self.workers: tuple[Actor, ...] = (Actor(self, self._device),)
         """Once entered; before, one that stands for all."""
         self._stack = ExitStack()
+        self._interrupts = FirstInterrupt()
         self._said: dict[str, Said] = {}
         self._asked: Any = None
         self._listened = self._began = time.monotonic()
@@ -83,6 +85,8 @@ class Ray:
     def __enter__(self) -> Self:
         """Connect, and ask for the actors."""
         with ExitStack() as stack:
+            self._interrupts.begin()
+            stack.callback(self._interrupts.end)
             stack.callback(self._connection.close)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-code-"))
             modules = sorted(_modules(self._plan))
@@ -233,10 +237,11 @@ class Actor:
         Raises:
             BenchError: When no worker can be started on that node.
         """
-        if (error := self.started.exception()) is not None:
-            if isinstance(error, BenchError):
-                raise error
-            return failed(error)
+        never = self.started.exception()
+        if isinstance(never, BenchError):
+            raise never
+        if never is not None:
+            return failed(never)
         self._task, self._hear = uuid.uuid4().hex, hear
         try:
             packed = pickle.dumps(task)
