@@ -163,7 +163,7 @@ def _share(key: str, value: object) -> float:
         number = math.nan if isinstance(value, bool) else float(str(value))
     except ValueError:
         number = math.nan
-    if not (0 <= number < 1 or (number.is_integer() and number < _MOST)):
+    if not 0 <= number < _MOST or (number > 1 and not number.is_integer()):
         raise BenchError(f"{flag(key)} takes a whole number, or a part such as 0.5, got {value!r}.")
     return number
 

@@ -73,9 +73,7 @@ def _check_ray(config: RunConfig) -> None:
             "own. Type --device cuda, and --gpus-per-worker N for more or less than one."
         )
     if config.device == "cpu" and config.gpus_per_worker:
-        raise BenchError(
-            "--device cpu leaves the GPUs of --gpus-per-worker idle. Keep one of both."
-        )
+        raise BenchError("--device cpu leaves --gpus-per-worker idle. Keep one of the two.")
     if config.device not in ("auto", "cpu", "cuda"):
         devices.resolve(config.device)
     _refuse_objects(config, "engine=")
