@@ -57,7 +57,8 @@ def benchmark(
         out: The store's folder.
         progress: Whether to show what is being done.
         **settings: Any other key of a config file, such as `limit=64`, `severities=[1, 3]`,
-            `seeds=[0, 1]`, `recipe="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`.
+            `seeds=[0, 1]`, `recipe="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`, or `workers=4`
+            for models given by name.
 
     Returns:
         The cells of this call. Cells that failed are named in `failures`.

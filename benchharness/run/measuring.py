@@ -1,7 +1,7 @@
 """One cell → its record and predictions.
 
 Nothing here reads or writes a store: a job, its networks and a cell go in, and plain values come
-out, in whatever process. The runner is the one writer.
+out, in whatever process. The driver is the one writer.
 
 The last bits of logits depend on the memory layout of a split's array, and pickling changes it. A
 process that must give the bits of another loads the dataset itself.

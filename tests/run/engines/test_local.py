@@ -187,8 +187,13 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_a_store_to_go_on_with(
     began = workers(marks)
     assert all(map(alive, began))
     process.kill()
+    process.wait()
+    try:
+        wait_for(lambda: not any(map(alive, began)), "the workers' end", 10.0)
+    finally:
+        for one in filter(alive, began):
+            os.kill(one, signal.SIGKILL)
     process.communicate()
-    wait_for(lambda: not any(map(alive, began)), "the workers' end", 10.0)
     recorded = len(contents(out))
     assert 1 <= recorded < 21
     flags = {
