@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import BenchError
 from benchharness.outside.containment import in_one_line
+from benchharness.outside.escaping import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,27 +163,33 @@ class Connection:
         Raises:
             BenchError: When it does not.
         """
-        none = BenchError(
-            f"no Ray cluster answers at --address {address}. Check it with ray status "
-            f"--address {address}, or leave --address out to use this machine alone."
-        )
         if place := _host_and_port(address):
             try:
                 socket.create_connection(place, timeout=_ANSWER_S).close()
             except OSError as error:
-                raise none from error
+                raise _nobody(address, error.strerror or "no answer") from error
         if address.startswith("ray://"):
             return
         asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
         try:
-            subprocess.run(asked, timeout=_HEALTHY_S, check=True, capture_output=True)
-        except subprocess.SubprocessError as error:
-            raise none from error
+            subprocess.run(asked, timeout=_HEALTHY_S, check=True, capture_output=True, text=True)
+        except subprocess.TimeoutExpired as error:
+            raise _nobody(address, f"no answer within {_HEALTHY_S:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            last = error.stderr.strip().rpartition("\n")[2]
+            raise _nobody(address, last.partition(". ")[0]) from error
 
     def _silence(self, *, quiet: bool) -> None:
         """Keep what Ray says of its processes off the terminal; every death is told by the run."""
         with suppress(AttributeError):
             self.library._private.worker._worker_logs_enabled = not quiet  # noqa: SLF001
+
+
+def _nobody(address: str, reason: str) -> BenchError:
+    return BenchError(
+        f"no Ray cluster answers at --address {address} ({one_line(reason)[:200]}). Check it with "
+        f"ray status --address {address}, or leave --address out to use this machine alone."
+    )
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
