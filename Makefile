@@ -48,6 +48,11 @@ test-slow: $(STAMP) ## run the long tests too
 test-browser: $(STAMP) ## run the tests that open a report in Chromium
 	$(BIN)/python -m pytest -q -m browser
 
+.PHONY: test-ray
+test-ray: $(STAMP) ## install Ray too, and run the tests of the engine on it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest -q tests/run/engines/test_ray.py
+
 # Each Python gets an environment of its own; uv fetches an interpreter that is not there.
 .PHONY: test-pythons
 test-pythons: ## run the tests on the other Pythons of pyproject.toml, where uv has them

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from benchharness.datasets.base import Modality
     from benchharness.datasets.preparation import Window
     from benchharness.run.shards import Shard
+    from benchharness.run.values import Engine
 
 
 _DEEPEST = 16
@@ -128,6 +129,14 @@ class RunConfig:
     device: str = "auto"
     workers: int | Literal["auto"] | None = None
     """Processes that share the work; None takes one for each of several devices, else this one."""
+    engine: Engine = "local"
+    """Where the processes are: on this machine, or on a Ray cluster."""
+    address: str | None = None
+    """Of the cluster; None starts a Ray of this machine for the run."""
+    cpus_per_worker: int = 1
+    """Cores that each worker takes on a cluster, and its threads."""
+    gpus_per_worker: float | None = None
+    """GPUs, or a part of one; None takes one where `device` is a GPU, else none."""
     batch_size: int | None = None
     """None chooses by device and volume size."""
     compile: bool = False

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import in_one_line
@@ -67,6 +67,7 @@ class Driver:
         stop: Callable[[], bool] | None,
     ) -> None:
         self.plan, self.engine, self.ledger, self.display = plan, engine, ledger, display
+        self.workers = engine.workers
         self.cells = stop is not None
         self.stop = stop or (lambda: False)
         self.stopped = False
@@ -108,7 +109,8 @@ class Driver:
         self._open_jobs()
         while True:
             self._begin()
-            if not self.running:
+            waits = any(self.schedule.waiting()) and not all(one.ready for one in self.workers)
+            if not self.running and not waits:
                 break
             self._await()
         for number in self.waiting if self.cells else ():
@@ -160,6 +162,8 @@ class Driver:
                     self.stopped = True
                     self.ledger.skipped += self.schedule.stop()
                     self.remaining.stop()
+                if not self.workers[worker].ready:
+                    break
                 step = self.schedule.next(worker)
                 if step is None:
                     break
@@ -218,7 +222,7 @@ class Driver:
             else:
                 bar.reach(said.done, said.detail, seconds_left=said.seconds_left)
 
-        at = self.engine.workers[worker]
+        at = self.workers[worker]
         if at.started.done():
             self.started.add(worker)
         future = at.submit(task, hear)
@@ -226,11 +230,15 @@ class Driver:
 
     def _await(self) -> None:
         """Wait for the first result, and show meanwhile what workers say."""
-        futures = [one.future for one in self.running.values()]
+        coming = [one for one in self.workers if not one.ready]
+        futures: list[Future[Any]] = [one.future for one in self.running.values()]
+        futures += [one.started for one in coming]
         wait(futures, timeout=_TICK_S, return_when=FIRST_COMPLETED)
         done = [worker for worker, one in self.running.items() if one.future.done()]
         for worker in self.running:
             self._listen(worker)
+        for one in coming:
+            one.listen()
         if time.monotonic() - self.told > _ESTIMATE_S:
             self.told = time.monotonic()
             self.display.left(self.remaining.seconds(map(self._left, self.running.values())))
@@ -239,7 +247,7 @@ class Driver:
             self._begin()  # before the next result is written, so that nobody waits for that
 
     def _listen(self, worker: int) -> None:
-        at, one = self.engine.workers[worker], self.running[worker]
+        at, one = self.workers[worker], self.running[worker]
         if worker not in self.started and at.started.done():
             self.started.add(worker)
             one.bar.restart()  # its start is no part of the task
@@ -303,7 +311,7 @@ class Driver:
 
     def _died(self, worker: int, one: _Running, cause: str) -> None:
         """Put another worker in the place of one that died, and its step back."""
-        started = self.engine.workers[worker].started
+        started = self.workers[worker].started
         begun = started.done() and started.exception() is None
         blamed = one.step if begun else None
         self.deaths[blamed] += 1

@@ -68,14 +68,13 @@ def _driven(
 ) -> Ledger:
     """Do what a plan lacks; only its trainings where `stop` is None."""
     engine = engines.choose(config, planned, display.note)
-    device = engine.workers[0].device
-    setting = measuring.Setting(
-        device=device, batch_size=config.batch_size, compiled=config.compile
-    )
     store = Store(config.out)
     with store.writing(), display, engine:
         if planned.outline is not None:
             outlines.keep(store.directory, planned.outline)
+        setting = measuring.Setting(
+            device=engine.workers[0].device, batch_size=config.batch_size, compiled=config.compile
+        )
         ledger = Ledger(planned, store, setting, display.note)
         Driver(planned, engine, ledger, display, stop).drive()
     return ledger

@@ -5,9 +5,10 @@ Every parser takes both the text of a flag and a TOML value. Its messages name t
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchharness.datasets.preparation import (
     Window,
@@ -30,10 +31,16 @@ if TYPE_CHECKING:
     from benchharness.datasets.base import Modality
 
 
+Engine = Literal["local", "ray"]
+"""Where workers are: on this machine, or on a Ray cluster."""
+
 _LEVELS = ("1", "2", "3", "4", "5")
 
 _DIGITS = 18
 """Longer numbers are typing mistakes, and some readers of JSON would round them."""
+
+_MOST = 10**4
+"""GPUs of a worker."""
 
 _FLAGS = {"train": "no-train"}
 """Keys whose flag has another name."""
@@ -142,6 +149,24 @@ def _batch_size(key: str, value: object) -> int | None:
 
 def _workers(key: str, value: object) -> int | Literal["auto"]:
     return "auto" if value == "auto" else _count(key, value)
+
+
+def _engine(key: str, value: object) -> Engine:
+    if value not in get_args(Engine):
+        raise BenchError(f"{flag(key)} takes {' or '.join(get_args(Engine))}, got {value!r}.")
+    found: Engine = value  # type: ignore[assignment]
+    return found
+
+
+def _share(key: str, value: object) -> float:
+    """A whole number, or a part of one."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < _MOST or (number > 1 and not number.is_integer()):
+        raise BenchError(f"{flag(key)} takes a whole number, or a part such as 0.5, got {value!r}.")
+    return number
 
 
 def _text(key: str, value: object) -> str:
@@ -278,6 +303,10 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "out": _path,
     "device": _text,
     "workers": _workers,
+    "engine": _engine,
+    "address": _text,
+    "cpus_per_worker": _count,
+    "gpus_per_worker": _share,
     "batch_size": _batch_size,
     "compile": _switch,
 }

@@ -106,6 +106,12 @@ def local(workers: int, threads: int = 1) -> Iterator[Engine]:
 
 def drive(asked: RunConfig, engine: Engine) -> Driven:
     """Run a config on an engine that has started; the run ends it."""
+    with mock.patch.object(engines, "choose", return_value=engine):
+        return timed_run(asked)
+
+
+def timed_run(asked: RunConfig) -> Driven:
+    """Run a config on the engine that it names, and time the driver's loop."""
     display, whole, walls = Display(Console(file=io.StringIO())), Driver.drive, []
 
     def timed(self: Driver) -> None:
@@ -113,10 +119,7 @@ def drive(asked: RunConfig, engine: Engine) -> Driven:
         whole(self)
         walls.append(time.perf_counter() - began)
 
-    with (
-        mock.patch.object(engines, "choose", return_value=engine),
-        mock.patch.object(Driver, "drive", timed),
-    ):
+    with mock.patch.object(Driver, "drive", timed):
         summary = runner.run(asked, display)
     assert not summary.failures, summary.failures[0]
     return Driven(wall=sum(walls), busy=summary.seconds, cells=summary.evaluated)

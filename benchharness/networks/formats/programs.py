@@ -222,6 +222,17 @@ def digest(model: ModelKey, path: Path) -> str:
     return file_sha256(path, what="checkpoint")
 
 
+def files(model: ModelKey, path: Path) -> tuple[Path, ...]:
+    """Every file that a model's weights are read from; all lie in one folder.
+
+    Raises:
+        BenchError: When it cannot be read.
+    """
+    if model.factory == factory("onnx"):
+        return (path, *(path.with_name(name) for name in external.read(path).beside))
+    return (path,)
+
+
 def open_program(model: ModelKey, path: Path) -> Program:
     """Open a program; this may run code in the file, which `sources` asks trust for.
 

@@ -7,14 +7,16 @@ the store's one writer.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from benchharness.errors import BenchError
 from benchharness.networks import devices
 from benchharness.run import measuring
-from benchharness.run.engines import auto, machine
+from benchharness.run.engines import auto, cluster, machine
 from benchharness.run.engines.local import Local
 from benchharness.run.engines.serial import Serial
+from benchharness.run.values import flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from benchharness.run.engines.engine import Engine
     from benchharness.run.planning import Plan
 
+
+_OF_RAY = ("address", "cpus_per_worker", "gpus_per_worker")
+"""Config keys that only a cluster has."""
 
 _MOST = 16
 """Workers for each core; more are a typing mistake."""
@@ -35,16 +40,19 @@ def check(config: RunConfig) -> None:
         BenchError: When a device or the compiler does not work, or the models cannot leave this
             process.
     """
+    if config.engine == "ray":
+        _check_ray(config)
+        return
+    for field in fields(config):
+        if field.name in _OF_RAY and getattr(config, field.name) != field.default:
+            raise BenchError(
+                f"{flag(field.name)} is for a cluster. Add --engine ray, or take it out."
+            )
     found = devices.several(config.device)
     if config.compile:
         devices.check_compiler(found[0])
-    several = config.workers not in (None, 1) or len(found) > 1
-    if several and config.given:
-        name = config.given[0].name
-        raise BenchError(
-            f"{name} was handed over as an object, which other processes cannot see. Leave out "
-            "workers= and take one device, or name its factory: 'package.module:factory'."
-        )
+    if config.workers not in (None, 1) or len(found) > 1:
+        _refuse_objects(config, "workers= and take one device")
     most = _MOST * machine.cores()
     if isinstance(config.workers, int) and config.workers > most:
         raise BenchError(
@@ -58,6 +66,33 @@ def check(config: RunConfig) -> None:
         )
 
 
+def _check_ray(config: RunConfig) -> None:
+    if "," in config.device or config.device == devices.ALL or config.device.startswith("cuda:"):
+        raise BenchError(
+            f"--device {config.device} names GPUs of this machine, and Ray gives each worker its "
+            "own. Type --device cuda, and --gpus-per-worker N for more or less than one."
+        )
+    if config.device == "cpu" and config.gpus_per_worker:
+        raise BenchError("--device cpu leaves --gpus-per-worker idle. Keep one of the two.")
+    if config.device not in ("auto", "cpu", "cuda"):
+        devices.resolve(config.device)
+    _refuse_objects(config, "engine=")
+    cluster.library()
+
+
+def _refuse_objects(config: RunConfig, leave: str) -> None:
+    """Refuse networks that are objects of this process.
+
+    Raises:
+        BenchError: When there is one.
+    """
+    if config.given:
+        raise BenchError(
+            f"{config.given[0].name} was handed over as an object, which other processes cannot "
+            f"see. Leave out {leave}, or name its factory: 'package.module:factory'."
+        )
+
+
 def choose(config: RunConfig, plan: Plan, note: Callable[[str], None]) -> Engine:
     """The engine of a run that `check` has passed, not started yet.
 
@@ -66,6 +101,11 @@ def choose(config: RunConfig, plan: Plan, note: Callable[[str], None]) -> Engine
         plan: What is to be done.
         note: Told in one line how the engine works, where the user should know.
     """
+    if config.engine == "ray":
+        # Imported on use: the package may be absent.
+        from benchharness.run.engines.ray import Ray
+
+        return Ray(config, plan, note)
     found = devices.several(config.device)
     count, why = len(found), ""
     if config.workers == "auto":

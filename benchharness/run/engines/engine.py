@@ -50,6 +50,15 @@ class Worker(Protocol):
         """Done once it can work; `WorkerDied` where it never could."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether it may be given a task.
+
+        Where a task starts its worker, it always is. On a cluster a worker waits for room, and a
+        task is not to wait with it.
+        """
+        ...
+
     def submit(self, task: Task, hear: Hear) -> Future[Result]:
         """Perform a task, after `started` if need be.
 

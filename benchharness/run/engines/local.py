@@ -26,13 +26,14 @@ from benchharness.networks import devices
 from benchharness.outside.containment import in_one_line
 from benchharness.run.engines import worker
 from benchharness.run.engines.engine import WorkerDied, failed, translated
+from benchharness.run.engines.interrupts import FirstInterrupt
 from benchharness.run.engines.serial import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
     from benchharness.run.engines.engine import Hear, Started
     from benchharness.run.engines.tasks import Result, Said, Task
@@ -59,7 +60,7 @@ class Local:
     def __init__(self, devices: Sequence[str], *, threads: int, about: str) -> None:
         self.about = about
         self.workers = tuple(Process(device, threads) for device in devices)
-        self._interrupts = _FirstInterrupt()
+        self._interrupts = FirstInterrupt()
 
     def __enter__(self) -> Self:
         self._interrupts.begin()
@@ -85,6 +86,8 @@ class Local:
 
 class Process:
     """A worker in a process of its own, which starts with its first task."""
+
+    ready = True
 
     def __init__(self, device: str, threads: int) -> None:
         self.device = device
@@ -184,30 +187,6 @@ def _block_interrupts() -> set[int] | None:
     if not hasattr(signal, "pthread_sigmask"):
         return None
     return set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
-
-
-class _FirstInterrupt:
-    """Lets the first Ctrl-C end the run, and no second one end its clearing up."""
-
-    def __init__(self) -> None:
-        self._before: object = None
-
-    def begin(self) -> None:
-        """Watch for a Ctrl-C, in the one thread that may."""
-        found = signal.getsignal(signal.SIGINT)
-        if callable(found) and threading.current_thread() is threading.main_thread():
-            self._before = found
-            signal.signal(signal.SIGINT, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        assert callable(self._before)
-        self._before(number, frame)
-
-    def end(self) -> None:
-        """Put the handler back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
 
 
 # In the process itself.

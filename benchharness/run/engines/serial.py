@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Inside:
     """A worker that performs a task while it is submitted."""
 
+    ready = True
+
     def __init__(self, performer: worker.Worker) -> None:
         self._performer = performer
         self.device = performer.device

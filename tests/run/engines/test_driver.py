@@ -48,6 +48,7 @@ class Told(Serial):
 
 class _Told:
     device = "cpu"
+    ready = True
 
     def __init__(self, inside: Inside, fate: Callable[[Task], Exception | None]) -> None:
         self._inside, self._fate, self.started = inside, fate, inside.started
