@@ -176,11 +176,10 @@ class Worst:
             broken: (n,), bool.
             rows: (n,), the volumes of the batch that they belong to; all, in order, when None.
         """
-        rows = torch.arange(len(self.volumes), device=volumes.device) if rows is None else rows
-        worse = torch.where(
-            broken == self.broken[rows], values > self.values[rows], broken & ~self.broken[rows]
-        )
-        chosen = rows[worse]
-        self.volumes[chosen] = volumes[worse]
-        self.values[chosen] = values[worse]
-        self.broken[chosen] = broken[worse]
+        # Masks would make the host wait for the device, to learn how many rows they choose.
+        where = slice(None) if rows is None else rows
+        known, best = self.broken[where], self.values[where]
+        worse = torch.where(broken == known, values > best, broken & ~known)
+        self.volumes[where] = choose(worse, volumes, self.volumes[where])
+        self.values[where] = torch.where(worse, values, best)
+        self.broken[where] = known | worse & broken
