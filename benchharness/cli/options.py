@@ -236,6 +236,12 @@ OPTIONS: Mapping[str, Option] = {
             kind=bool,
             help="Evaluate through torch.compile, with CUDA graphs on a GPU.",
         ),
+        Option(
+            key="precision",
+            panel=Panel.DEVICE,
+            metavar="NAME",
+            help="Of attacks' gradients, on a GPU: float32 or bf16; separate cells.",
+        ),
     )
 }
 

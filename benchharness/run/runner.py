@@ -51,6 +51,7 @@ def run(
     device = devices.resolve(config.device)
     if config.compile:
         devices.check_compiler(device)
+    devices.check_precision(config.precision, device)
     planned = plan(config)
     store = Store(config.out)
     store.records()  # A store that cannot be read is refused before it is locked.

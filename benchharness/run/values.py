@@ -236,6 +236,12 @@ def _classes(_: str, value: object) -> tuple[str, ...]:
     return parse_classes(value)
 
 
+def _precision(_: str, value: object) -> Literal["float32", "bf16"]:
+    if value not in ("float32", "bf16"):
+        raise BenchError(f"unknown precision {value!r}. Type float32 or bf16.")
+    return value
+
+
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
@@ -268,5 +274,6 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "device": _text,
     "batch_size": _batch_size,
     "compile": _switch,
+    "precision": _precision,
 }
 """How to read each key: (key, what was written) → the value of its field in `RunConfig`."""

@@ -72,6 +72,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "device": ("cpu", "cpu"),
     "batch_size": ("4", "4"),
     "compile": ("", True),
+    "precision": ("bf16", "bf16"),
 }
 """What is typed after each flag, and what arrives."""
 
