@@ -120,7 +120,7 @@ class FrozenGroupedConv3d(nn.Module):
         self.register_buffer("kernel", channels_last(kernel))
         self.register_buffer("reverse_kernel", channels_last(transposed(kernel, conv.groups)))
         self.register_buffer("bias", None if conv.bias is None else conv.bias.detach())
-        self._matrices: dict[torch.Size, Tensor] = {}
+        self._matrices: dict[tuple[object, ...], Tensor] = {}
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns features of the shape ``(B, C, D, H, W)`` it was given."""
@@ -143,14 +143,15 @@ class FrozenGroupedConv3d(nn.Module):
 
     def _matrices_on(self, grid: torch.Size) -> Tensor:
         """Matrices ``(groups, n, n)``, n = positions · channels of a group: a basis, convolved."""
-        if grid not in self._matrices:
+        place = grid, self.kernel.device, self.kernel.dtype  # A module may be moved.
+        if place not in self._matrices:
             per_group = self.kernel.shape[1]
             size = prod(grid) * per_group
             basis = torch.eye(size).to(self.kernel).view(size, *grid, per_group).movedim(-1, 1)
             answers = convolve(basis.repeat(1, self.groups, 1, 1, 1), self.kernel, self.groups)
             matrices = answers.reshape(size, self.groups, per_group, -1).permute(1, 0, 3, 2)
-            self._matrices[grid] = matrices.reshape(self.groups, size, size)
-        return self._matrices[grid]
+            self._matrices[place] = matrices.reshape(self.groups, size, size)
+        return self._matrices[place]
 
 
 class _FrozenConvolution(torch.autograd.Function):

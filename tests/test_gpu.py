@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
 
-from benchharness import attacks, registry
+from benchharness import artefacts, attacks, registry
+from benchharness.artefacts import batched
 from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError
-from benchharness.networks import costs, devices
+from benchharness.explanation.gradcam import GradCAM
+from benchharness.networks import behaviour, costs, devices
 from benchharness.networks.batches import as_float, in_batches
 from benchharness.networks.classifier import Classifier
 from benchharness.statistics import metrics
+from benchharness.store.cells import ModelKey
+from benchharness.training import loop, recipes
 from medvit3d.variants import medvit3d_n
 from tests import samples
+from tests.placement.test_networks import Noisy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.gpu,
@@ -104,6 +115,74 @@ def test_every_attack_runs_on_the_device(name: str) -> None:
     certificate = attack.certificate([outcome], severity=severity, num_classes=2)
     by_rule = ("norm within its bound", "intensities in [0, 1]", "volumes and losses finite")
     assert {c.verdict for c in certificate if c.name in by_rule} == {"passed"}
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd_margin", "fab", "voxel_flip"])
+def test_gradients_in_bfloat16_leave_the_verdict_to_float32(name: str) -> None:
+    devices.check_precision("bf16", "cuda:0")
+    attack = attacks.build(name, FEW.get(name, {}))
+    split = samples.dataset().test
+    model = classifier("cuda:0")
+    seen = {True: set(), False: set()}  # type: ignore[var-annotated]
+
+    def note(_: object, given: tuple[torch.Tensor, ...], found: torch.Tensor) -> None:
+        seen[given[0].requires_grad and torch.is_grad_enabled()].add(found.dtype)
+
+    model.network.head.register_forward_hook(note)
+    severity = 2 if norm_named(attack.norm).counts else 8 / 255
+    outcome = attack(
+        model,
+        as_float(split.volumes[:4], "cuda:0"),
+        split.labels[:4],
+        severity=severity,
+        ids=split.ids[:4],
+        seed=0,
+        precision="bf16",
+    )
+    assert seen == {True: {torch.bfloat16}, False: {torch.float32}}
+    logits = model.predict(outcome.volumes, 4)
+    np.testing.assert_allclose(outcome.logits, logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["bias_field", "spike", "ghosting", "motion"])
+def test_batched_artefacts_agree_with_those_of_the_cpu(name: str) -> None:
+    artefact = artefacts.build(name)
+    volumes = as_float(samples.dataset().test.volumes[:4], "cpu")
+    ids = tuple("abcd")
+    made, _ = batched.corrupt(artefact, volumes.cuda(), severity=3, ids=ids, seed=0)
+    expected, _ = batched.corrupt(artefact, volumes, severity=3, ids=ids, seed=0)
+    assert made.device == torch.device("cuda:0")
+    torch.testing.assert_close(made.cpu(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
+def test_every_recipe_trains_on_the_device(recipe: str, tmp_path: Path) -> None:
+    job = loop.Job(
+        model=ModelKey(name="tiny", factory="tests.samples:tiny"),
+        dataset=samples.dataset(),
+        recipe=dataclasses.replace(recipes.find(recipe), epochs=2, batch_size=8),
+        seed=0,
+        directory=tmp_path,
+    )
+    assert loop.train(job, device="cuda:0").test_metrics["accuracy"] is not None
+
+
+def test_heat_maps_agree_with_those_of_the_cpu() -> None:
+    volumes = as_float(samples.dataset().test.volumes[:4], "cpu")
+    found = []
+    for device in ("cpu", "cuda:0"):
+        torch.manual_seed(0)
+        model = Classifier(samples.tiny(2), num_classes=2, device=device)
+        found.append(GradCAM(model, "features.4")(volumes).maps)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-2, atol=1e-4)
+
+
+def test_a_network_that_draws_is_seen_and_the_generators_stay() -> None:
+    model = Classifier(Noisy(), num_classes=2, device="cuda:0")
+    before = torch.cuda.get_rng_state()
+    check, *_ = behaviour.checks(model, samples.dataset().test.volumes)
+    assert torch.equal(before, torch.cuda.get_rng_state())
+    assert (check.name, check.verdict) == (behaviour.DRAWS, "failed")
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def run(
     worst.offer(start, found.values, found.broken)
     values = [found.values]
     length = torch.full((len(start), 1, 1, 1, 1), 2 * severity, device=start.device)
-    halved = torch.ones_like(found.broken)
+    halved = torch.ones_like(labels, dtype=torch.bool)
     value_then = best_value
     project = norm.projection(clean, severity)
     checkpoints, window = _checkpoints(steps), 0

@@ -82,11 +82,12 @@ class CarliniWagner(MinimumNorm):
         for _ in range(self.steps):
             found = evaluate(classifier, clean + delta, labels, margin)
             first = found.gradient if first is None else first
-            nearest.offer(clean + delta, found.broken)
-            success |= found.broken
+            broken = found.broken
+            nearest.offer(clean + delta, broken)
+            success |= broken
             pull = weight.view(-1, 1, 1, 1, 1) * found.gradient
             # Scaled by the number of voxels: the minimum stays, and Adam's epsilon plays no part.
-            delta.grad = 2 * delta - voxels * choose(found.broken, torch.zeros_like(pull), pull)
+            delta.grad = 2 * delta - voxels * choose(broken, torch.zeros_like(pull), pull)
             optimiser.step()
             schedule.step()
             delta.copy_((clean + delta).clamp(0, 1) - clean)

@@ -22,7 +22,7 @@ from benchharness.attacks.core.arguments import parameter
 from benchharness.attacks.core.base import Attack, Batch, Cost
 from benchharness.attacks.core.boxes import box_mask
 from benchharness.attacks.core.norms import BUDGETS, L2_RMS
-from benchharness.attacks.core.objectives import STOPS_ONCE_BROKEN, margin
+from benchharness.attacks.core.objectives import STOPS_ONCE_BROKEN, choose, margin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +174,8 @@ class Square(Attack):
             reached, fooled = self._look(batch, proposal, rows)
             # The start counts from the first, as in the original, even where it is no better.
             better = (reached > value) | fooled | (query == 0)
-            state.point[better], value[better] = proposal[better], reached[better]
+            state.point.copy_(choose(better, proposal, state.point))
+            value = torch.where(better, reached, value)
             spent[rows] += 1
             if fooled.any():
                 best[rows[fooled]] = proposal[fooled]
@@ -269,8 +270,7 @@ class Square3DL2(Square):
         delta = state.point - state.clean
         signs = state.draws.signs(state.clean.new_empty(count, channels, 1, 1, 1))
         axes = state.draws.integers((count, 1), 3)[:, 0]
-        shapes = torch.stack([bump(window, axis) for axis in range(3)]).to(state.clean.device)
-        fresh = _placed(shapes[axes][:, None] * signs, target)
+        fresh = _placed(_bumps(window, state.clean.device)[axes][:, None] * signs, target)
         held = delta * target
         energy = _energy(delta)
         free = (state.severity**2 * delta[0].numel() - energy.sum(1, keepdim=True)).clamp_min(0)
@@ -309,6 +309,12 @@ def bump(window: tuple[int, ...], axis: int | None = None) -> Tensor:
     return _normed(torch.stack(layers).sum(0))
 
 
+@cache
+def _bumps(window: Grid, device: torch.device) -> Tensor:
+    """A bump in two halves across each axis, float32 (3, d, h, w)."""
+    return torch.stack([bump(window, axis) for axis in range(3)]).to(device)
+
+
 def _normed(shape: Tensor) -> Tensor:
     return shape / shape.square().sum().sqrt()
 
@@ -318,8 +324,7 @@ def _placed(shapes: Tensor, mask: Tensor) -> Tensor:
     channels = shapes.shape[1]
     mask = mask.expand(-1, channels, -1, -1, -1)
     placed = torch.zeros(mask.shape, dtype=shapes.dtype, device=shapes.device)
-    placed[mask] = shapes.reshape(-1)
-    return placed
+    return placed.masked_scatter_(mask, shapes)
 
 
 def _energy(delta: Tensor) -> Tensor:

@@ -266,5 +266,11 @@ TABLE: tuple[Option, ...] = (
         kind=bool,
         help="Evaluate through torch.compile, with CUDA graphs on a GPU.",
     ),
+    Option(
+        key="precision",
+        panel=Panel.DEVICE,
+        metavar="NAME",
+        help="Of attacks' gradients, on a GPU: float32 or bf16; separate cells.",
+    ),
 )
 """`benchharness.cli.options` makes flags of it."""

@@ -94,6 +94,25 @@ def check_compiler(device: str) -> None:
         ) from error
 
 
+def check_precision(precision: str, device: str) -> None:
+    """Refuse bfloat16 where it gains nothing.
+
+    Raises:
+        BenchError: On a CPU, or a GPU without it.
+    """
+    if precision == "float32":
+        return
+    if device == "cpu":
+        raise BenchError(
+            f"--precision {precision} gains nothing on a CPU. Leave it out, or name a GPU: "
+            "--device cuda."
+        )
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise BenchError(
+            f"--precision {precision} is not in the hardware of {device}. Leave it out."
+        )
+
+
 def keep_memory() -> None:
     """Let the C library keep what it frees, for the rest of this process.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -145,7 +145,14 @@ class Preprocessing:
 def _by_channel(values: float | tuple[float, ...], volumes: Tensor) -> float | Tensor:
     if not isinstance(values, tuple):
         return values
-    return volumes.new_tensor(values).view(1, -1, 1, 1, 1)
+    return _factors(values, volumes.device, volumes.dtype)
+
+
+@lru_cache(maxsize=32)
+def _factors(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers of channels, (1, C, 1, 1, 1); kept, for they would be sent to a GPU at every pass."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device, dtype=dtype).view(1, -1, 1, 1, 1)
 
 
 @cache

@@ -141,6 +141,8 @@ class RunConfig:
     """None chooses by device and volume size."""
     compile: bool = False
     """Whether networks are evaluated through `torch.compile`."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the passes through which attacks take gradients; whatever decides is float32."""
     attack_parameters: tuple[tuple[str, Pairs], ...] = ()
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
     given: tuple[GivenModel, ...] = ()

@@ -19,6 +19,8 @@ from benchharness.run.own_weights import stranger
 from benchharness.store.cells import (
     ACCURACY_ONLY,
     CONTROL_FAMILY,
+    FLOAT32,
+    PRECISION,
     TRANSFER_FAMILY,
     DatasetKey,
     ModelKey,
@@ -182,6 +184,9 @@ def attack_keys(config: RunConfig, attack: Attack, dataset: Dataset) -> Iterator
         if config.accuracy_only and not attack.needs_source:
             # What is left out depends on the smaller severities, and so do the numbers.
             settings = {**dict(key.parameters), ACCURACY_ONLY: tuple(severities[:place])}
+            key = replace(key, parameters=pairs(settings))
+        if config.precision != FLOAT32 and attack.uses_gradient:
+            settings = {**dict(key.parameters), PRECISION: config.precision}
             key = replace(key, parameters=pairs(settings))
         yield key
 

@@ -23,6 +23,7 @@ from benchharness.artefacts.corruption import corrupt, libraries
 from benchharness.attacks import Attack
 from benchharness.canonical import digest
 from benchharness.networks.batches import as_float
+from benchharness.store.cells import FLOAT32, precision
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -64,6 +65,8 @@ class Attacked:
     """The network that is attacked, and that judges the volumes."""
     source: Classifier | None
     """The network that the volumes are made on, for attacks that need another one."""
+    precision: str = FLOAT32
+    """Of the attack's gradients."""
 
     def __call__(self, place: slice) -> Tensor:
         """Volumes (B, C, D, H, W) as a network sees them."""
@@ -90,6 +93,7 @@ class Attacked:
             seed=self.seed,
             source=self.source,
             watched=watched,
+            precision=self.precision,
         )
 
 
@@ -130,6 +134,7 @@ def perturb(
             split=split,
             classifier=classifier,
             source=source,
+            precision=precision(cell.perturbation) or FLOAT32,
         )
     if perturbation is None:
         # Without this, a perturbation that nobody found would be measured as clean.

@@ -270,6 +270,12 @@ def _classes(_: str, value: object) -> tuple[str, ...]:
     return parse_classes(value)
 
 
+def _precision(_: str, value: object) -> Literal["float32", "bf16"]:
+    if value not in ("float32", "bf16"):
+        raise BenchError(f"unknown precision {value!r}. Type float32 or bf16.")
+    return value
+
+
 PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "models": _names,
     "checkpoint": _checkpoints,
@@ -309,5 +315,6 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "gpus_per_worker": _share,
     "batch_size": _batch_size,
     "compile": _switch,
+    "precision": _precision,
 }
 """How to read each key: (key, what was written) → the value of its field in `RunConfig`."""

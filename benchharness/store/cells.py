@@ -144,6 +144,10 @@ TRANSFER_FAMILY = "transfer"
 """The family of volumes that were made on another network."""
 ACCURACY_ONLY = "accuracy_only"
 """The parameter with the smaller severities whose broken volumes were left out."""
+PRECISION = "precision"
+"""The parameter of attacks whose gradient is not float32's; see `FLOAT32`."""
+FLOAT32 = "float32"
+"""The precision that no key names."""
 
 CLEAN = PerturbationKey(
     kind="none",
@@ -300,7 +304,18 @@ def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
     source = perturbation.source
     name = label or (CLEAN_FAMILY if perturbation.kind == "none" else perturbation.name)
     origin = "" if source is None or label else f"from {source.model.name}"
-    return " ".join(part for part in (name, format_severity(perturbation), origin) if part)
+    narrow = "" if label else precision(perturbation)
+    severity = format_severity(perturbation)
+    return " ".join(part for part in (name, severity, origin, narrow) if part)
+
+
+def precision(perturbation: PerturbationKey) -> str:
+    """The precision of an attack's gradients, `bf16`; empty for float32's and where there is none.
+
+    An attack of a plug-in may have a parameter of this name that is no text.
+    """
+    found = dict(perturbation.parameters).get(PRECISION, "")
+    return found if isinstance(found, str) else ""
 
 
 def describe(cell: Cell) -> str:

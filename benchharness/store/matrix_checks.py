@@ -18,7 +18,7 @@ from benchharness.canonical import canonical_json
 from benchharness.statistics import metrics
 from benchharness.store import cross_checks, evidence
 from benchharness.store.attacked import AttackedCell, comparison
-from benchharness.store.cells import ACCURACY_ONLY, CONTROL_FAMILY, TRANSFER_FAMILY
+from benchharness.store.cells import ACCURACY_ONLY, CONTROL_FAMILY, TRANSFER_FAMILY, precision
 from benchharness.store.cross_checks import CONTROL_ACCURACY, OTHERS_BOUND, RISE_SHARE, Control
 from benchharness.store.predictions import BROKEN_BY
 from benchharness.store.records import Check
@@ -218,7 +218,7 @@ def _by_steps(cell: AttackedCell) -> tuple[str, float] | None:
 def _series(cell: AttackedCell, **settings: object) -> str:
     key = cell.record.cell.perturbation
     only = ACCURACY_ONLY in dict(key.parameters)
-    return canonical_json([key.name, key.version, only, settings])
+    return canonical_json([key.name, key.version, only, precision(key), settings])
 
 
 def _steps(cell: AttackedCell) -> str:

@@ -9,6 +9,7 @@ test split is evaluated once, afterwards.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -225,16 +226,17 @@ def _epoch(job: Job, state: State, classifier: Classifier) -> float:
                 logits = classifier.training_logits(inputs)
             labels = torch.from_numpy(split.labels[chosen]).to(classifier.device)
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-            if not torch.isfinite(loss):
+            value = loss.item()  # A GPU is waited for once a step.
+            if not math.isfinite(value):
                 raise CellError(
-                    f"training diverged: the loss was {loss.item()} in epoch {state.epoch + 1}"
+                    f"training diverged: the loss was {value} in epoch {state.epoch + 1}"
                 )
             state.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step()
             if recipe.schedule == "one-cycle":
                 state.schedule.step()
-            total += loss.item() * len(chosen)
+            total += value * len(chosen)
     if recipe.schedule == "steps":
         state.schedule.step()
     state.epoch += 1

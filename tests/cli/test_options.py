@@ -78,6 +78,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "workers": ("2", "2"),
     "batch_size": ("4", "4"),
     "compile": ("", True),
+    "precision": ("bf16", "bf16"),
 }
 """What is typed after each flag, and what arrives."""
 

@@ -241,6 +241,12 @@ def test_an_iterative_attack_weaker_with_a_larger_budget_is_suspect(matrix: Matr
     assert matrix.failed() == {matrix_checks.BUDGET: (worse,)}
 
 
+def test_gradients_of_another_precision_make_another_attack(matrix: Matrix) -> None:
+    settings = {"steps": 10, "step": 16 / 255, "precision": "bf16"}
+    matrix.add("pgd", 16 / 255, 12, parameters=tuple(sorted(settings.items())))
+    assert matrix.failed() == {}
+
+
 def test_a_single_step_may_overshoot(matrix: Matrix) -> None:
     matrix.add("fgsm", 16 / 255, 60, iterative=False, settings={})
     assert matrix.failed() == {}

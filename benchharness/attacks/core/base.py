@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
@@ -29,6 +30,7 @@ from benchharness.errors import BenchError, CellError, unknown_name
 from benchharness.networks.batches import out_of_memory
 from benchharness.networks.behaviour import DISAGREEMENT, disagreement
 from benchharness.outside.containment import contained, loading
+from benchharness.store.cells import FLOAT32
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -257,6 +259,7 @@ class Attack(ABC):
         seed: int = 0,
         source: Classifier | None = None,
         watched: Collection[str] | None = None,
+        precision: str = FLOAT32,
     ) -> Outcome:
         """Attack one batch.
 
@@ -273,6 +276,8 @@ class Attack(ABC):
             seed: Perturbation seed.
             source: The network to make the volumes on, for attacks that need one.
             watched: Names of volumes whose gradient is checked; None chooses them from `ids`.
+            precision: `bf16` takes gradients through passes in bfloat16; whatever decides stays in
+                float32.
 
         Raises:
             BenchError: When an argument is invalid, or the attack does not apply.
@@ -281,8 +286,8 @@ class Attack(ABC):
         self.check_severity(severity)
         self.check(classifier.num_classes)
         volumes = checked_volumes(volumes).to(classifier.device)
-        targets = checked_labels(labels, len(volumes), classifier.num_classes)
-        targets = targets.to(classifier.device)
+        targets = checked_labels(labels, len(volumes), classifier.num_classes).to(volumes.device)
+        observed = partial(Observed, labels=targets, narrow=precision != FLOAT32)
         ids = [str(place) for place in range(len(volumes))] if ids is None else ids
         if len(ids) != len(volumes):
             raise BenchError(f"received {len(ids)} ids for {len(volumes)} volumes; pass one each.")
@@ -295,13 +300,13 @@ class Attack(ABC):
             clean, agreement, stochastic = _clean_passes(classifier, volumes)
             by_batch = _by_batch(classifier, volumes, clean, agreement)
             batch = Batch(
-                classifier=Observed(classifier, targets),
+                classifier=observed(classifier),
                 volumes=volumes,
                 labels=targets,
                 severity=severity,
                 draws=Draws(ids, self.name, severity, seed, device=classifier.device),
                 clean=clean,
-                source=None if source is None else Observed(source, targets),
+                source=None if source is None else observed(source),
                 findings={},
             )
             adversarial = self._perturbed(batch, guard=not stochastic)
@@ -386,6 +391,7 @@ class Attack(ABC):
                 sample,
                 most=len(batch.volumes),
                 stochastic=stochastic,
+                narrow=batch.classifier.narrow,
             )
         except Exception as error:
             # The attack went through: what a network refuses here is worth no cell.

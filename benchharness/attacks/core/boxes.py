@@ -27,9 +27,8 @@ def box_mask(
         grid: (D, H, W).
     """
     inside = []
-    sides = torch.as_tensor(window, device=corners.device).expand(len(corners), 3)
     for axis, size in enumerate(grid):
-        side = sides[:, axis, None]
+        side = window[axis] if isinstance(window, tuple) else window[:, axis, None]
         place = torch.arange(size, device=corners.device)[None]
         start = corners[:, axis, None]
         inside.append((place >= start) & (place < start + side))

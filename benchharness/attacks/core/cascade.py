@@ -58,4 +58,5 @@ def _for_part(batch: Batch, rows: Tensor, part: Attack) -> Batch:
     """The volumes that are still correct, with the draws that the part would make by itself."""
     rest = batch.select(rows)
     draws = Draws(rest.draws.ids, part.name, *batch.draws.names[1:], device=batch.draws.device)
-    return replace(rest, classifier=Observed(batch.classifier, rest.labels), draws=draws)
+    inner = Observed(batch.classifier, rest.labels, narrow=batch.classifier.narrow)
+    return replace(rest, classifier=inner, draws=draws)

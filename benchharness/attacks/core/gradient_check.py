@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from benchharness import randomness
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.norms import BUDGETS, LINF
-from benchharness.attacks.core.objectives import margin
+from benchharness.attacks.core.objectives import margin, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +124,9 @@ def chosen(ids: Sequence[str]) -> frozenset[str]:
     return frozenset(sorted(ids, key=lambda name: randomness.seed_of("watched", name))[:WATCHED])
 
 
-def slopes(classifier: nn.Module, sample: Sample, *, most: int, stochastic: bool) -> Slopes:
+def slopes(
+    classifier: nn.Module, sample: Sample, *, most: int, stochastic: bool, narrow: bool = False
+) -> Slopes:
     """Compare measured with predicted changes.
 
     Args:
@@ -133,11 +135,13 @@ def slopes(classifier: nn.Module, sample: Sample, *, most: int, stochastic: bool
         most: Volumes that one pass may take.
         stochastic: Whether the network draws. It then gets the same draws at every pass, so that
             its answers are those of one function.
+        narrow: Whether the attack's gradient is that of passes in bfloat16. It is held to what
+            passes in float32 change, which decide.
     """
     widest = min(sample.severity, WIDEST) if sample.norm in BUDGETS else WIDEST
     draws = Draws(sample.ids, "finite differences", device=sample.clean.device)
     start = (sample.clean + draws.uniform(sample.clean, -widest / 2, widest / 2)).clamp(0, 1)
-    local = _differentiate(classifier, start, sample)
+    local = _differentiate(classifier, start, sample, narrow=narrow)
     budget = BUDGETS.get(sample.norm, LINF)
     along = [budget.steepest(local.gradient), budget.spread(sample.adversarial - sample.clean)]
     steps = [
@@ -177,10 +181,11 @@ class _Local:
         return values.cpu().numpy()
 
 
-def _differentiate(classifier: nn.Module, start: Tensor, sample: Sample) -> _Local:
+def _differentiate(classifier: nn.Module, start: Tensor, sample: Sample, *, narrow: bool) -> _Local:
     point = start.detach().requires_grad_()
     with torch.enable_grad():
-        logits = _answer(classifier, point)
+        with narrowed(start.device, narrow=narrow):
+            logits = _answer(classifier, point)
         own = F.one_hot(sample.labels, logits.shape[1]).bool()
         rivals = logits.detach().masked_fill(own, -torch.inf).argmax(1)
         rows = torch.arange(len(start), device=start.device)
@@ -196,7 +201,7 @@ def _differentiate(classifier: nn.Module, start: Tensor, sample: Sample) -> _Loc
         rivals=rivals,
         gradient=gradient,
         climbed=climbed,
-        resolution=_resolution(logits.detach()),
+        resolution=_resolution(logits.detach(), narrow=narrow),
     )
 
 
@@ -249,15 +254,16 @@ def _answer(classifier: nn.Module, volumes: Tensor) -> Tensor:
         return classifier(volumes).float()  # type: ignore[no-any-return]
 
 
-def _resolution(logits: Tensor) -> NDArray[np.float64]:
+def _resolution(logits: Tensor, *, narrow: bool) -> NDArray[np.float64]:
     """What rounding may change a margin by, for logits (n, K); float64 (n,).
 
-    The type that the network ends in shows in its logits, even if it returns float32.
+    The type that the network ends in shows in its logits, even if it returns float32. Logits of
+    a narrow pass do not tell: the margins are measured in float32.
     """
     step = 8 * torch.finfo(torch.float32).eps
-    for narrow in (torch.float16, torch.bfloat16):
-        if torch.equal(logits.to(narrow).float(), logits):
-            step = torch.finfo(narrow).eps
+    for kind in () if narrow else (torch.float16, torch.bfloat16):
+        if torch.equal(logits.to(kind).float(), logits):
+            step = torch.finfo(kind).eps
     return (8 * step * logits.abs().amax(1).double()).cpu().numpy()
 
 

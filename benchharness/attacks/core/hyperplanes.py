@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchharness.attacks.core.norms import LINF
-from benchharness.attacks.core.objectives import Evaluation, evaluate, towards
+from benchharness.attacks.core.objectives import Evaluation, evaluate, is_broken, narrow, towards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +68,17 @@ def _looks(
     with torch.enable_grad():
         logits = classifier(point).float()
         broken = logits.detach().argmax(1) != labels
+        if narrow(classifier):
+            broken = is_broken(classifier, points, labels)
         num_classes = logits.shape[1]
         for shift in range(1, num_classes):
             values = towards((labels + shift) % num_classes)(logits, labels)
             (gradient,) = torch.autograd.grad(
                 values.sum(), point, retain_graph=shift < num_classes - 1
             )
-            yield Evaluation(values=values.detach(), gradient=gradient, broken=broken)
+            yield Evaluation(
+                values=values.detach(), gradient=gradient, decided=broken, decide=lambda: broken
+            )
 
 
 def to_hyperplane(points: Tensor, gradient: Tensor, rise: Tensor, norm: Budget) -> Tensor:

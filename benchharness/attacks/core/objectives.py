@@ -6,6 +6,7 @@ Gradients are those of the sum over the batch, so that each volume's is that of 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
@@ -98,8 +100,15 @@ class Evaluation:
     """(B,): the objective."""
     gradient: Tensor
     """(B, C, D, H, W): of each value with respect to its own volume."""
-    broken: Tensor
-    """(B,), bool: whether the prediction differs from the label."""
+    decided: Tensor | None
+    """(B,), bool: `broken`, where these passes tell."""
+    decide: Callable[[], Tensor]
+    """Makes the passes that tell where these do not."""
+
+    @property
+    def broken(self) -> Tensor:
+        """(B,), bool: whether the prediction differs from the label."""
+        return self.decide() if self.decided is None else self.decided
 
 
 def evaluate(
@@ -126,7 +135,34 @@ def evaluate(
         logits, values, gradient = logits + more[0], values + more[1], gradient + more[2]
     if samples > 1:
         values, gradient = values / samples, gradient / samples
-    return Evaluation(values=values, gradient=gradient, broken=logits.argmax(1) != labels)
+    broken = None
+    if not narrow(classifier):
+        broken = logits.argmax(1) != labels
+    return Evaluation(
+        values=values,
+        gradient=gradient,
+        decided=broken,
+        decide=lambda: is_broken(classifier, volumes, labels, samples),
+    )
+
+
+def narrowed(device: torch.device, *, narrow: bool) -> AbstractContextManager[object]:
+    """Passes inside are in bfloat16 where torch's autocast holds that safe, if they are to be."""
+    return torch.autocast(device.type, torch.bfloat16) if narrow else nullcontext()
+
+
+def narrow(classifier: nn.Module) -> bool:
+    """Whether passes that need a gradient are too coarse to decide by."""
+    return bool(getattr(classifier, "narrow", False))
+
+
+@torch.no_grad()
+def is_broken(classifier: nn.Module, volumes: Tensor, labels: Tensor, samples: int = 1) -> Tensor:
+    """Whether the prediction differs from the label, by passes without a gradient, bool (B,)."""
+    logits = classifier(volumes).float()
+    for _ in range(samples - 1):
+        logits = logits + classifier(volumes).float()
+    return logits.argmax(1) != labels  # type: ignore[no-any-return]
 
 
 def _look(
@@ -176,11 +212,10 @@ class Worst:
             broken: (n,), bool.
             rows: (n,), the volumes of the batch that they belong to; all, in order, when None.
         """
-        rows = torch.arange(len(self.volumes), device=volumes.device) if rows is None else rows
-        worse = torch.where(
-            broken == self.broken[rows], values > self.values[rows], broken & ~self.broken[rows]
-        )
-        chosen = rows[worse]
-        self.volumes[chosen] = volumes[worse]
-        self.values[chosen] = values[worse]
-        self.broken[chosen] = broken[worse]
+        # Masks would make the host wait for the device, to learn how many rows they choose.
+        where = slice(None) if rows is None else rows
+        known, best = self.broken[where], self.values[where]
+        worse = torch.where(broken == known, values > best, broken & ~known)
+        self.volumes[where] = choose(worse, volumes, self.volumes[where])
+        self.values[where] = torch.where(worse, values, best)
+        self.broken[where] = known | worse & broken

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchharness.attacks.core.draws import undisturbed
+from benchharness.attacks.core.objectives import narrowed
 from benchharness.errors import CellError
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ class Observed(nn.Module):
         classifier: In evaluation mode, frozen. The part of a cascade gets one that the cascade
             observes already.
         labels: (B,), int64.
+        narrow: Whether passes that need a gradient are in bfloat16. All others are in float32,
+            since they decide.
     """
 
-    def __init__(self, classifier: Classifier | Observed, labels: Tensor) -> None:
+    def __init__(
+        self, classifier: Classifier | Observed, labels: Tensor, *, narrow: bool = False
+    ) -> None:
         super().__init__()
+        self.narrow = narrow
         # torchattacks reads the device from the first parameter, and some networks have none.
         self.anchor = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
         self.classifier = classifier
@@ -62,7 +68,10 @@ class Observed(nn.Module):
         whole = wanted and len(volumes) == len(self.labels)
         if whole:
             volumes.register_hook(self._keep_gradient)  # type: ignore[no-untyped-call]
-        logits = undisturbed(self.classifier, volumes)
+        with narrowed(self.device, narrow=self.narrow and wanted):
+            logits = undisturbed(self.classifier, volumes)
+        if self.narrow:
+            logits = logits.float()
         if wanted and not logits.requires_grad:
             raise CellError(
                 "no gradient reaches the volumes: the network cuts the graph (detach, no_grad or "

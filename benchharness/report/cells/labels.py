@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchharness.store.cells import CLEAN_FAMILY, OWN_WEIGHTS
+from benchharness.store.cells import CLEAN_FAMILY, OWN_WEIGHTS, precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -80,9 +80,10 @@ def perturbations(records: Sequence[Record]) -> Labels:
 
     def name(record: Record) -> str:
         key = record.cell.perturbation
+        narrow = f" {precision(key)}" if precision(key) else ""
         if key.source is not None:
-            return f"{key.name} from {key.source.model.name}"
-        return CLEAN_FAMILY if key.kind == "none" else key.name
+            return f"{key.name}{narrow} from {key.source.model.name}"
+        return CLEAN_FAMILY if key.kind == "none" else key.name + narrow
 
     return _labelled(
         records,

@@ -51,6 +51,8 @@ def check(config: RunConfig) -> None:
     found = devices.several(config.device)
     if config.compile:
         devices.check_compiler(found[0])
+    for device in found:
+        devices.check_precision(config.precision, device)
     if config.workers not in (None, 1) or len(found) > 1:
         _refuse_objects(config, "workers= and take one device")
     most = _MOST * machine.cores()
@@ -76,6 +78,8 @@ def _check_ray(config: RunConfig) -> None:
         raise BenchError("--device cpu leaves --gpus-per-worker idle. Keep one of the two.")
     if config.device not in ("auto", "cpu", "cuda"):
         devices.resolve(config.device)
+    if not (config.gpus_per_worker or config.device == "cuda"):
+        devices.check_precision(config.precision, "cpu")
     _refuse_objects(config, "engine=")
     cluster.library()
 
