@@ -274,13 +274,15 @@ def _jobs(
         key for artefact in artefacts for key in keys.artefact_keys(config, artefact, dataset)
     ]
     split = dataset.test.subset(config.limit)
+    # The same for every network, and a user's code is asked for them.
+    made = [(attack, tuple(keys.attack_keys(config, attack, dataset))) for attack in usable]
     networks: list[Job] = []
     for model, options in models:
         of_attacks = [
             key
-            for attack in usable
+            for attack, severities in made
             if not attack.needs_source and (has_gradient(model) or not _sees_gradients(attack))
-            for key in keys.attack_keys(config, attack, dataset)
+            for key in severities
         ]
         networks += [
             _job(weights, dataset, split, [CLEAN, *of_attacks, *of_artefacts])
@@ -292,9 +294,9 @@ def _jobs(
         for network in networks:
             if has_gradient(network.weights.model):
                 yield _job(network.weights, dataset, some, controls)
-    for attack in usable:
+    for attack, severities in made:
         if attack.needs_source:
-            yield from _transfers(networks, list(keys.attack_keys(config, attack, dataset)))
+            yield from _transfers(networks, severities)
 
 
 def _job(
