@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from benchharness.store.cells import Kind
     from benchharness.store.records import Record
 
 Stamp = tuple[int, int, int, int]
@@ -48,8 +49,8 @@ class Entry(NamedTuple):
     """The training seed."""
     dataset: str
     """The dataset's digest."""
-    kind: str
-    """Of the perturbation, as `Kind`."""
+    kind: Kind
+    """Of the perturbation."""
     family: str
     predictions: str | None
     """Path of its predictions relative to the store; None where it has none."""

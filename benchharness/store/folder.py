@@ -25,6 +25,7 @@ from benchharness.store.entries import stamp_of
 from benchharness.store.index import Index, Records
 from benchharness.store.predictions import Predictions
 from benchharness.store.records import Stored
+from benchharness.store.superseded import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -78,7 +79,24 @@ class Store:
         Raises:
             BenchError: When a complete line is not a record; the message names file and line.
         """
-        return Records(self._indexed(), wanted)
+        found = self.entries()
+        if wanted is not None:
+            found = {identity: entry for identity, entry in found.items() if wanted(entry)}
+        return Records(self._indexed(), found)
+
+    def records_of(self, identities: Iterable[str]) -> Records:
+        """Some of `records`, by their identities, all of which must be among them."""
+        entries = self._indexed().entries
+        return Records(self._indexed(), {identity: entries[identity] for identity in identities})
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What the index says of every record, without reading its line.
+
+        Raises:
+            BenchError: As `records`.
+        """
+        index = self._indexed()
+        return current(index.entries)
 
     def _indexed(self) -> Index:
         if self._index is None or not self._index.is_current():

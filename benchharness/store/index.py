@@ -19,10 +19,9 @@ from benchharness.errors import BenchError
 from benchharness.store import schema
 from benchharness.store.entries import Entry, Stamp, from_columns, stamp_of, to_columns
 from benchharness.store.records import Record
-from benchharness.store.superseded import current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 NAME = ".records.index"
@@ -183,13 +182,9 @@ class Records(Mapping[str, Record]):
     Each is read from its line when it is asked for, so a store of any size takes little memory.
     """
 
-    def __init__(self, index: Index, wanted: Callable[[Entry], bool] | None = None) -> None:
+    def __init__(self, index: Index, entries: Mapping[str, Entry]) -> None:
         self._lines, self._fresh = index.lines, dict(index.fresh)
-        self._entries = {
-            identity: entry
-            for identity, entry in current(index.entries).items()
-            if wanted is None or wanted(entry)
-        }
+        self._entries = dict(entries)
 
     def __getitem__(self, identity: str) -> Record:
         entry = self._entries[identity]

@@ -1,10 +1,11 @@
 """`make bench`: run every benchmark and print what it measured."""
 
-from tests.performance import artefact_speed, attack_speed, shared_machine, store_speed
+from tests.performance import artefact_speed, attack_speed, scale, shared_machine, store_speed
 
 if __name__ == "__main__":
     attack_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])
     store_speed.main([])
+    scale.main([])
     shared_machine.main([])
