@@ -55,8 +55,9 @@ def _child(name: str, folder: str, cells: int, *, quiet: bool = False) -> None:
 
 
 def _measured(step: Callable[[Path, int], str], store: Path, cells: int) -> None:
-    from benchharness.run import runner  # noqa: F401  # the harness and torch are not timed
-
+    if step in (plan, run):
+        from baselines import resnet  # noqa: F401  # loading torch and MONAI is not timed
+        from benchharness.run import runner  # noqa: F401
     began = time.perf_counter()
     said = step(store, cells)
     seconds = time.perf_counter() - began
