@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from benchharness import __version__
+from benchharness import __version__, threads
 from benchharness.cli import caches, check, compare, explain, run, show, stores
 from benchharness.cli.console import say, speak_any_encoding
 from benchharness.cli.guard import guarded
@@ -58,5 +58,6 @@ app.add_typer(caches.cache_app, name="cache")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    threads.bound()
     speak_any_encoding()
     sys.exit(guarded(lambda: app(prog_name="bench", standalone_mode=False)))

@@ -59,10 +59,25 @@ def report(
             help="Formats of figures, separated by commas: png, svg, pdf; the first two always.",
         ),
     ] = "png,svg",
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Print counts and mean accuracies only, in seconds for stores of any size, and "
+            "write no file.",
+        ),
+    ] = False,
 ) -> None:
     """Turn records into tables, plots and one page that a browser opens offline."""
     from benchharness import report
 
+    if quick:
+        if tables is not None or metrics is not None:
+            raise BenchError(
+                "--quick shows one table of accuracies. Take --tables and --metrics out."
+            )
+        out.print(report.quick.overview(directory))
+        return
     choice = report.Choice.of(
         tables=_names(tables), metrics=_names(metrics), formats=_names(figures)
     )

@@ -29,7 +29,7 @@ from benchharness.store.cells import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
@@ -179,8 +179,8 @@ def dataset_key(dataset: Dataset, split: Split) -> DatasetKey:
 def attack_keys(config: RunConfig, attack: Attack, dataset: Dataset) -> Iterator[PerturbationKey]:
     """A key for every severity of an attack, ascending."""
     severities = sorted(config.counts if norm_named(attack.norm).counts else config.eps)
-    for place, severity in enumerate(severities):
-        key = _attack_key(attack, dataset, severity, attack.norm, config.perturbation_seed)
+    found = _attack_keys(attack, dataset, severities, attack.norm, config.perturbation_seed)
+    for place, key in enumerate(found):
         if config.accuracy_only and not attack.needs_source:
             # What is left out depends on the smaller severities, and so do the numbers.
             settings = {**dict(key.parameters), ACCURACY_ONLY: tuple(severities[:place])}
@@ -209,25 +209,27 @@ def control_keys(
     for control in CONTROLS:
         everywhere = isinstance(control, full_range.FullRange)
         budgets = sorted(config.eps) if followed & BUDGETS.keys() else []
-        for severity in [full_range.EPSILON] if everywhere else budgets:
-            if severity > 0:
-                yield _attack_key(control, dataset, severity, CONTROL_FAMILY, seed=0)
+        severities = [full_range.EPSILON] if everywhere else [eps for eps in budgets if eps > 0]
+        yield from _attack_keys(control, dataset, severities, CONTROL_FAMILY, seed=0)
 
 
-def _attack_key(
-    attack: Attack, dataset: Dataset, severity: float, family: str, seed: int
-) -> PerturbationKey:
+def _attack_keys(
+    attack: Attack, dataset: Dataset, severities: Sequence[float], family: str, seed: int
+) -> list[PerturbationKey]:
     with loading(f"attack {attack.name!r}"):
-        parameters = attack.resolved(dataset.num_classes, severity)
-    return PerturbationKey(
-        kind="attack",
-        name=attack.name,
-        version=attack.version,
-        family=family,
-        parameters=parameters,
-        severity=severity,
-        seed=seed,
-    )
+        resolved = [attack.resolved(dataset.num_classes, severity) for severity in severities]
+    return [
+        PerturbationKey(
+            kind="attack",
+            name=attack.name,
+            version=attack.version,
+            family=family,
+            parameters=parameters,
+            severity=severity,
+            seed=seed,
+        )
+        for severity, parameters in zip(severities, resolved, strict=True)
+    ]
 
 
 def artefact_keys(

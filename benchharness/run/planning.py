@@ -285,13 +285,15 @@ def _jobs(
         key for artefact in artefacts for key in keys.artefact_keys(config, artefact, dataset)
     ]
     whole = volumes.limited(config.limit)
+    # The same for every network, and a user's code is asked for them.
+    made = [(attack, tuple(keys.attack_keys(config, attack, dataset))) for attack in usable]
     networks: list[Job] = []
     for model, options in models:
         of_attacks = [
             key
-            for attack in usable
+            for attack, severities in made
             if not attack.needs_source and (has_gradient(model) or not _sees_gradients(attack))
-            for key in keys.attack_keys(config, attack, dataset)
+            for key in severities
         ]
         networks += [
             _job(weights, whole, [CLEAN, *of_attacks, *of_artefacts])
@@ -303,21 +305,16 @@ def _jobs(
         for network in networks:
             if has_gradient(network.weights.model):
                 yield _job(network.weights, some, controls)
-    for attack in usable:
+    for attack, severities in made:
         if attack.needs_source:
-            transferred = list(keys.attack_keys(config, attack, dataset))
-            yield from _transfers(networks, whole, transferred)
+            yield from _transfers(networks, whole, severities)
 
 
 def _job(weights: Weights, volumes: Volumes, perturbations: Sequence[PerturbationKey]) -> Job:
-    dataset_key = keys.dataset_key(volumes.dataset, volumes.split)
+    dataset = keys.dataset_key(volumes.dataset, volumes.split)
+    model, checkpoint = weights.model, weights.checkpoint
     cells = tuple(
-        Cell(
-            model=weights.model,
-            checkpoint=weights.checkpoint,
-            dataset=dataset_key,
-            perturbation=perturbation,
-        )
+        Cell(model=model, checkpoint=checkpoint, dataset=dataset, perturbation=perturbation)
         for perturbation in perturbations
     )
     return Job(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchharness.store import suspicion
 from benchharness.store.cells import describe
-from benchharness.store.evidence import checkpoint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from benchharness.store.cells import Cell
     from benchharness.store.folder import Store
@@ -50,13 +50,26 @@ def suspects(store: Store, cells: Sequence[Cell], sound: Container[str]) -> tupl
         cells: Those of which something is said, checked beside all others of their checkpoints.
         sound: Identities of the records whose predictions can be read.
     """
-    wanted = {checkpoint_of(cell) for cell in cells}
-    records = {
-        identity: record
-        for identity, record in store.records().items()
-        if identity in sound and checkpoint_of(record.cell) in wanted
-    }
-    found = suspicion.of_source(store, records.values())
-    ours = (records[cell.identity] for cell in cells if cell.identity in sound)
-    reasons = ((record, suspicion.of_record(record, found)) for record in ours)
-    return tuple(f"{describe(record.cell)}: {reason}" for record, reason in reasons if reason)
+    asked = {cell.identity: cell for cell in cells if cell.identity in sound}
+    lines: dict[str, str] = {}
+    # One checkpoint after the other, so that memory does not grow with the store.
+    groups: dict[str, list[str]] = defaultdict(list)
+    for identity, entry in store.entries().items():
+        if identity in sound:
+            groups[entry.checkpoint].append(identity)
+    for members in groups.values():
+        if not asked.keys().isdisjoint(members):
+            lines |= _doubted(store, members, asked)
+    return tuple(lines[identity] for identity in asked if identity in lines)
+
+
+def _doubted(
+    store: Store, identities: Iterable[str], asked: Container[str]
+) -> Iterator[tuple[str, str]]:
+    """What is said of records of one checkpoint that are asked for, by identity."""
+    records = tuple(store.records_of(identities).values())
+    found = suspicion.of_source(store, records)
+    for record in records:
+        reason = suspicion.of_record(record, found)
+        if reason and record.identity in asked:
+            yield record.identity, f"{describe(record.cell)}: {reason}"

@@ -9,6 +9,7 @@ set difference.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness.canonical import Pairs, digest, pairs
@@ -161,7 +162,7 @@ CLEAN = PerturbationKey(
 """The perturbation that leaves volumes as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, to keep the identity once it is known
 class Cell:
     """One unit of work; see the module's docstring."""
 
@@ -178,7 +179,7 @@ class Cell:
             source is not None and source.checkpoint.sha256 is None
         )
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """SHA-256 of everything that can change this cell's numbers, as 64 hexadecimal digits."""
         perturbation = self.perturbation.numbers()

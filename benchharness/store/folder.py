@@ -21,15 +21,17 @@ from filelock import FileLock, Timeout
 from benchharness.canonical import sha256
 from benchharness.disk import NO_LOCKS, clear_partial, write_atomically
 from benchharness.errors import BenchError
-from benchharness.store.index import Index, Records, stamp_of
+from benchharness.store.entries import stamp_of
+from benchharness.store.index import Index, Records
 from benchharness.store.predictions import Predictions
 from benchharness.store.records import Stored
+from benchharness.store.superseded import current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Set
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
     from benchharness.store.cells import Cell
-    from benchharness.store.index import Entry, Stamp
+    from benchharness.store.entries import Entry, Stamp
     from benchharness.store.records import Record
 
 STAGING = ".merging"
@@ -77,7 +79,24 @@ class Store:
         Raises:
             BenchError: When a complete line is not a record; the message names file and line.
         """
-        return Records(self._indexed(), wanted)
+        found = self.entries()
+        if wanted is not None:
+            found = {identity: entry for identity, entry in found.items() if wanted(entry)}
+        return Records(self._indexed(), found)
+
+    def records_of(self, identities: Iterable[str]) -> Records:
+        """Some of `records`, by their identities, all of which must be among them."""
+        entries = self._indexed().entries
+        return Records(self._indexed(), {identity: entries[identity] for identity in identities})
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What the index says of every record, without reading its line.
+
+        Raises:
+            BenchError: As `records`.
+        """
+        index = self._indexed()
+        return current(index.entries)
 
     def _indexed(self) -> Index:
         if self._index is None or not self._index.is_current():
@@ -95,28 +114,36 @@ class Store:
         index = self._indexed()
         damaged: dict[str, str] = {}
         measured = [entry for entry in index.entries.values() if entry.status == "ok"]
-        for entry in measured:
-            if reason := self._damage(entry, index):
+        for entry, stamp in zip(measured, self._stamps_of(measured), strict=True):
+            if stamp != entry.stamp and (reason := self._damage(entry, index)):
                 damaged[entry.identity] = reason
         index.save_if_worth()
         sound = frozenset(entry.identity for entry in measured) - damaged.keys()
         return Recorded(sound=sound, damaged=damaged)
 
+    def _stamps_of(self, entries: Iterable[Entry]) -> Iterator[Stamp | None]:
+        """Stamps of the entries' predictions as they are now; None where there are none."""
+        folder = f"{self.directory}/"  # as text, since a path takes longer than the system's answer
+        for entry in entries:
+            try:
+                yield None if entry.predictions is None else stamp_of(folder + entry.predictions)
+            except (OSError, ValueError):
+                yield None
+
     def _damage(self, entry: Entry, index: Index) -> str:
         """What is wrong with the predictions of a recorded cell; empty if nothing."""
         if entry.predictions is None or entry.sha256 is None:
             return ""
+        place = self.directory / entry.predictions
         try:
-            # As text, since a path object takes longer than the system's answer.
-            stamp = stamp_of(f"{self.directory}/{entry.predictions}")
-            if stamp != entry.stamp:
-                self._content(Stored(path=entry.predictions, sha256=entry.sha256))
-                index.checked(entry, stamp)
+            stamp = stamp_of(place)
+            self._content(Stored(path=entry.predictions, sha256=entry.sha256))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            return f"cannot read predictions {self.directory / entry.predictions}: {reason}."
+            return f"cannot read predictions {place}: {reason}."
         except BenchError as error:
             return str(error)
+        index.checked(entry, stamp)
         return ""
 
     def predictions(self, record: Record) -> Predictions:

@@ -10,90 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from benchharness.canonical import sha256
 from benchharness.disk import write_atomically
 from benchharness.errors import BenchError
 from benchharness.store import schema
+from benchharness.store.entries import Entry, Stamp, from_columns, stamp_of, to_columns
 from benchharness.store.records import Record
-from benchharness.store.superseded import Trainings, current, trainings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 NAME = ".records.index"
 WORTH = 1000
 """The index is written when so many lines, or checked files of predictions, are new to it."""
 
-_FORMAT = "benchharness index of records, version 2"
-
-Stamp = tuple[int, int, int, int]
-"""A file's size, time of its content, time of its inode and inode. The same stamp is the same
-content: what changes a file changes the third, which no program can set back."""
-
-
-def stamp_of(path: Path | str) -> Stamp:
-    """The stamp of a file.
-
-    Raises:
-        OSError: When there is none.
-    """
-    found = os.stat(path)  # noqa: PTH116  # making a path object takes longer than the answer
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-
-
-class Entry(NamedTuple):
-    """One record as the index knows it: the newest of its identity."""
-
-    identity: str
-    offset: int
-    """Where its line begins, in bytes."""
-    length: int
-    """Bytes of the line without its newline."""
-    status: str
-    """`ok` or `error`."""
-    model: str
-    seed: int | None
-    """The training seed."""
-    dataset: str
-    """The dataset's digest."""
-    kind: str
-    """Of the perturbation, as `Kind`."""
-    family: str
-    predictions: str | None
-    """Path of its predictions relative to the store; None where it has none."""
-    sha256: str | None
-    """Digest of these predictions."""
-    trainings: Trainings
-    """What was trained for it, and what was yet to be."""
-    stamp: Stamp | None
-    """Stamp of the file of predictions when its digest was last found right; None if never."""
-
-    @classmethod
-    def of(
-        cls, record: Record, offset: int = 0, length: int = 0, stamp: Stamp | None = None
-    ) -> Self:
-        """The entry of a record whose line begins at `offset`."""
-        cell, stored = record.cell, record.predictions
-        return cls(
-            record.identity,
-            offset,
-            length,
-            record.status,
-            cell.model.name,
-            cell.checkpoint.seed,
-            cell.dataset.digest,
-            cell.perturbation.kind,
-            cell.perturbation.family,
-            None if stored is None else stored.path,
-            None if stored is None else stored.sha256,
-            trainings_of(cell),
-            stamp,
-        )
+_FORMAT = "benchharness index of records, version 3"
 
 
 class Index:
@@ -204,7 +139,7 @@ class Index:
             "count": self.count,
             "stamp": self._stamp,
             "sha256": prefix,
-            "entries": [*zip(*self.entries.values(), strict=True)],
+            "entries": to_columns(self.entries.values()),
         }
         content = json.dumps(body, separators=(",", ":")).encode()
         return f"{_FORMAT}\n{sha256(content)}\n".encode() + content
@@ -225,26 +160,11 @@ class Index:
                 return
             if then != now and _sha256_of_prefix(self.lines, end) != body["sha256"]:
                 return
-            entries = {entry.identity: entry for entry in _entries(body["entries"])}
+            entries = from_columns(body["entries"])
         except (OSError, *schema.MISFIT):
             return
         self.entries, self.end, self.count = entries, end, count
         self._stamp = now if then == now else None
-
-
-def _entries(columns: list[list[Any]]) -> Iterator[Entry]:
-    """The entries of an index that was read; raises TypeError or ValueError if they are none."""
-    kinds = {"offset": int, "length": int}
-    for name, column in zip(Entry._fields, columns, strict=True):
-        if name in ("identity", "status", *kinds):
-            kind = kinds.get(name, str)
-            if not all(type(value) is kind for value in column):
-                raise TypeError(f"{name} is no column of an index")
-    for row in zip(*columns, strict=True):
-        *rest, trainings, stamp = row
-        done, awaited = map(str, trainings)
-        stamped = None if stamp is None else tuple(stamp)
-        yield Entry._make((*rest, Trainings(done, awaited), stamped))
 
 
 def _sha256_of_prefix(path: Path, count: int) -> str:
@@ -262,13 +182,9 @@ class Records(Mapping[str, Record]):
     Each is read from its line when it is asked for, so a store of any size takes little memory.
     """
 
-    def __init__(self, index: Index, wanted: Callable[[Entry], bool] | None = None) -> None:
+    def __init__(self, index: Index, entries: Mapping[str, Entry]) -> None:
         self._lines, self._fresh = index.lines, dict(index.fresh)
-        self._entries = {
-            identity: entry
-            for identity, entry in current(index.entries).items()
-            if wanted is None or wanted(entry)
-        }
+        self._entries = dict(entries)
 
     def __getitem__(self, identity: str) -> Record:
         entry = self._entries[identity]

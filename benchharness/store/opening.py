@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from benchharness.errors import BenchError
 from benchharness.store import baseline
+from benchharness.store.entries import Entry
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from benchharness.store.source import Source
@@ -33,3 +35,10 @@ def open_source(path: Path) -> Source:
             "'bench baseline save'."
         )
     return store
+
+
+def entries_of(source: Source) -> Collection[Entry]:
+    """What an index says of every record of a store or a baseline."""
+    if isinstance(source, Store):
+        return source.entries().values()
+    return [Entry.of(record) for record in source.records().values()]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchharness.store.cells import DatasetKey, PerturbationKey
-    from benchharness.store.index import Entry
+    from benchharness.store.entries import Entry
     from benchharness.store.records import Record
 
 MODEL = "resnet3d_18"

@@ -28,7 +28,9 @@ class Trainings(NamedTuple):
 
 class _Entry(Protocol):
     @property
-    def trainings(self) -> Trainings: ...
+    def done(self) -> str: ...
+    @property
+    def awaited(self) -> str: ...
 
 
 E = TypeVar("E", bound=_Entry)
@@ -53,11 +55,11 @@ def trainings_of(cell: Cell) -> Trainings:
 
 def current(entries: Mapping[str, E]) -> dict[str, E]:
     """The entries without those whose training failed and was done later, in the same order."""
-    if not any(entry.trainings.awaited for entry in entries.values()):
+    if not any(entry.awaited for entry in entries.values()):
         return dict(entries)
-    done = {name for entry in entries.values() for name in entry.trainings.done.split()}
+    done = {name for entry in entries.values() for name in entry.done.split()}
     return {
         identity: entry
         for identity, entry in entries.items()
-        if done.isdisjoint(entry.trainings.awaited.split())
+        if done.isdisjoint(entry.awaited.split())
     }

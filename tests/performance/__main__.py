@@ -1,10 +1,21 @@
 """`make bench`: run every benchmark and print what it measured."""
 
-from tests.performance import artefact_speed, attack_speed, engine_speed, store_speed
+from tests.performance import (
+    artefact_speed,
+    attack_speed,
+    engine_speed,
+    scale,
+    shared_machine,
+    store_speed,
+    training_speed,
+)
 
 if __name__ == "__main__":
     attack_speed.main()
+    training_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])
     store_speed.main([])
     engine_speed.main([])
+    scale.main([])
+    shared_machine.main([])

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     count = parser.parse_args(arguments).records
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        _write(directory, count)
+        write(directory, count)
         megabytes = (directory / "records.jsonl").stat().st_size / 1e6
         print(f"a store of {count} records, {megabytes:.0f} MB, seconds")
         every = _row("every line parsed", lambda: _parse(directory))
@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
         _row("one model of ten read", lambda: _chosen(directory), every)
 
 
-def _write(directory: Path, count: int) -> None:
+def write(directory: Path, count: int) -> None:
+    """Write a store as `bench run` would."""
     (directory / "predictions").mkdir()
     content = predictions(100).to_bytes()
     with (directory / "records.jsonl").open("wb") as lines:

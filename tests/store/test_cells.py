@@ -212,3 +212,16 @@ def test_outputs_are_written_only_where_they_were_chosen() -> None:
     written = json.loads(json.dumps(chosen.to_json()))
     assert written["model"]["outputs"] == {"form": "logit", "take": [0, "out"]}
     assert Cell.from_json(written) == chosen
+
+
+def test_an_identity_is_the_digest_of_the_whole_cell() -> None:
+    of = cell()
+    whole = {
+        **of.model.numbers(),
+        "checkpoint": {"sha256": of.checkpoint.sha256},
+        "dataset": of.dataset.digest,
+        "split": of.dataset.split,
+        "volumes": of.dataset.volumes,
+        "perturbation": of.perturbation.numbers(),
+    }
+    assert of.identity == digest(whole)

@@ -15,6 +15,7 @@ import pytest
 from benchharness.canonical import sha256
 from benchharness.errors import BenchError
 from benchharness.store import index, merging, upkeep
+from benchharness.store.entries import from_columns, to_columns
 from benchharness.store.folder import Store
 from benchharness.store.index import NAME
 from benchharness.store.records import Record
@@ -158,6 +159,11 @@ def forged(of: Store, **changes: Any) -> None:
     place.write_bytes(head + b"\n" + sha256(content).encode() + b"\n" + content)
 
 
+def first_of(columns: list[Any]) -> list[Any]:
+    """Columns that hide all records but the first."""
+    return to_columns([*from_columns(columns).values()][:1])
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -198,7 +204,7 @@ def test_the_index_of_another_store_is_not_believed(store: Store, tmp_path: Path
     shutil.copytree(store.directory, copied)
     place = copied / NAME
     body = json.loads(place.read_bytes().split(b"\n", 2)[2])
-    forged(Store(copied), entries=[column[:1] for column in body["entries"]])
+    forged(Store(copied), entries=first_of(body["entries"]))
     assert holds(Store(copied))
 
 
@@ -252,7 +258,7 @@ def test_a_kill_while_the_index_is_written_leaves_the_old_one(
 def test_verify_and_merge_read_the_lines_and_not_the_index(store: Store, tmp_path: Path) -> None:
     place = store.directory / NAME
     body = json.loads(place.read_bytes().split(b"\n", 2)[2])
-    forged(store, entries=[column[:1] for column in body["entries"]])
+    forged(store, entries=first_of(body["entries"]))
     assert upkeep.verify(store.directory).records == COUNT
     (store.directory / NAME).write_bytes(b"nonsense")
     assert merging.merge([store.directory], tmp_path / "joined").records == COUNT

@@ -38,13 +38,17 @@ def laid_out(findings: Findings) -> RenderableType:
     """Lay out findings as `overview` does."""
     parts: list[RenderableType] = []
     for dataset in findings.datasets:
-        table = overview_table(findings, dataset, each_seed=False)
-        notes = (Text(one_line(f"{note.sign} {note.text}"), style="dim") for note in table.notes)
-        parts += [_Grid(table), *notes, Text()]
+        parts += drawn(overview_table(findings, dataset, each_seed=False))
     for row in findings.failed:
         where = f"{row.model}, {row.dataset}, {row.condition}"
         parts.append(Text(one_line(f"failed: {where}: {row.record.error}"), style="red"))
     return Group(*parts)
+
+
+def drawn(table: Table) -> list[RenderableType]:
+    """A table, its notes and an empty line."""
+    notes = (Text(one_line(f"{note.sign} {note.text}"), style="dim") for note in table.notes)
+    return [_Grid(table), *notes, Text()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from benchharness.run.engines import worker
 from benchharness.run.engines.engine import WorkerDied, failed, translated
 from benchharness.run.engines.interrupts import FirstInterrupt
 from benchharness.run.engines.serial import started
+from benchharness.threads import bounded_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,7 +166,7 @@ class Process:
 
 @contextmanager
 def spawning(threads: int) -> Iterator[None]:
-    """What a new process inherits: its share of threads, no main module, no Ctrl-C."""
+    """What a new process inherits: its threads and how they wait, no main module, no Ctrl-C."""
     main, given = sys.modules["__main__"], os.environ.get(THREADS)
     # Otherwise it would run a script that has no `if __name__ == "__main__"` once more.
     sys.modules["__main__"] = ModuleType("__main__")
@@ -173,7 +174,8 @@ def spawning(threads: int) -> Iterator[None]:
     # Until the process ignores it, a Ctrl-C would end it with a traceback.
     before = _block_interrupts()
     try:
-        yield
+        with bounded_children():
+            yield
     finally:
         if before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
