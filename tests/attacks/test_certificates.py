@@ -230,31 +230,31 @@ def test_good_findings_pass_every_check() -> None:
     assert all(not check.reason for check in judged())
 
 
-@pytest.mark.parametrize(
-    ("changed", "name", "reason"),
-    [
-        ({"norm": [0.1, 0.11]}, "norm within its bound", "norm 0.11, above the budget of 0.1"),
-        ({"lowest": [-0.2, 0]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.2"),
-        ({"highest": [1.5, 1]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.5"),
-        ({"loss_end": [np.nan, 1]}, "volumes and losses finite", "only 50.0% of the volumes"),
-        ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
-        ({"zero_gradient": [0, 1], "alike": True}, "gradients not zero", "may have collapsed"),
-        ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
-        ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
-        ({"disagreement": [0, 0.5], "by_batch": True}, "two forward passes agree", "on the batch"),
-        (
-            {"disagreement": [0, 0.5], "by_batch": True, "samples": 20, "iterations": [2000, 2000]},
-            "two forward passes agree",
-            "answers depend on the batch, use BatchNorm's running statistics",
-        ),
-        ({"errors": [[0.6, 0.6], [0.7, 0.5]]}, certificates.GRADIENT, "by 60% of the change"),
-        ({"shortfall": [0.9, 0.3]}, certificates.WITHIN, "predicted change differ by 60%"),
-        ({"followed": [0.2, 0.9]}, certificates.FOLLOWS, "for 50% of the volumes that withstood"),
-        ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
-        ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
-        ({"objective_late": [0.5, 0.19]}, "converged", "brought 7.6% of the gain on the volumes"),
-    ],
-)
+FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"norm": [0.1, 0.11]}, "norm within its bound", "norm 0.11, above the budget of 0.1"),
+    ({"lowest": [-0.2, 0]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.2"),
+    ({"highest": [1.5, 1]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.5"),
+    ({"loss_end": [np.nan, 1]}, "volumes and losses finite", "only 50.0% of the volumes"),
+    ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
+    ({"zero_gradient": [0, 1], "alike": True}, "gradients not zero", "may have collapsed"),
+    ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
+    ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
+    ({"disagreement": [0, 0.5], "by_batch": True}, "two forward passes agree", "on the batch"),
+    (
+        {"disagreement": [0, 0.5], "by_batch": True, "samples": 20, "iterations": [2000, 2000]},
+        "two forward passes agree",
+        "answers depend on the batch, use BatchNorm's running statistics",
+    ),
+    ({"errors": [[0.6, 0.6], [0.7, 0.5]]}, certificates.GRADIENT, "by 60% of the change"),
+    ({"shortfall": [0.9, 0.3]}, certificates.WITHIN, "predicted change differ by 60%"),
+    ({"followed": [0.2, 0.9]}, certificates.FOLLOWS, "for 50% of the volumes that withstood"),
+    ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
+    ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
+    ({"objective_late": [0.5, 0.19]}, "converged", "brought 7.6% of the gain on the volumes"),
+]
+
+
+@pytest.mark.parametrize(("changed", "name", "reason"), FAULTS)
 def test_each_check_fails_on_its_own_fault(changed: dict[str, Any], name: str, reason: str) -> None:
     checks = {check.name: check for check in judged(**changed)}
     assert checks[name].verdict == "failed"
