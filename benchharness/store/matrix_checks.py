@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
+
+from scipy.stats import binom
 
 from benchharness.canonical import canonical_json
 from benchharness.statistics import metrics
@@ -34,10 +37,11 @@ if TYPE_CHECKING:
     Group = Callable[[AttackedCell], tuple[str, float] | None]
     """The series that a cell belongs to and its place there; None if it belongs to none."""
 
-MARGIN_VOLUMES = 2
-"""From this excess of volumes on a comparison fails; fewer may differ by rounding and chance."""
-MARGIN_SHARE = 0.01
-"""The same margin as a share of the volumes; the larger of the two applies."""
+CHANCE = 0.01
+"""Share of the volumes that a sound attack may leave although the other breaks them: few steps, a
+start at random, rounding."""
+RARELY = 0.05
+"""How probable an excess of volumes may be under `CHANCE` that makes a comparison fail."""
 
 BLACK_BOX = "white box not behind black box"
 BUDGET = "not weaker with a larger budget"
@@ -112,7 +116,7 @@ class _Around:
 
 def _of_group(cells: Sequence[AttackedCell], around: _Around) -> Iterator[MatrixCheck]:
     count = cells[0].record.cell.dataset.count
-    margin = max(MARGIN_VOLUMES, MARGIN_SHARE * count)
+    margin = excess(count)
     for name, bound, missing, made in (
         (BLACK_BOX, margin, *_behind_black_box(cells, margin)),
         (BUDGET, margin, *_along(cells, margin, _by_budget, "budgets")),
@@ -128,6 +132,17 @@ def _of_group(cells: Sequence[AttackedCell], around: _Around) -> Iterator[Matrix
             of=cells[0].record.identity,
             cells=tuple(dict.fromkeys(cell for one in made if one.failed for cell in one.cells)),
         )
+
+
+@cache
+def excess(count: int) -> int:
+    """The fewest of `count` volumes, at least 2, that are too many to be chance.
+
+    The smallest m with P(X ≥ m) ≤ `RARELY` for X ~ Bin(count, `CHANCE`): an exact one-sided test of
+    a cell's own share. Volumes that only the weaker attack breaks lower the excess, so that an
+    honest cell fails even less often.
+    """
+    return max(2, int(binom.isf(RARELY, count, CHANCE)) + 1)
 
 
 def _check(name: str, bound: float, missing: str, made: Sequence[Comparison]) -> Check:

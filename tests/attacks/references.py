@@ -87,6 +87,22 @@ def _radius(eps: str, alpha: str, radius: float, step: float) -> dict[str, Any]:
     return {eps: radius, **({alpha: step * radius} if step else {})}
 
 
+def once(reference: Reference) -> Reference:
+    """A reference that takes no radius: a network is attacked once for each seed."""
+    made: dict[tuple[nn.Module, int], Tensor] = {}
+
+    def attacked(
+        model: nn.Module, images: Tensor, labels: Tensor, radius: float, seed: int
+    ) -> Tensor:
+        assert isinstance(model, Folded)
+        place = (model.model, seed)
+        if place not in made:
+            made[place] = reference(model, images, labels, radius, seed)
+        return made[place]
+
+    return attacked
+
+
 def cascade(*references: Reference) -> Reference:
     """References in turn, each on what those before it left."""
 
@@ -119,8 +135,8 @@ def left_by(
     images = folded(volumes)
     radius = severity * (images[0].numel() ** 0.5 if norm == "l2" else 1.0)
     with _seeded(seed):
-        found = reference(folding, images.clone(), labels, radius, seed)
-    outside = BUDGETS[norm].size(found - images) > severity * (1 + 1e-3)
+        found = reference(folding, images.clone(), labels, radius, seed).clone()
+    outside = ~(BUDGETS[norm].size(found - images) <= severity * (1 + 1e-3))
     found[outside] = images[outside]
     with torch.no_grad():
         return int((folding(found).argmax(1) == labels).sum())

@@ -200,7 +200,14 @@ GOOD: dict[str, Any] = {
 SLOPES = {"errors": [[0.1, 0.2], [0.9, 0.9]], "shortfall": [0.1, np.nan], "followed": [0.9, 0.8]}
 
 
-def judged(*, samples: int = 1, by_batch: bool = False, **changed: Any) -> tuple[Check, ...]:
+def judged(
+    *,
+    samples: int = 1,
+    by_batch: bool = False,
+    by_loss: bool = True,
+    alike: bool = False,
+    **changed: Any,
+) -> tuple[Check, ...]:
     slopes = {name: np.asarray(changed.pop(name, values)) for name, values in SLOPES.items()}
     findings = {name: np.asarray(values) for name, values in (GOOD | changed).items()}
     return certificates.judge(
@@ -211,7 +218,9 @@ def judged(*, samples: int = 1, by_batch: bool = False, **changed: Any) -> tuple
         uses_gradient=True,
         ascends=True,
         expectation=samples,
+        by_loss=by_loss,
         by_batch=by_batch,
+        alike=alike,
         slopes=Slopes(**slopes),
     )
 
@@ -221,36 +230,48 @@ def test_good_findings_pass_every_check() -> None:
     assert all(not check.reason for check in judged())
 
 
-@pytest.mark.parametrize(
-    ("changed", "name", "reason"),
-    [
-        ({"norm": [0.1, 0.11]}, "norm within its bound", "norm 0.11, above the budget of 0.1"),
-        ({"lowest": [-0.2, 0]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.2"),
-        ({"highest": [1.5, 1]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.5"),
-        ({"loss_end": [np.nan, 1]}, "volumes and losses finite", "only 50.0% of the volumes"),
-        ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
-        ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
-        ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
-        ({"disagreement": [0, 0.5], "by_batch": True}, "two forward passes agree", "on the batch"),
-        (
-            {"disagreement": [0, 0.5], "by_batch": True, "samples": 20, "iterations": [2000, 2000]},
-            "two forward passes agree",
-            "answers depend on the batch, use BatchNorm's running statistics",
-        ),
-        ({"errors": [[0.6, 0.6], [0.7, 0.5]]}, certificates.GRADIENT, "by 60% of the change"),
-        ({"shortfall": [0.9, 0.3]}, certificates.WITHIN, "predicted change differ by 60%"),
-        ({"followed": [0.2, 0.9]}, certificates.FOLLOWS, "for 50% of the volumes that withstood"),
-        ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
-        ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
-        ({"objective_late": [0.5, 0.19]}, "converged", "brought 10.0% of the gain on the volumes"),
-    ],
-)
+FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"norm": [0.1, 0.11]}, "norm within its bound", "norm 0.11, above the budget of 0.1"),
+    ({"lowest": [-0.2, 0]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.2"),
+    ({"highest": [1.5, 1]}, "intensities in [0, 1]", "intensities leave [0, 1] by 0.5"),
+    ({"loss_end": [np.nan, 1]}, "volumes and losses finite", "only 50.0% of the volumes"),
+    ({"zero_gradient": [0, 1]}, "gradients not zero", "exactly zero for 50.0% of the volumes"),
+    ({"zero_gradient": [0, 1], "alike": True}, "gradients not zero", "may have collapsed"),
+    ({"disagreement": [0, 0.5]}, "two forward passes agree", "differ by 0.5 of the largest"),
+    ({"probabilities": [1, 1]}, "output is logits, not probabilities", "end in a softmax"),
+    ({"disagreement": [0, 0.5], "by_batch": True}, "two forward passes agree", "on the batch"),
+    (
+        {"disagreement": [0, 0.5], "by_batch": True, "samples": 20, "iterations": [2000, 2000]},
+        "two forward passes agree",
+        "answers depend on the batch, use BatchNorm's running statistics",
+    ),
+    ({"errors": [[0.6, 0.6], [0.7, 0.5]]}, certificates.GRADIENT, "by 60% of the change"),
+    ({"shortfall": [0.9, 0.3]}, certificates.WITHIN, "predicted change differ by 60%"),
+    ({"followed": [0.2, 0.9]}, certificates.FOLLOWS, "for 50% of the volumes that withstood"),
+    ({"iterations": [100, 99]}, "iterations and restarts run", "had 99 of 100 iterations"),
+    ({"loss_end": [0.05, 0.1]}, "loss not below its start", "fell from 0.1 to 0.075 under"),
+    ({"objective_late": [0.5, 0.19]}, "converged", "brought 7.6% of the gain on the volumes"),
+]
+
+
+@pytest.mark.parametrize(("changed", "name", "reason"), FAULTS)
 def test_each_check_fails_on_its_own_fault(changed: dict[str, Any], name: str, reason: str) -> None:
     checks = {check.name: check for check in judged(**changed)}
     assert checks[name].verdict == "failed"
     assert reason in checks[name].reason
     if "nan" not in str(changed):
         assert [other for other in checks if checks[other].verdict == "failed"] == [name]
+
+
+class Collapsed(Masked):
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes) * 0 + torch.tensor([2.0, 0.0, 0.0, -1.0])
+
+
+def test_a_network_that_answers_all_volumes_alike_is_told_from_a_masked_one() -> None:
+    for kind, reason in ((Collapsed, "may have collapsed"), (Detached, "may be masked")):
+        checks = {check.name: check for check in certificate_of(PGD(steps=2), kind())}
+        assert reason in checks["gradients not zero"].reason
 
 
 def test_errors_count_at_the_length_of_step_where_margins_change_enough() -> None:
@@ -267,6 +288,30 @@ def test_several_passes_for_a_gradient_are_one_iteration() -> None:
     assert {c.name: c.verdict for c in judged(**late)}["converged"] == "failed"
     checks = {c.name: c.verdict for c in judged(samples=20, **late)}
     assert checks["converged"] == "not applicable"
+
+
+@pytest.mark.parametrize("scale", [1, 3, 10])
+@pytest.mark.parametrize(("late", "verdict"), [(-0.54, "passed"), (-0.56, "failed")])
+def test_the_scale_of_the_logits_does_not_decide_whether_an_attack_converged(
+    scale: float, late: float, verdict: str
+) -> None:
+    """From −1.5 to −0.5 times the scale, the last tenth brings just less or more than 5 %."""
+    named = zip(("start", "late", "end"), (-1.5, late, -0.5), strict=True)
+    losses = {f"objective_{when}": [9.0, np.log1p(np.exp(scale * gap))] for when, gap in named}
+    checks = {check.name: check.verdict for check in judged(**losses)}
+    assert checks["converged"] == verdict
+
+
+def test_an_objective_of_its_own_is_judged_as_it_is() -> None:
+    gaps = {"objective_start": [0, -3.0], "objective_late": [0, -1.2], "objective_end": [0, -1.0]}
+    checks = {check.name: check for check in judged(by_loss=False, **gaps)}
+    assert checks["converged"].verdict == "failed"
+    assert checks["converged"].value == pytest.approx(0.1)
+
+
+def test_a_loss_of_zero_has_a_margin() -> None:
+    confident = {"objective_start": [1, 0.0], "objective_late": [1, 0.0], "objective_end": [1, 0.0]}
+    assert {c.name: c.verdict for c in judged(**confident)}["converged"] == "passed"
 
 
 def test_convergence_needs_fifty_iterations() -> None:

@@ -1,7 +1,7 @@
 """What a user gets who runs a member: numbers, marks, and every check with its value and bound.
 
 Each member is run alone through the public path of `bench run`, first with `pgd` and then with
-`pgd,apgd_ce,square3d,noise_sign` into the same store.
+`pgd,apgd_ce,square3d,noise_sign` into a copy of what that left.
 """
 
 from __future__ import annotations
@@ -90,61 +90,57 @@ class Measured:
             checks=tuple(one for one in self.checks if one.suite == suite),
         )
 
-    def joined(self, other: Measured) -> Measured:
-        """With the runs of another measurement of the same network."""
-        return Measured(
-            name=self.name,
-            numbers=self.numbers + other.numbers,
-            checks=self.checks + other.checks,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, found: dict[str, Any]) -> Measured:
-        """Read what `to_json` gave."""
-        return cls(
-            name=found["name"],
-            numbers=tuple(Number(**one) for one in found["numbers"]),
-            checks=tuple(Seen(**one) for one in found["checks"]),
-        )
-
 
 def measure(
     member: Member,
     *,
     suites: Sequence[str] = tuple(SUITES),
     budgets: Sequence[str] = tuple(BUDGETS),
-    limit: int | None = None,
+    stores: Path | None = None,
 ) -> Measured:
-    """Run one member of the zoo."""
+    """Run one member of the zoo.
+
+    Args:
+        member: The network.
+        suites: Keys of `SUITES`.
+        budgets: Keys of `BUDGETS`.
+        stores: Where results folders are kept; a run takes up what it finds there. None keeps none.
+    """
     flags = {
         "models": f"tests.masking.zoo:{member.name}",
         "datasets": "tests.masking.task:shapes",
         "checkpoint": [f"{member.name}={weights_of(member.weights)}"],
         "eps": ",".join(budgets),
         "batch_size": BATCH,
-        **({} if limit is None else {"limit": limit}),
     }
-    with _folder() as folder:
+    with _folder(stores, member.name) as folder:
         return run(member.name, folder, flags, suites)
 
 
 def run(name: str, folder: Path, flags: dict[str, Any], suites: Sequence[str]) -> Measured:
-    """Run something into a folder and read what a report would show of it."""
+    """Run something into results folders, one for each suite, and read what reports would show."""
     numbers: list[Number] = []
     checks: list[Seen] = []
     for suite in suites:
         try:
-            found = _collected(folder, SUITES[suite], flags)
+            found = _collected(results(folder, suite), SUITES[suite], flags)
         except BenchError as error:
             numbers.append(_refused(suite, str(error)))
             continue
         numbers += [_number(suite, row) for row in found.rows]
         checks += _checks(suite, found)
     return Measured(name=name, numbers=tuple(numbers), checks=tuple(checks))
+
+
+def results(folder: Path, suite: str, *, copy: bool = True) -> Path:
+    """The results folder of a suite; it begins as a copy of that of the suite before."""
+    mine = folder / suite.replace(" ", "_")
+    place = list(SUITES).index(suite)
+    if copy and place and not mine.exists():
+        before = results(folder, list(SUITES)[place - 1])
+        if before.exists():
+            shutil.copytree(before, mine)
+    return mine
 
 
 def _collected(folder: Path, attacks: str, flags: dict[str, Any]) -> Findings:
@@ -195,9 +191,9 @@ def _checks(suite: str, found: Findings) -> Iterator[Seen]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="masking"))
-    try:
-        yield folder / "store"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _folder(stores: Path | None, name: str) -> Iterator[Path]:
+    if stores is not None:
+        yield stores / name
+        return
+    with tempfile.TemporaryDirectory(prefix="masking") as folder:
+        yield Path(folder)

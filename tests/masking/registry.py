@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.store.cards import CARD
-from tests.masking.measure import Measured, run
+from tests.masking.measure import Measured, results, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +25,13 @@ def name_of(checkpoint: Path) -> str:
     return f"{card['model']} ({card['recipe']['name']} on {card['dataset']})"
 
 
-def measure(checkpoint: Path, scratch: Path, limit: int, suites: Sequence[str]) -> Measured:
-    """Run one checkpoint of a store, from a copy."""
+def measure(checkpoint: Path, stores: Path, limit: int, suites: Sequence[str]) -> Measured:
+    """Run one checkpoint of a store, from a copy; takes up what it finds."""
     card = json.loads((checkpoint / CARD).read_text(encoding="utf-8"))
-    copy = scratch / "checkpoints" / Path(*checkpoint.parts[-2:])
-    shutil.copytree(checkpoint, copy)
+    folder = stores / checkpoint.name
+    copy = results(folder, suites[0]) / "checkpoints" / Path(*checkpoint.parts[-2:])
+    if not copy.exists():
+        shutil.copytree(checkpoint, copy)
     flags = {
         "models": card["model"],
         "datasets": card["dataset"],
@@ -38,4 +40,4 @@ def measure(checkpoint: Path, scratch: Path, limit: int, suites: Sequence[str]) 
         "limit": limit,
         "eps": "2/255,8/255",
     }
-    return run(name_of(checkpoint), scratch, flags, suites)
+    return run(name_of(checkpoint), folder, flags, suites)

@@ -333,6 +333,7 @@ class Attack(ABC):
             name: np.concatenate([outcome.findings[name] for outcome in outcomes]).astype(float)
             for name in names
         }
+        logits = np.concatenate([outcome.logits for outcome in outcomes])
         planned = None if severity == 0 else self.planned_iterations(num_classes)
         return certificates.judge(
             findings,
@@ -342,7 +343,9 @@ class Attack(ABC):
             uses_gradient=self.uses_gradient and severity > 0,
             ascends=self.ascends,
             expectation=self.expectation,
+            by_loss=type(self).objective is cross_entropy,
             by_batch=any(outcome.by_batch for outcome in outcomes),
+            alike=bool((logits == logits[:1]).all()),
             slopes=gradient_check.Slopes.joined([outcome.slopes for outcome in outcomes]),
         )
 

@@ -33,6 +33,8 @@ FALL = 0.01
 """Share by which the mean loss may fall: an attack on the margin need not raise it everywhere."""
 LATE_GAIN = 0.05
 """Largest share of the gain that the last tenth of the iterations may bring."""
+LEAST_LOSS = 2.0**-24
+"""Cross-entropy below which float32 resolves nothing: the label's probability rounds to one."""
 LONG = 50
 """Fewest iterations that can show convergence."""
 
@@ -70,7 +72,9 @@ def judge(
     uses_gradient: bool,
     ascends: bool,
     expectation: int = 1,
+    by_loss: bool = True,
     by_batch: bool = False,
+    alike: bool = False,
     slopes: Slopes | None = None,
 ) -> tuple[Check, ...]:
     """Judge the findings of a whole cell.
@@ -83,21 +87,33 @@ def judge(
         uses_gradient: Whether the attack needs gradients.
         ascends: Whether the attack must not lower the mean loss.
         expectation: Passes per gradient.
+        by_loss: Whether the objective is the cross-entropy.
         by_batch: Whether two passes differ because their batches did.
+        alike: Whether all volumes got the very same logits.
         slopes: How the watched volumes' margins change; None where none was watched.
     """
     return (
         _norm(findings, bound, tolerance),
         _range(findings),
         _finite(findings),
-        _zero_gradient(findings, uses_gradient=uses_gradient),
+        _zero_gradient(findings, uses_gradient=uses_gradient, alike=alike),
         *_gradient(slopes, uses_gradient=uses_gradient),
         _agreement(findings, expectation, by_batch=by_batch),
         _probabilities(findings),
         _iterations(findings, planned_iterations),
         _loss(findings, ascends=ascends),
-        _convergence(findings, expectation),
+        _convergence(findings, expectation, by_loss=by_loss),
     )
+
+
+def margins(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences of logits, `log Σ_{j≠y} exp z_j − z_y`, for cross-entropies.
+
+    Logits three times as large are three times as far apart; a cross-entropy changes otherwise, and
+    what an attack gained last would look like more than it is on a confident network.
+    """
+    losses = np.maximum(losses, LEAST_LOSS)
+    return losses + np.log(-np.expm1(-losses))
 
 
 def _check(name: str, value: float, bound: float, *, passed: bool, reason: str) -> Check:
@@ -146,19 +162,21 @@ def _finite(findings: Findings) -> Check:
     )
 
 
-def _zero_gradient(findings: Findings, *, uses_gradient: bool) -> Check:
+def _zero_gradient(findings: Findings, *, uses_gradient: bool, alike: bool) -> Check:
     name = "gradients not zero"
     if not uses_gradient:
         return inapplicable(name, "the attack asks for no gradient")
     if "zero_gradient" not in findings:
         return inapplicable(name, "the attack does not report its gradients")
     share = findings["zero_gradient"].mean()
+    # A saturated network answers a single class alike, too: the number is not vouched for.
+    why = "all volumes get the same logits, it may have collapsed" if alike else "it may be masked"
     return _check(
         name,
         share,
         ZERO_GRADIENTS,
         passed=share <= ZERO_GRADIENTS,
-        reason=f"the gradient is exactly zero for {share:.1%} of the volumes: it may be masked",
+        reason=f"the gradient is exactly zero for {share:.1%} of the volumes: {why}",
     )
 
 
@@ -279,7 +297,7 @@ def _loss(findings: Findings, *, ascends: bool) -> Check:
     )
 
 
-def _convergence(findings: Findings, expectation: int) -> Check:
+def _convergence(findings: Findings, expectation: int, *, by_loss: bool) -> Check:
     name = "converged"
     if "objective_late" not in findings:
         return inapplicable(name, "the attack reports no objective by iteration")
@@ -288,7 +306,8 @@ def _convergence(findings: Findings, expectation: int) -> Check:
         return inapplicable(name, f"fewer than {LONG} iterations cannot tell")
     standing = findings["broken"] == 0
     # More iterations cannot break a volume twice, so only those that withstood count.
-    start, late, end = (findings[f"objective_{when}"][standing].sum() for when in _WHEN)
+    values = [findings[f"objective_{when}"][standing] for when in _WHEN]
+    start, late, end = (value.sum() for value in (map(margins, values) if by_loss else values))
     share = (end - late) / (end - start) if end > start else 0.0
     return _check(
         name,
