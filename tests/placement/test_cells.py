@@ -116,7 +116,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[config.RunConfig, Pl
         "artefacts": "bias_field,blur",
         "severities": "3",
         "fast_artefacts": True,
-        "limit": 6,
+        "limit": 4,
         "device": "cpu",
         "out": folder / "out",
     }
