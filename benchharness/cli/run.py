@@ -112,6 +112,8 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     out.print(_plan_table(found))
     for line in _plan_lines(found, setting.device):
         say(line)
+    if settings.workers not in (None, 1) or "," in settings.device or settings.device == "cuda:all":
+        say("this is the work of one worker, which several share")
     say(estimate(planned, recorded))
 
 

@@ -244,6 +244,7 @@ class Driver:
             self.display.left(self.remaining.seconds(map(self._left, self.running.values())))
         for worker in done:
             self._finish(worker, self.running.pop(worker))
+            self._begin()  # before the next result is written, so that nobody waits for that
 
     def _listen(self, worker: int) -> None:
         at, one = self.workers[worker], self.running[worker]

@@ -11,6 +11,7 @@ import torch
 
 from benchharness.run import runner
 from benchharness.run.planning import plan
+from benchharness.run.summary import Summary
 from tests import samples
 from tests.docs import diagrams
 from tests.docs.test_examples import commands, python_blocks
@@ -81,9 +82,9 @@ def planned(
     monkeypatch.setenv("BENCH_CACHE_ROOT", str(tmp_path / "cache"))
     made: list[Plan] = []
 
-    def run(config: Any, _: object) -> runner.Summary:
+    def run(config: Any, _: object) -> Summary:
         made.append(plan(config))
-        return runner.Summary(evaluated=0, recorded=0, trained=0, failures=())
+        return Summary(evaluated=0, recorded=0, trained=0, failures=())
 
     monkeypatch.setattr(runner, "run", run)
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 WORKERS = (1, 2, 4, 8)
 CELLS, SLEEP_S = 500, 0.5
+PARTS = ("sleep", "cost", "quickstart")
 QUICKSTART = {
     "models": "medvit3d_t,resnet3d_18",
     "attacks": "pgd",
@@ -205,19 +206,24 @@ def _fresh_weights(folder: Path) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print all three measurements."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(prog="python -m tests.performance.engine_speed")
     parser.add_argument("--limit", type=int, default=16, help="volumes of the quickstart")
     parser.add_argument("--rounds", type=int, default=3, help="of the quickstart")
-    parser.add_argument("--sleep-only", action="store_true", help="leave the quickstart out")
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
     asked = parser.parse_args(arguments)
-    for count, share in efficiency(local).items():
-        print(f"{count} workers, cells of {SLEEP_S} s that sleep: efficiency {share:.3f}")
-    lost = overhead(local)
-    print(f"scheduling, sending and storing: {1000 * lost:.1f} ms a cell, over {CELLS} cells")
-    if asked.sleep_only:
-        return
-    found = throughput(asked.limit, asked.rounds)
+    parts = asked.only or PARTS
+    if "sleep" in parts:
+        for count, share in efficiency(local).items():
+            print(f"{count} workers, cells of {SLEEP_S} s that sleep: efficiency {share:.3f}")
+    lost = overhead(local) if "cost" in parts else None
+    if lost is not None:
+        print(f"scheduling, sending and storing: {1000 * lost:.1f} ms a cell, over {CELLS} cells")
+    if "quickstart" in parts:
+        _print_quickstart(throughput(asked.limit, asked.rounds), lost)
+
+
+def _print_quickstart(found: dict[str, list[Driven]], lost: float | None) -> None:
     rates = {
         name: statistics.median(one.cells / one.wall for one in several)
         for name, several in found.items()
@@ -228,7 +234,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"two workers: {workers / one:.2f}× one thread, {workers / two:.2f}× two threads")
     (first, *_) = found.values()
     mean = statistics.median(done.busy / done.cells for done in first)
-    print(f"scheduling, sending and storing: {100 * lost / mean:.2f} % of a cell of {mean:.2f} s")
+    if lost is not None:
+        print(f"which is {100 * lost / mean:.2f} % of a quickstart's cell of {mean:.2f} s")
 
 
 if __name__ == "__main__":

@@ -258,6 +258,16 @@ def test_a_training_that_another_run_has_finished_is_not_sent(run: Run, tmp_path
     assert (summary.evaluated, summary.trained) == (6, 0)
 
 
+def test_training_alone_trains_all_and_measures_nothing(run: Run, tmp_path: Path) -> None:
+    begun: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "run", lambda asked, display, stop: runner.train(asked, display))
+        summary, _, _ = run(lambda task: begun.append(name_of(task)))
+    assert begun == ["train tiny", "train wider"]
+    assert (summary.evaluated, summary.trained, summary.identities) == (0, 2, ())
+    assert not (tmp_path / "out" / "records.jsonl").exists()
+
+
 def test_what_workers_say_is_shown(run: Run) -> None:
     _, said, _ = run(lambda task: None)
     assert said.count("told: Train\n") == 2
