@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import re
@@ -46,11 +45,12 @@ def library() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        return importlib.import_module("ray")
+        import ray
     except ImportError as error:
         raise BenchError(
             "--engine ray needs Ray. Install it: pip install 'benchharness[ray]'."
         ) from error
+    return ray
 
 
 class Connection:
@@ -183,6 +183,24 @@ class Connection:
         """Keep what Ray says of its processes off the terminal; every death is told by the run."""
         with suppress(AttributeError):
             self.library._private.worker._worker_logs_enabled = not quiet  # noqa: SLF001
+
+
+def deaths(ray: Any) -> tuple[type[BaseException], ...]:
+    """What Ray raises when an actor or its node is gone."""
+    names = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
+    return tuple(getattr(ray.exceptions, name) for name in names if hasattr(ray.exceptions, name))
+
+
+def cause(error: BaseException) -> str:
+    """Why an actor is gone, in a line: Ray tells it in a page, of which the end tells most."""
+    text = " ".join(str(getattr(error, "cause", None) or error).split())
+    for told in ("Worker exit detail: ", "The actor is dead because ", "unavailable: "):
+        _, found, rest = text.partition(told)
+        if found:
+            text = rest
+            break
+    named = re.findall(r"\b(?:ModuleNotFoundError|ImportError): .*", text)
+    return (named[0] if named else text).partition(". ")[0].rstrip(".")[:300]
 
 
 def _nobody(address: str, reason: str) -> BenchError:

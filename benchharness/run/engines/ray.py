@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from benchharness import threads
 from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import in_one_line
-from benchharness.run.engines import remote, user_code
-from benchharness.run.engines.cluster import Connection
+from benchharness.run.engines import cluster, remote, user_code
 from benchharness.run.engines.engine import Started, WorkerDied, failed
 from benchharness.run.engines.interrupts import FirstInterrupt
 from benchharness.run.engines.supply import Supply, keep
@@ -71,12 +70,12 @@ class Ray:
     about = ""
 
     def __init__(self, config: RunConfig, plan: Plan, note: Callable[[str], None]) -> None:
-        self._connection = Connection(config.address)
+        self._connection = cluster.Connection(config.address)
         self._config, self._plan, self._note = config, plan, note
         self._device = device_of(config)
         self._run = uuid.uuid4().hex
-        self.workers: tuple[Actor, ...] = (Actor(self, self._device),)
-        """Once entered; before, one that stands for all."""
+        self.workers: tuple[Actor, ...] = ()
+        """As many as there is room for, once it is known."""
         self._stack = ExitStack()
         self._interrupts = FirstInterrupt()
         self._said: dict[str, Said] = {}
@@ -97,7 +96,7 @@ class Ray:
             )
             self._connection.open(Path(folder) if copied else None, self._environment())
             self.library = self._connection.library
-            self.deaths = _deaths(self.library)
+            self.deaths = cluster.deaths(self.library)
             datasets = {job.data: job.dataset for job in self._plan.jobs}
             self.supply = Supply(datasets, self.library.put)
             self._ear = self.library.remote(num_cpus=0)(remote.Ear).remote()
@@ -278,12 +277,14 @@ class Actor:
         try:
             found = done.result()
         except self._engine.deaths as error:
-            cause = _cause(error)
+            cause = cluster.cause(error)
             if "ImportError" in cause or "ModuleNotFoundError" in cause:
                 raise BenchError(f"a node cannot import what a worker needs: {cause}.") from None
             raise WorkerDied(cause) from None
         except Exception as error:
-            raise BenchError(f"a worker cannot be started on a node: {_cause(error)}.") from None
+            raise BenchError(
+                f"a worker cannot be started on a node: {cluster.cause(error)}."
+            ) from None
         if isinstance(found, str):
             raise BenchError(
                 f"a node of the Ray cluster does not fit this machine: {found}. Install the same "
@@ -296,9 +297,9 @@ class Actor:
         try:
             answer = done.result()
         except self._engine.deaths as error:
-            raise WorkerDied(_cause(error)) from None
+            raise WorkerDied(cluster.cause(error)) from None
         except Exception as error:
-            raise CellError(_cause(error)) from None
+            raise CellError(cluster.cause(error)) from None
         self._notes += answer.notes
         if answer.error is not None:
             raise answer.error
@@ -329,24 +330,6 @@ def _modules(plan: Plan) -> set[str]:
     weights = [one for job in plan.jobs for one in (job.weights, job.source) if one is not None]
     factories = {one.model.factory.partition(":")[0] for one in weights}
     return factories | {type(one).__module__ for one in plan.perturbations.values()}
-
-
-def _deaths(ray: Any) -> tuple[type[BaseException], ...]:
-    """What Ray raises when an actor or its node is gone."""
-    names = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
-    return tuple(getattr(ray.exceptions, name) for name in names if hasattr(ray.exceptions, name))
-
-
-def _cause(error: BaseException) -> str:
-    """Why an actor is gone, in a line: Ray tells it in a page, of which the end tells most."""
-    text = " ".join(str(getattr(error, "cause", None) or error).split())
-    for told in ("Worker exit detail: ", "The actor is dead because ", "unavailable: "):
-        _, found, rest = text.partition(told)
-        if found:
-            text = rest
-            break
-    named = re.findall(r"\b(?:ModuleNotFoundError|ImportError): .*", text)
-    return (named[0] if named else text).partition(". ")[0].rstrip(".")[:300]
 
 
 def _settled(future: Future[Any], convert: Callable[[Future[Any]], Value]) -> Future[Value]:

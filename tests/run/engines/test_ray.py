@@ -295,3 +295,28 @@ def test_an_address_where_nothing_is_gives_up_soon(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(cluster, "_HEALTHY_S", 1.0)
         with pytest.raises(BenchError, match="no Ray cluster answers"):
             cluster.Connection(f"127.0.0.1:{port}").open(None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "The actor died unexpectedly before finishing this task.\n\tclass_name: A\nThe actor "
+            "is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker "
+            "exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some …",
+            "Worker unexpectedly exits with a connection error code 2",
+        ),
+        (
+            "The actor 50 is unavailable: The actor is temporarily unavailable: RpcError: Socket "
+            "closed rpc_code: 14. The task may or may not have been executed on the actor.",
+            "The actor is temporarily unavailable: RpcError: Socket closed rpc_code: 14",
+        ),
+        (
+            "The actor died because of an error raised in its creation task\nTraceback\n"
+            "ModuleNotFoundError: No module named 'benchharness.run.engines.remote'",
+            "ModuleNotFoundError: No module named 'benchharness.run.engines.remote'",
+        ),
+    ],
+)
+def test_the_page_that_ray_writes_of_a_death_becomes_a_line(text: str, line: str) -> None:
+    assert cluster.cause(RuntimeError(text)) == line
