@@ -1,9 +1,14 @@
 """How many keys attention sees: the reason why the default reduction is spatial."""
 
+from functools import cache
+
 import pytest
 
 from medvit3d import attention_keys
 from medvit3d.variants import NANO, TINY
+
+counted = cache(attention_keys.attention_keys)
+"""Each network runs once for all tests."""
 
 
 @pytest.mark.parametrize(
@@ -16,7 +21,7 @@ from medvit3d.variants import NANO, TINY
     ],
 )
 def test_keys_of_the_tiny_network(size, reduction, expected):
-    found = attention_keys.attention_keys(size, reduction, TINY)
+    found = counted(size, reduction, TINY)
     assert [(queries, keys) for _, queries, keys in found] == expected
     assert found[0][0] == "stages.1.3"
 
@@ -28,6 +33,7 @@ def test_sizes_that_a_reduction_cannot_serve_are_refused():
 
 def test_the_command_prints_the_table(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["attention_keys"])
+    monkeypatch.setattr(attention_keys, "attention_keys", counted)
     attention_keys.main()
     said = capsys.readouterr().out
     assert said == f"{attention_keys.table((28, 64))}\n"
