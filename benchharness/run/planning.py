@@ -16,8 +16,8 @@ from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
 from benchharness.run.data import Data, Volumes
+from benchharness.run.locating import locate
 from benchharness.run.values import flag
-from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
 if TYPE_CHECKING:
