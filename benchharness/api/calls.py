@@ -57,7 +57,7 @@ def benchmark(
         out: The store's folder.
         progress: Whether to show what is being done.
         **settings: Any other key of a config file, such as `limit=64`, `severities=[1, 3]`,
-            `seeds=[0, 1]`, `recipe="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`.
+            `seeds=[0, 1]`, `recipes="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`.
 
     Returns:
         The cells of this call. Cells that failed are named in `failures`.
@@ -88,7 +88,7 @@ def train(
         preprocessing: As for `benchmark`.
         out: The store's folder; `benchmark` with the same one finds the checkpoints.
         progress: Whether to show what is being done.
-        **settings: Any other key of a config file, such as `recipe="quick"`, `seeds=[0, 1]`.
+        **settings: Any other key of a config file, such as `recipes="quick"`, `seeds=[0, 1]`.
 
     Returns:
         One checkpoint for each model, dataset and training seed.

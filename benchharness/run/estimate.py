@@ -54,8 +54,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         if not pending:
             continue
         cells += len(pending)
-        if job.weights.to_train:
-            trainings.add(job.weights.path)
+        trainings |= {weights.path for weights in job.weights.trainings()}
         one_pass = _flops(job)
         if one_pass is None:
             uncounted[job.weights.model.name] = None

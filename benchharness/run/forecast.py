@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _COST_PASSES = 10 * LATENCY_BATCH
 """Passes of a volume with which a clean cell also measures what the network costs."""
-_TRAINING_PASS = 3
-"""Forward passes that one training step takes for each volume: the backward pass takes two."""
 _RECORD_BYTES = 2500
 _VOLUME_BYTES = 12
 """Of a volume in stored predictions beside its logits: its id and label, compressed."""
@@ -140,10 +138,11 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
     if isinstance(pace, str):
         row.untimed = pace
         pace = Pace(forward=0.0, backward=0.0, parameters=0)
-    if job.weights.to_train and job.weights.path not in row.trainings:
-        row.trainings.add(job.weights.path)
-        row.seconds += training_passes(job.weights, job.dataset) * pace.forward
-        row.bytes += pace.parameters
+    for weights in job.weights.trainings():
+        if weights.path not in row.trainings:
+            row.trainings.add(weights.path)
+            row.seconds += training_passes(weights, job.dataset) * pace.forward
+            row.bytes += pace.parameters
     for cell in todo:
         passes = passes_of(cell, job, plan)
         extra = _COST_PASSES if cell.perturbation.kind == "none" else 0
@@ -157,9 +156,8 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
 
 def training_passes(weights: Weights, data: Dataset) -> int:
     """Forward passes of a volume that take as long as a training."""
-    recipe = weights.recipe
-    assert recipe is not None
-    return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
+    assert weights.recipe is not None
+    return weights.recipe.passes(len(data.train), len(data.val))
 
 
 def _bytes(cell: Cell, job: Job) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
 from benchharness import registry
-from benchharness.canonical import pairs
+from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import building, checkpoints, fitting
 from benchharness.networks.adapters import Outputs
@@ -20,12 +21,12 @@ from benchharness.outside.containment import contained, in_one_line
 from benchharness.run.own_weights import WeightsFile
 from benchharness.run.weights import Weights, missing
 from benchharness.store import parity
-from benchharness.store.cards import WEIGHTS
+from benchharness.store.cards import START, WEIGHTS
 from benchharness.store.cells import CheckpointKey
-from benchharness.training import initialisation, recipes
+from benchharness.training import initialisation, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -35,6 +36,24 @@ if TYPE_CHECKING:
     from benchharness.run.own_weights import Files
     from benchharness.store.cells import ModelKey
     from benchharness.training.initialisation import InitialWeights
+    from benchharness.training.recipe import Recipe
+
+
+def check_recipes(config: RunConfig, datasets: Iterable[Dataset]) -> None:
+    """Refuse recipes that do not exist, and tables of a config file that change nothing.
+
+    Raises:
+        BenchError: For either.
+    """
+    known = variants.known(config.recipe_options)
+    asked = config.recipes or tuple(dataset.default_recipe for dataset in datasets)
+    used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
+    for name, _ in config.recipe_options:
+        if name not in used:
+            raise BenchError(
+                f"[recipe.{name}] of the config makes a recipe that this run does not use. Add "
+                f"{name} to --recipes or take the table out."
+            )
 
 
 def locate(
@@ -67,13 +86,13 @@ def _located(
                 f"{model.name}=… is for training. Keep one of the two."
             )
         weights = _brought(file, seed, model, options, dataset)
-        digest = f"{weights.checkpoint.sha256}{weights.checkpoint.part}"
-        if digest in seeds:
+        content = f"{weights.checkpoint.sha256}{weights.checkpoint.part}"
+        if content in seeds:
             raise BenchError(
-                f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
+                f"--checkpoint brings the same weights for seeds {seeds[content]} and {seed} of "
                 f"{model.name} on {dataset.name}: {path}. Give each seed its own file."
             )
-        seeds[digest] = seed
+        seeds[content] = seed
         yield weights
 
 
@@ -182,35 +201,94 @@ def _check_grid(network: nn.Module, model: ModelKey, dataset: Dataset) -> None:
 def _by_recipe(
     config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset
 ) -> Iterator[Weights]:
-    """Weights in the run's folder, for each training seed: trained before, or to be trained."""
-    recipe = recipes.find(config.recipe or dataset.default_recipe)
+    """Weights in the run's folder, of each recipe and seed: trained before, or to be trained."""
+    known = variants.known(config.recipe_options)
+    for name in config.recipes or (dataset.default_recipe,):
+        chain = [
+            (recipe, *_expected(model, options, recipe, dataset))
+            for recipe in variants.chain(name, known)
+        ]
+        _check_alike(chain, dataset)
+        for seed in config.seeds:
+            weights = None
+            for recipe, own, note in chain:
+                weights = _of_recipe(config, own, dataset, recipe, seed, weights)
+                weights = replace(weights, note=note)
+            assert weights is not None
+            yield _trainable(config, weights, dataset) if weights.to_train else weights
+
+
+def _expected(
+    model: ModelKey, options: ModelOptions, recipe: Recipe, dataset: Dataset
+) -> tuple[ModelKey, str]:
+    """The model as a recipe trains it, and what the user should know of its outputs."""
     model = _preprocessed(model, options, recipe.preprocessing(dataset.modality), dataset)
-    model, note = _fitted_untrained(model, options, dataset)
-    initial = _initial(config, model.name)
-    settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
-    for seed in config.seeds:
-        folder = checkpoints.folder(
-            config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
+    return _fitted_untrained(model, options, dataset)
+
+
+def _check_alike(chain: Sequence[tuple[Recipe, ModelKey, str]], dataset: Dataset) -> None:
+    """Refuse to go on from weights that were trained on other volumes.
+
+    Raises:
+        BenchError: When two recipes of a chain differ in their preprocessing.
+    """
+    for (first, before, _), (second, after, _) in pairwise(chain):
+        if before.preprocessing != after.preprocessing:
+            raise BenchError(
+                f"recipe {second.name!r} starts from {first.name!r}, which prepares the volumes of "
+                f"{dataset.name} otherwise. Set shape_scaling alike in both."
+            )
+
+
+def _of_recipe(
+    config: RunConfig,
+    model: ModelKey,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    start: Weights | None,
+) -> Weights:
+    """The weights that a recipe makes of a training seed.
+
+    The digest of how the weights that it starts from were trained is part of its settings.
+    """
+    settings = recipe.to_pairs()
+    initial = _initial(config, model.name) if start is None else None
+    if initial is not None:
+        settings = initial.extend(settings)
+    if start is not None:
+        settings = pairs({**dict(settings), START: digest(start.checkpoint.recipe)})
+    folder = checkpoints.folder(
+        config.out / "checkpoints", model, dataset.name, dataset.digest, settings, seed
+    )
+    card = checkpoints.read_card(folder)
+    return Weights(
+        model=model,
+        checkpoint=CheckpointKey(
+            recipe=settings, seed=seed, sha256=None if card is None else card.sha256
+        ),
+        path=folder / WEIGHTS,
+        recipe=recipe,
+        initial=initial,
+        start=start,
+    )
+
+
+def _trainable(config: RunConfig, weights: Weights, dataset: Dataset) -> Weights:
+    """Weights that do not exist yet, once it is known that they may be trained.
+
+    Raises:
+        BenchError: When they may not be.
+    """
+    if not config.train:
+        raise BenchError(
+            f"{missing(weights, dataset, config.out)} Drop --no-train to train it, or pass "
+            f"--checkpoint {weights.model.name}=PATH."
         )
-        card = checkpoints.read_card(folder)
-        weights = Weights(
-            model=model,
-            checkpoint=CheckpointKey(
-                recipe=settings, seed=seed, sha256=None if card is None else card.sha256
-            ),
-            path=folder / WEIGHTS,
-            recipe=recipe,
-            initial=initial,
-            note=note,
-        )
-        if weights.to_train:
-            if not config.train:
-                raise BenchError(
-                    f"{missing(weights, dataset, config.out)} Drop --no-train to train it, or pass "
-                    f"--checkpoint {model.name}=PATH."
-                )
-            weights = replace(weights, broken=_check_trainable(weights, dataset))
-        yield weights
+    start = weights.start
+    if start is not None and start.to_train:
+        start = _trainable(config, start, dataset)
+    return replace(weights, start=start, broken=_check_trainable(weights, dataset))
 
 
 def _check_trainable(weights: Weights, dataset: Dataset) -> str:

@@ -16,7 +16,7 @@ from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
 from benchharness.run.data import Data, Volumes
-from benchharness.run.locating import locate
+from benchharness.run.locating import check_recipes, locate
 from benchharness.run.values import flag
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
@@ -87,6 +87,7 @@ def plan(config: RunConfig) -> Plan:
     jobs: list[Job] = []
     own = own_weights.own_weights(config.checkpoint, chosen.names, chosen.files)
     loaded = _datasets(config)
+    check_recipes(config, (dataset for _, dataset in loaded))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from benchharness.datasets import Dataset
     from benchharness.store.cells import CheckpointKey, ModelKey
     from benchharness.store.parity import Parity
     from benchharness.training.initialisation import InitialWeights
-    from benchharness.training.recipes import Recipe
+    from benchharness.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,9 @@ class Weights:
     recipe: Recipe | None = None
     """How they are trained; None for weights that the user brought."""
     initial: InitialWeights | None = None
-    """Weights that training starts from; None where all are drawn."""
+    """A file that training starts from; None without one."""
+    start: Weights | None = None
+    """What another recipe trains and this one starts from; None without one."""
     reading: str = ""
     """How weights that the user brought were read, in one line; empty for others."""
     broken: str = ""
@@ -43,6 +46,14 @@ class Weights:
     def to_train(self) -> bool:
         """Whether they do not exist yet."""
         return self.checkpoint.sha256 is None
+
+    def trainings(self) -> Iterator[Weights]:
+        """What is to be trained for these weights: what they start from, then they themselves."""
+        if not self.to_train:
+            return
+        if self.start is not None:
+            yield from self.start.trainings()
+        yield self
 
     @property
     def seed(self) -> int | None:

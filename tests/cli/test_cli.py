@@ -149,7 +149,7 @@ def test_verbose_belongs_to_dry_run(bench: Bench, data: Path, tmp_path: Path) ->
 def test_flags_win_over_the_config_file(bench: Bench, data: Path, tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(
         'models = ["tests.samples:tiny"]\nattacks = ["fgsm", "pgd"]\neps = ["1/255"]\n'
-        'recipe = "quick"\n[attack.pgd]\nsteps = 3\n'
+        'recipes = "quick"\n[attack.pgd]\nsteps = 3\n'
     )
     run = ("run", "--config", "bench.toml", "--datasets", data, "--eps", "4/255")
     code, _, _ = bench(*run, "--device", "cpu", "--out", "out")

@@ -137,7 +137,7 @@ def gate(bench: Bench, tmp_path: Path) -> Bench:
     samples.write_archive(tmp_path / "data.npz")
     (tmp_path / "bench.toml").write_text(
         'models = ["tests.samples:tiny"]\ndatasets = ["data.npz"]\nattacks = ["fgsm"]\n'
-        'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipe = "quick"\ndevice = "cpu"\n'
+        'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipes = "quick"\ndevice = "cpu"\n'
     )
     code, _, error = bench("run", "--config", "bench.toml", "--out", "first")
     assert code == 0, error

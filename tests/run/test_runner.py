@@ -34,7 +34,7 @@ FLAGS: dict[str, Any] = {
     "eps": "0,2/255,1",
     "artefacts": "bias_field",
     "severities": "1,5",
-    "recipe": "quick",
+    "recipes": "quick",
     "device": "cpu",
 }
 
@@ -450,7 +450,7 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
             {"models": "tests.samples:tiny,tests.samples.copy:tiny"},
             "cannot import 'tests.samples.copy'",
         ),
-        ({"recipe": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
+        ({"recipes": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
         ({"datasets": "phantom"}, "unknown dataset 'phantom'. Did you mean 'phantom3d"),
     ],

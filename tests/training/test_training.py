@@ -20,14 +20,14 @@ from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
-from benchharness.training import loop, recipes, resuming
+from benchharness.training import augmentation, loop, recipes, resuming
 from tests import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.datasets import Dataset
-    from benchharness.training.recipes import Recipe
+    from benchharness.training.recipe import Recipe
 
 MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
 RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, learning_rate=0.01)
@@ -152,12 +152,12 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
 def test_flips_are_of_whole_volumes_and_leave_none_changed_otherwise() -> None:
     volumes = np.arange(4 * 27, dtype=np.uint8).reshape(4, 1, 3, 3, 3)
     draws = np.random.Generator(np.random.PCG64(0))
-    flipped = loop._augment(volumes, RECIPE, draws)
+    flipped = augmentation.flipped(volumes, RECIPE, draws)
     for before, after in zip(volumes, flipped, strict=True):
         assert sorted(before.ravel()) == sorted(after.ravel())
     assert not np.array_equal(volumes, flipped)
     still = dataclasses.replace(RECIPE, flips=False)
-    assert loop._augment(volumes, still, draws) is volumes
+    assert augmentation.flipped(volumes, still, draws) is volumes
 
 
 def test_a_last_batch_of_one_volume_is_left_out() -> None:

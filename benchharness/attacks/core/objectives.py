@@ -15,7 +15,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -103,7 +103,7 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: nn.Module,
+    classifier: Callable[[Tensor], Tensor],
     volumes: Tensor,
     labels: Tensor,
     objective: Objective,
@@ -130,7 +130,7 @@ def evaluate(
 
 
 def _look(
-    classifier: nn.Module, volumes: Tensor, labels: Tensor, objective: Objective
+    classifier: Callable[[Tensor], Tensor], volumes: Tensor, labels: Tensor, objective: Objective
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, objective and gradient of one pass each way."""
     point = volumes.detach().requires_grad_()

@@ -93,7 +93,7 @@ def run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "attacks": "noise_sign",
             "eps": "2/255,8/255",
             "artefacts": None,
-            "recipe": "quick",
+            "recipes": "quick",
             "device": "cpu",
             "limit": 6,
             "out": tmp_path / "out",
