@@ -219,7 +219,7 @@ def _applicable(
         try:
             with loading(f"attack {name!r}"):
                 attack.check(dataset.num_classes)
-            _check_sources(attack, models, blind)
+            _check_sources(attack, models, blind, config.recipes)
         except BenchError as error:
             if name in config.attacks:
                 raise
@@ -247,10 +247,12 @@ def _sees_gradients(attack: Attack) -> bool:
     return attack.access in ("white box", "both")
 
 
-def _check_sources(attack: Attack, models: Models, blind: Sequence[str]) -> None:
+def _check_sources(
+    attack: Attack, models: Models, blind: Sequence[str], recipes: Sequence[str]
+) -> None:
     if not attack.needs_source:
         return
-    if len(models) < 2:
+    if len(models) * max(1, len(recipes)) < 2:
         raise BenchError(f"{attack.name} needs two models or more; add one to --models.")
     if len(blind) == len(models):
         raise BenchError(

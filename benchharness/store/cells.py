@@ -304,9 +304,10 @@ def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
 
 
 def describe(cell: Cell) -> str:
-    """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
-    seed = describe_seed(cell.checkpoint.seed)
-    return " · ".join((cell.model.name, cell.dataset.name, condition(cell.perturbation), seed))
+    """A cell in a few words: `resnet3d_18 · quick · phantom3d · pgd 8/255 · seed 0`."""
+    recipe, seed = cell.checkpoint.recipe_name, describe_seed(cell.checkpoint.seed)
+    network = [cell.model.name] if recipe is None else [cell.model.name, recipe]
+    return " · ".join((*network, cell.dataset.name, condition(cell.perturbation), seed))
 
 
 def describe_seed(seed: int | None) -> str:
