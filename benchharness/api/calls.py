@@ -114,7 +114,8 @@ def compare(base: str | PathLike[str], new: str | PathLike[str], **settings: Any
         base: The reference: a result, the folder of a run or the file of a baseline.
         new: What is compared with it.
         **settings: Fields of `benchharness.comparison.Settings`, such as `tolerance=0.02`,
-            `metrics=("auc",)`, `base_model="resnet3d_18"`, `new_model="medvit3d_n"`.
+            `metrics=("auc",)`, `base_model="resnet3d_18"`, `new_model="medvit3d_n"`,
+            `base_recipe="quick"`, `new_recipe="adv_pgd"`.
 
     Raises:
         BenchError: When the two have no model in common, or a setting is out of its range.
@@ -127,7 +128,7 @@ def compare(base: str | PathLike[str], new: str | PathLike[str], **settings: Any
         raise unknown_name("setting", unknown, known) from None
     base, new = Path(base), Path(new)
     found = comparison.compare(
-        open_source(base), open_source(new), chosen, names=(str(base), str(new))
+        open_source(base), open_source(new), chosen, names=chosen.called(str(base), str(new))
     )
     return Comparison(found=found)
 

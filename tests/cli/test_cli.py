@@ -87,7 +87,7 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     run = (*SMALL, "--datasets", data, "--attacks", "pgd", "--dry-run")
     code, said, _ = bench(*run, "--verbose")
     assert code == 0
-    assert said.count("to run once trained tiny · data") == 6
+    assert said.count("to run once trained tiny · quick · data") == 6
     code, said, _ = bench(*run)
     assert "to run once trained" not in said
     # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; the control's
