@@ -71,8 +71,8 @@ def compare(
     new: Annotated[
         Path | None,
         typer.Argument(
-            help="What to compare with it: a folder or a baseline. Default: BASE, to compare two of "
-            "its recipes, models or seeds.",
+            help="What to compare with it: a folder or a baseline. Default: BASE, to compare two "
+            "of its recipes, models or seeds.",
             show_default=False,
         ),
     ] = None,
