@@ -282,10 +282,15 @@ def format_severity(perturbation: PerturbationKey) -> str:
         return ""
     if perturbation.kind == "artefact":
         return f"level {severity}"
-    steps = severity * 255
-    if isinstance(severity, float) and abs(steps - round(steps)) < 1e-9 and 0 < severity < 1:
+    return format_budget(severity)
+
+
+def format_budget(budget: float) -> str:
+    """A budget as a person types it: `8/255`, `0.03`, `12`."""
+    steps = budget * 255
+    if isinstance(budget, float) and abs(steps - round(steps)) < 1e-9 and 0 < budget < 1:
         return f"{round(steps)}/255"
-    return f"{severity:g}"
+    return f"{budget:g}"
 
 
 def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
