@@ -7,11 +7,14 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchharness import datasets, registry
-from benchharness.datasets.base import Dataset
 from benchharness.store.cells import ModelKey
 from benchharness.training import loop, recipes
+
+if TYPE_CHECKING:
+    from benchharness.datasets.base import Dataset
 
 MODELS = ("medvit3d_n",)
 TRAIN, VAL = 64, 32
