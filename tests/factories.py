@@ -142,6 +142,8 @@ class Made:
     severity: float | None = None
     seed: int | None = 0
     recipe: str | None = "quick"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Further settings of the recipe."""
     weights: str = "first"
     """Names the checkpoint: another word gives another digest."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -170,9 +172,15 @@ class Made:
     versions: dict[str, str] = field(default_factory=lambda: {"torch": "2.13.0"})
     access: str | None = None
     """What the attack's facts say of its access to the network; None says nothing."""
+    parts: tuple[str, ...] = ()
+    """Attacks of a cascade."""
 
     def cell(self) -> Cell:
-        recipe = None if self.recipe is None else pairs({"name": self.recipe, "epochs": 12})
+        recipe = (
+            None
+            if self.recipe is None
+            else pairs({"name": self.recipe, "epochs": 12} | self.settings)
+        )
         weights = (self.weights, self.model, self.dataset, self.recipe, self.seed)
         return Cell(
             model=ModelKey(name=self.model, factory=f"models:{self.model}"),
@@ -226,6 +234,8 @@ class Made:
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {} if self.access is None else {"access": self.access}
+        if self.parts:
+            facts["parts"] = [{"name": name, "access": "white box"} for name in self.parts]
         if self.thresholds is not None:
             facts["thresholds"] = {"split": "val", "by_class": list(self.thresholds)}
         return facts

@@ -52,7 +52,7 @@ class Bench:
                 "eps": str(EPS),
                 "artefacts": "bias_field",
                 "severities": "3",
-                "recipe": "quick",
+                "recipes": "quick",
                 "device": "cpu",
                 "batch_size": batch_size,
                 "out": str(self.folder / name),

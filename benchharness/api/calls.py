@@ -57,7 +57,7 @@ def benchmark(
         out: The store's folder.
         progress: Whether to show what is being done.
         **settings: Any other key of a config file, such as `limit=64`, `severities=[1, 3]`,
-            `seeds=[0, 1]`, `recipe="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`, or `workers=4`
+            `seeds=[0, 1]`, `recipes="quick"`, `checkpoint={"medvit3d_n": "w.pt"}`, or `workers=4`
             for models given by name.
 
     Returns:
@@ -89,7 +89,7 @@ def train(
         preprocessing: As for `benchmark`.
         out: The store's folder; `benchmark` with the same one finds the checkpoints.
         progress: Whether to show what is being done.
-        **settings: Any other key of a config file, such as `recipe="quick"`, `seeds=[0, 1]`.
+        **settings: Any other key of a config file, such as `recipes="quick"`, `seeds=[0, 1]`.
 
     Returns:
         One checkpoint for each model, dataset and training seed.
@@ -115,7 +115,8 @@ def compare(base: str | PathLike[str], new: str | PathLike[str], **settings: Any
         base: The reference: a result, the folder of a run or the file of a baseline.
         new: What is compared with it.
         **settings: Fields of `benchharness.comparison.Settings`, such as `tolerance=0.02`,
-            `metrics=("auc",)`, `base_model="resnet3d_18"`, `new_model="medvit3d_n"`.
+            `metrics=("auc",)`, `base_model="resnet3d_18"`, `new_model="medvit3d_n"`,
+            `base_recipe="quick"`, `new_recipe="adv_pgd"`.
 
     Raises:
         BenchError: When the two have no model in common, or a setting is out of its range.
@@ -128,7 +129,7 @@ def compare(base: str | PathLike[str], new: str | PathLike[str], **settings: Any
         raise unknown_name("setting", unknown, known) from None
     base, new = Path(base), Path(new)
     found = comparison.compare(
-        open_source(base), open_source(new), chosen, names=(str(base), str(new))
+        open_source(base), open_source(new), chosen, names=chosen.called(str(base), str(new))
     )
     return Comparison(found=found)
 

@@ -18,7 +18,7 @@ from benchharness.cli.options import PREPARATION, ConfigFile, Given, takes
     "data_root",
     *PREPARATION,
     "seeds",
-    "recipe",
+    "recipes",
     "out",
     "device",
     "batch_size",

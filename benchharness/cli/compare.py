@@ -10,6 +10,7 @@ import typer
 
 from benchharness.cli.console import err, out, say
 from benchharness.cli.options import Given, takes
+from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from benchharness.comparison import StoreComparison
@@ -67,7 +68,14 @@ Style = Annotated[
 
 def compare(
     base: Reference,
-    new: Annotated[Path, typer.Argument(help="What to compare with it: a folder or a baseline.")],
+    new: Annotated[
+        Path | None,
+        typer.Argument(
+            help="What to compare with it: a folder or a baseline. Default: BASE, to compare two "
+            "of its recipes, models or seeds.",
+            show_default=False,
+        ),
+    ] = None,
     tolerance: Tolerance = 0.02,
     alpha: Alpha = 0.05,
     metric: Metrics = "accuracy",
@@ -80,6 +88,13 @@ def compare(
     ] = None,
     new_model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Use only this model of NEW.")
+    ] = None,
+    base_recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Use only what this recipe trained in BASE."),
+    ] = None,
+    new_recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use only what this recipe trained in NEW.")
     ] = None,
     base_seed: Annotated[
         int | None,
@@ -109,11 +124,23 @@ def compare(
         allow_missing=allow_missing,
         base_model=base_model,
         new_model=new_model,
+        base_recipe=base_recipe,
+        new_recipe=new_recipe,
         base_seed=base_seed,
         new_seed=new_seed,
     )
+    if new is None:
+        if not settings.within_one:
+            raise BenchError(
+                f"{base} is compared with nothing. Name another folder, or what to compare within "
+                "this one: --base-recipe quick --new-recipe adv_pgd."
+            )
+        new = base
     result = comparison.compare(
-        open_source(base), open_source(new), settings, names=(str(base), str(new))
+        open_source(base),
+        open_source(new),
+        settings,
+        names=settings.called(str(base), str(new)),
     )
     _show(result, style)
     raise typer.Exit(result.exit_code)

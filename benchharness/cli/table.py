@@ -164,11 +164,12 @@ TABLE: tuple[Option, ...] = (
         help="Training seeds, such as 0,1,2.",
     ),
     Option(
-        key="recipe",
+        key="recipes",
         panel=Panel.TRAINING,
-        metavar="NAME",
-        help="How to train: quick, medmnist or medmnist2d.",
+        metavar="NAMES",
+        help="How to train, separated by commas: quick, medmnist, strong, adv_pgd, …",
         unset="the dataset's own",
+        aliases=("--recipe",),
     ),
     Option(
         key="init",

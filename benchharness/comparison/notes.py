@@ -23,7 +23,10 @@ def notes(base: Side, new: Side) -> tuple[str, ...]:
 
 def _said(base: Side, new: Side, where: tuple[str, str]) -> Iterator[str]:
     own, other = (side.builds[where] for side in (base, new))
+    recipes = [dict(build["recipe"] or ()).get("name", OWN_WEIGHTS) for build in (own, other)]
     differing = [key for key in own if own[key] != other[key]]
+    if "recipe" in differing and recipes[0] != recipes[1]:
+        differing[differing.index("recipe")] = f"recipe ({recipes[0]} → {recipes[1]})"
     if differing:
         yield f"the models differ in {', '.join(differing)}."
     of_base, of_new = (side.seeds[where] for side in (base, new))

@@ -11,6 +11,7 @@ from benchharness.comparison.alignment import PairedCell, aligned
 from benchharness.comparison.places import Gap
 from benchharness.errors import BenchError
 from benchharness.store import suspicion
+from benchharness.store.cells import OWN_WEIGHTS
 from benchharness.store.measurement import differences
 
 if TYPE_CHECKING:
@@ -92,12 +93,15 @@ def _check_common(both: tuple[Side, Side], choices: tuple[Choice, Choice]) -> No
     for side, choice in zip(both, choices, strict=True):
         if side.places:
             continue
-        held = {record.cell.model.name for record in side.source.records().values()}
+        cells = [record.cell for record in side.source.records().values()]
         wanted = "" if choice.model is None else f" of model {choice.model!r}"
+        wanted += "" if choice.recipe is None else f" with recipe {choice.recipe!r}"
         wanted += "" if choice.seed is None else f" with training seed {choice.seed}"
-        raise BenchError(
-            f"{side.name} has no cells{wanted}. It holds models: {', '.join(sorted(held))}."
-        )
+        held = f"It holds models: {', '.join(sorted({cell.model.name for cell in cells}))}"
+        if choice.recipe is not None:
+            trained = {cell.checkpoint.recipe_name or OWN_WEIGHTS for cell in cells}
+            held += f"; recipes: {', '.join(sorted(trained))}"
+        raise BenchError(f"{side.name} has no cells{wanted}. {held}.")
     raise BenchError(
         f"BASE and NEW have no model in common: {', '.join(sorted(base))} against "
         f"{', '.join(sorted(new))}. To compare two models add --base-model {min(base)} "

@@ -102,8 +102,8 @@ def compare(
     pairing = pair(
         base,
         new,
-        Choice(model=base_model, seed=settings.base_seed),
-        Choice(model=new_model, seed=settings.new_seed),
+        Choice(model=base_model, recipe=settings.base_recipe, seed=settings.base_seed),
+        Choice(model=new_model, recipe=settings.new_recipe, seed=settings.new_seed),
         suspicion.joined(suspicion.of_source(base), suspicion.of_source(new), suspicions or {}),
     )
     return StoreComparison(

@@ -29,10 +29,36 @@ class Settings:
     """The one model of BASE; None compares models of one name."""
     new_model: str | None = None
     """The one model of NEW."""
+    base_recipe: str | None = None
+    """The one recipe of BASE; None takes all."""
+    new_recipe: str | None = None
+    """The one recipe of NEW."""
     base_seed: int | None = None
     """The one training seed of BASE; None takes all."""
     new_seed: int | None = None
     """The one training seed of NEW."""
+
+    @property
+    def within_one(self) -> bool:
+        """Whether the two sides differ where both are one source."""
+        return (self.base_model, self.base_recipe, self.base_seed) != (
+            self.new_model,
+            self.new_recipe,
+            self.new_seed,
+        )
+
+    def called(self, base: str, new: str) -> tuple[str, str]:
+        """What BASE and NEW are called: by their recipes, too, where one store is both.
+
+        Args:
+            base: Folder or file of BASE.
+            new: That of NEW.
+        """
+        if base != new or self.base_recipe == self.new_recipe:
+            return base, new
+        recipes = (self.base_recipe, self.new_recipe)
+        first, second = (f"{base} ({name})" if name else base for name in recipes)
+        return first, second
 
     def check(self) -> None:
         """Refuse metrics that no endpoint can be judged by.

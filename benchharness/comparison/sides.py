@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which model and training seed of a source take part."""
+    """Which model, recipe and training seed of a source take part."""
 
     model: str | None = None
     """Name of the one model; None takes all."""
+    recipe: str | None = None
+    """Name of the one recipe; None takes all, and weights that the user brought."""
     seed: int | None = None
     """The one training seed; None takes all."""
 
@@ -40,6 +42,7 @@ class Choice:
         return (
             not record.control
             and self.model in (None, cell.model.name)
+            and self.recipe in (None, cell.checkpoint.recipe_name)
             and self.seed in (None, cell.checkpoint.seed)
         )
 
@@ -54,7 +57,7 @@ class Side:
     """The records of each place, by measurement and by training seed."""
     seeds: dict[tuple[str, str], tuple[Seed, ...]] = field(default_factory=dict)
     """Training seeds by (model, dataset)."""
-    builds: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
+    builds: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """How the models were built and trained, by (model, dataset)."""
     clean: dict[tuple[object, ...], Record] = field(default_factory=dict)
     """The clean record of every checkpoint, which holds its frozen thresholds."""
@@ -108,17 +111,27 @@ def _add(side: Side, record: Record, model: str) -> None:
     place = Place.of(cell, model)
     where = (place.model, place.dataset)
     build = _build(cell)
-    if side.builds.setdefault(where, build) != build:
-        differing = [key for key in build if build[key] != side.builds[where][key]]
-        raise BenchError(
-            f"{side.name} holds {cell.model.name} on {cell.dataset.name} trained in two ways, with "
-            f"different {' and '.join(differing)}. Run each into its own store, then compare."
-        )
+    if (other := side.builds.setdefault(where, build)) != build:
+        raise _trained_in_two_ways(side, cell, other, build)
     measurements = side.places.setdefault(place, {})
     measurements.setdefault(_measurement(cell), {})[cell.checkpoint.seed] = record
     known = side.seeds.get(where, ())
     if cell.checkpoint.seed not in known:
         side.seeds[where] = (*known, cell.checkpoint.seed)
+
+
+def _trained_in_two_ways(
+    side: Side, cell: Cell, first: Mapping[str, Any], second: Mapping[str, Any]
+) -> BenchError:
+    differing = [key for key in second if second[key] != first[key]]
+    names = [dict(build["recipe"] or ()).get("name", "") for build in (first, second)]
+    remedy = "Run each into its own store, then compare."
+    if all(names) and names[0] != names[1]:
+        remedy = f"Choose one: --{side.name.lower()}-recipe {names[0]}, or {names[1]}."
+    return BenchError(
+        f"{side.name} holds {cell.model.name} on {cell.dataset.name} trained in two ways, with "
+        f"different {' and '.join(differing)}. {remedy}"
+    )
 
 
 def _training(cell: Cell) -> tuple[Any, ...]:
@@ -131,7 +144,7 @@ def _weights(cell: Cell) -> tuple[object, ...]:
     return (*cell.model.numbers().values(), cell.checkpoint.sha256, cell.dataset.digest)
 
 
-def _build(cell: Cell) -> dict[str, object]:
+def _build(cell: Cell) -> dict[str, Any]:
     return {"outputs": (), **cell.model.numbers(), "recipe": cell.checkpoint.recipe}
 
 

@@ -10,6 +10,7 @@ from benchharness.report.parts import Section
 from benchharness.report.plots.norms import norms
 from benchharness.report.plots.parameters import against_parameters
 from benchharness.report.plots.severities import curves
+from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.harm import harms
 from benchharness.report.scoring.norms import attacks as attacks_with_norms
@@ -20,6 +21,7 @@ from benchharness.report.tables import (
     ranking,
     results,
     summaries,
+    training,
     transfer,
 )
 from benchharness.report.tables import norms as norm_tables
@@ -69,12 +71,14 @@ def _lead(findings: Findings, dataset: str, choice: Choice) -> Iterator[Table]:
     yield summaries.overview(findings, dataset, metrics=choice.metrics)
     if len({row.model for row in findings.of(dataset)}) > 1:
         yield ranking.ranking(findings, dataset)
+    yield from training.tables(findings, dataset)
     if harms(findings, dataset):
         yield corruptions.summary(findings, dataset)
 
 
 def _plots(findings: Findings, dataset: str, choice: Choice) -> Iterator[Plot]:
     yield against_parameters(findings, dataset, choice)
+    yield from tradeoffs(findings, dataset, pdf=choice.pdf)
     for family in findings.families(dataset):
         if any(condition.severity for condition in conditions(findings, dataset, family)):
             for metric in choice.shown(_METRICS):

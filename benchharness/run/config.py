@@ -1,8 +1,9 @@
 """The settings of a run: a TOML file and flags become one frozen `RunConfig`.
 
-Flags win over the file, whose keys are the fields of `RunConfig`. Two kinds of table say what flags
-cannot: `[attack.NAME]` sets an attack's parameters, `[model.NAME]` a factory's `arguments`, the
-`preprocessing` in front of it and the `outputs` behind it. An unknown key is an error.
+Flags win over the file, whose keys are the fields of `RunConfig`. Three kinds of table say what
+flags cannot: `[attack.NAME]` sets an attack's parameters, `[recipe.NAME]` makes a recipe,
+`[model.NAME]` has a factory's `arguments`, the `preprocessing` in front of it and the `outputs`
+behind it. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ class RunConfig:
     canonical ones, whose volumes they equal to 1e-4."""
     seeds: tuple[int, ...] = (0,)
     """Training seeds."""
-    recipe: str | None = None
-    """None trains each dataset with its default recipe."""
+    recipes: tuple[str, ...] = ()
+    """How to train; none trains each dataset with its default recipe."""
     init: tuple[tuple[str | None, Path], ...] = ()
     """(model, file) of weights that training starts from; a model of None means every model."""
     init_method: str = "centre"
@@ -145,6 +146,8 @@ class RunConfig:
     """Of the passes through which attacks take gradients; whatever decides is float32."""
     attack_parameters: tuple[tuple[str, Pairs], ...] = ()
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
+    recipe_options: tuple[tuple[str, Pairs], ...] = ()
+    """Recipes that a config file makes from others, by name."""
     given: tuple[GivenModel, ...] = ()
     """Models beyond those that `models` names."""
 
@@ -175,9 +178,16 @@ def load(
     settings |= {key: value for key, value in flags.items() if value is not None}
     attack_tables = settings.pop("attack", {})
     model_tables = settings.pop("model", {})
+    recipe_tables = settings.pop("recipe", {})
+    if isinstance(recipe_tables, str | list | tuple):
+        raise BenchError(
+            f"config key 'recipe' is for tables [recipe.NAME], got {recipe_tables!r}. "
+            "Name what to train with under recipes."
+        )
     for key in settings:
         if key not in PARSERS:
-            raise unknown_name("config key", key, [*PARSERS, "attack.NAME", "model.NAME"])
+            tables = ("attack.NAME", "model.NAME", "recipe.NAME")
+            raise unknown_name("config key", key, [*PARSERS, *tables])
     parsed = {key: PARSERS[key](key, value) for key, value in settings.items()}
     if not parsed.setdefault("models", ()) and not given:
         raise BenchError("no models given. Name some: --models medvit3d_n,resnet3d_18.")
@@ -194,6 +204,10 @@ def load(
         model_options=tuple(
             (name, _model_options(name, _table("model", name, table)))
             for name, table in _table("model", "", model_tables).items()
+        ),
+        recipe_options=tuple(
+            (name, _parameters("recipe", name, table))
+            for name, table in _table("recipe", "", recipe_tables).items()
         ),
         given=tuple(given),
     )

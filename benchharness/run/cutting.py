@@ -118,20 +118,24 @@ def cut_cells(planned: Plan, shard: Shard, *, bound: bool) -> Plan:
 def cut_trainings(planned: Plan, shard: Shard) -> Plan:
     """The jobs of a share of a plan's trainings, one for each."""
     jobs: dict[Hashable, Job] = {}
+    work: Work = {}
+    costs, groups = _Costs(planned), _Groups()
+    pieces: dict[str, int] = {}
     for job in planned.jobs:
-        if job.weights.recipe is not None:
-            jobs.setdefault(_key_of(job.weights), job)
-    work: Work = {
-        key: (
-            _key_of(job.weights),
-            f"training {job.weights.model.name} · {job.dataset.name} · "
-            f"{describe_seed(job.weights.seed)}",
-        )
-        for key, job in jobs.items()
-    }
-    costs = _Costs(planned)
-    units = [_Unit(pieces=[key], cost=costs.of_training(job)) for key, job in jobs.items()]
-    cut = _cut(shard, "trainings", work, units, [])
+        if job.weights.recipe is None:
+            continue
+        jobs.setdefault(_key_of(job.weights), job)
+        for weights in job.weights.lineage():
+            key = _key_of(weights)
+            groups.join(key, _key_of(job.weights))
+            pieces.setdefault(key, costs.of_training(weights, job))
+            work.setdefault(key, (key, _describe_training(weights, job)))
+    units: dict[str, _Unit] = {}
+    for key, cost in pieces.items():
+        unit = units.setdefault(groups.find(key), _Unit())
+        unit.pieces.append(key)
+        unit.cost += cost
+    cut = _cut(shard, "trainings", work, list(units.values()), [])
     return replace(
         planned,
         jobs=tuple(replace(job, source=None) for key, job in jobs.items() if key in cut.pieces),
@@ -166,6 +170,12 @@ def _cut(
     )
 
 
+def _describe_training(weights: Weights, job: Job) -> str:
+    assert weights.recipe is not None
+    model, data = weights.model.name, job.dataset.name
+    return f"training {model} · {data} · {weights.recipe.name} · {describe_seed(weights.seed)}"
+
+
 def _key_of(weights: Weights) -> str:
     return outlines.key_of_training(weights.path.parent)
 
@@ -180,7 +190,8 @@ def _units(planned: Plan, *, bound: bool) -> tuple[list[_Unit], list[_Unit]]:
         for weights in _trained(job) if bound else ():
             groups.join(_key_of(weights), _key_of(_trained(job)[0]))
         if bound and job.weights.recipe is not None:
-            trained.setdefault(_key_of(job.weights), costs.of_training(job))
+            for weights in job.weights.lineage():
+                trained.setdefault(_key_of(weights), costs.of_training(weights, job))
     for j, job in enumerate(planned.jobs):
         found = _trained(job) if bound else []
         resting = any(_rests(cell) for cell in job.cells)
@@ -201,7 +212,12 @@ def _units(planned: Plan, *, bound: bool) -> tuple[list[_Unit], list[_Unit]]:
 def _trained(job: Job) -> list[Weights]:
     """Weights of a job that a recipe trains, or has trained."""
     both = (job.weights, job.source)
-    return [weights for weights in both if weights is not None and weights.recipe is not None]
+    return [
+        weights
+        for one in both
+        if one is not None and one.recipe is not None
+        for weights in one.lineage()
+    ]
 
 
 def _rests(cell: Cell) -> bool:
@@ -260,9 +276,9 @@ class _Costs:
             self._passes[key] = passes.forward + passes.backward + extra
         return self._passes[key]
 
-    def of_training(self, job: Job) -> int:
-        """Of the training of a job's weights."""
-        return training_passes(job.weights, job.dataset) * self._of_pass(job)
+    def of_training(self, weights: Weights, job: Job) -> int:
+        """Of a training for a job."""
+        return training_passes(weights, job.dataset) * self._of_pass(job)
 
     def _of_pass(self, job: Job) -> int:
         return self._flops[self._key(job)] or self._usual

@@ -17,6 +17,7 @@ from benchharness.outside.containment import in_one_line
 from benchharness.run.engines.engine import WorkerDied
 from benchharness.run.engines.schedule import Place, Schedule, Todo, Training
 from benchharness.run.engines.tasks import Measure, Train, Trained, Unloadable
+from benchharness.run.ledger import checkpoint_of
 from benchharness.run.remaining import Remaining
 from benchharness.store.cells import describe
 
@@ -81,7 +82,13 @@ class Driver:
         self.waiting = [number for number, found in enumerate(needs) if found is not None]
         """Jobs whose cells have no final names yet."""
         self.schedule = Schedule(
-            [found or {} for found in needs], trainings_first=len(engine.workers) > 1
+            [found or {} for found in needs],
+            trainings_first=len(engine.workers) > 1,
+            starts={
+                key: checkpoint_of(weights.start, job)
+                for key, (weights, job) in self.trainings.items()
+                if weights.start is not None
+            },
         )
         trained = {key: (weights, job.dataset) for key, (weights, job) in self.trainings.items()}
         self.remaining = Remaining(plan, len(engine.workers), trained)
@@ -178,6 +185,10 @@ class Driver:
         if self.ledger.found_card(step.key, weights, job.dataset.name):
             self.schedule.settled(worker)
             self._open_jobs()
+            return
+        if reason := self.ledger.broken_start(weights, job):
+            self.schedule.settled(worker)
+            self._failed(step, f"what it starts from failed: {reason}")
             return
         assert weights.recipe is not None
         name = f"{weights.model.name} on {job.dataset.name}"

@@ -62,8 +62,7 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         if not pending:
             continue
         cells += len(pending)
-        if job.weights.to_train:
-            trainings.add(job.weights.path)
+        trainings |= {weights.path for weights in job.weights.trainings()}
         one_pass = flops_of_pass(job)
         if one_pass is None:
             uncounted[job.weights.model.name] = None
@@ -95,9 +94,8 @@ def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
 
 def training_passes(weights: Weights, data: Dataset) -> int:
     """Forward passes of a volume that take as long as a training."""
-    recipe = weights.recipe
-    assert recipe is not None
-    return recipe.epochs * (_TRAINING_PASS * len(data.train) + len(data.val))
+    assert weights.recipe is not None
+    return weights.recipe.passes(len(data.train), len(data.val))
 
 
 def flops_of_pass(job: Job) -> int | None:

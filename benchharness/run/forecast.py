@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """What one model does on one dataset, all training seeds together."""
+    """What one model does on one dataset by one recipe, all training seeds together."""
 
     model: str
     dataset: str
@@ -107,11 +107,12 @@ def forecast(
     rows: dict[tuple[str, str], Row] = {}
     paces: dict[object, Pace | str] = {}
     corruptions: dict[object, tuple[Job, Cell]] = {}
+    several = _several_recipes(plan)
     for job in plan.jobs:
         model, dataset = job.weights.model, job.dataset
-        row = rows.setdefault(
-            (model.name, dataset.name), Row(model=model.name, dataset=dataset.name)
-        )
+        recipe = job.weights.checkpoint.recipe_name
+        name = f"{model.name} · {recipe}" if recipe in several else model.name
+        row = rows.setdefault((name, dataset.name), Row(model=name, dataset=dataset.name))
         todo = [cell for cell in job.cells if cell.identity not in recorded]
         row.recorded += len(job.cells) - len(todo)
         if not todo:
@@ -128,16 +129,26 @@ def forecast(
     return Forecast(rows=tuple(rows.values()), corruption_seconds=seconds, corruption_bytes=size)
 
 
+def _several_recipes(plan: Plan) -> set[str | None]:
+    """The recipes of a plan's networks, where one network has several on one dataset."""
+    found: dict[tuple[str, str], set[str | None]] = {}
+    for job in plan.jobs:
+        where = (job.weights.model.name, job.dataset.name)
+        found.setdefault(where, set()).add(job.weights.checkpoint.recipe_name)
+    return {name for own in found.values() if len(own) > 1 for name in own if name is not None}
+
+
 def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> None:
     """Add the cells of a job to its row."""
     row.to_run += len(todo)
     if isinstance(pace, str):
         row.untimed = pace
         pace = Pace(forward=0.0, backward=0.0, parameters=0)
-    if job.weights.to_train and job.weights.path not in row.trainings:
-        row.trainings.add(job.weights.path)
-        row.seconds += training_passes(job.weights, job.dataset) * pace.forward
-        row.bytes += pace.parameters
+    for weights in job.weights.trainings():
+        if weights.path not in row.trainings:
+            row.trainings.add(weights.path)
+            row.seconds += training_passes(weights, job.dataset) * pace.forward
+            row.bytes += pace.parameters
     for cell in todo:
         passes = passes_of(cell, job, plan)
         extra = COST_PASSES if cell.perturbation.kind == "none" else 0

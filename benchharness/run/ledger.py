@@ -94,14 +94,15 @@ class Ledger:
         return self._damaged.get(self._identities[number][place], "")
 
     def needs(self, number: int) -> dict[Checkpoint, Weights]:
-        """The trainings that a job still waits for, its own first."""
+        """The trainings that a job still waits for, its own first, each after its start."""
         job = self.jobs[number]
         several = [job.weights] if job.source is None else [job.weights, job.source]
         for weights in several:
             key = checkpoint_of(weights, job)
             if weights.broken and key not in self._broken:
                 self._break(key, f"{weights.model.name} on {job.dataset.name}", weights.broken)
-        keys = {checkpoint_of(weights, job): weights for weights in several if weights.to_train}
+        several = [one for weights in several for one in weights.trainings()]
+        keys = {checkpoint_of(weights, job): weights for weights in several}
         known = self._digests.keys() | self._broken.keys()
         return {key: weights for key, weights in keys.items() if key not in known}
 
@@ -113,6 +114,12 @@ class Ledger:
         self._digests[key] = card.sha256
         self.note(f"{weights.model.name} on {dataset} was trained by another run meanwhile")
         return True
+
+    def broken_start(self, weights: Weights, job: Job) -> str:
+        """Why a training cannot start from what another was to make; empty where it can."""
+        if weights.start is None:
+            return ""
+        return self._broken.get(checkpoint_of(weights.start, job), "")
 
     def has_trained(self, key: Checkpoint, sha256: str) -> None:
         """A training has ended well."""

@@ -16,8 +16,8 @@ from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import keys, own_weights
 from benchharness.run.data import Data, Volumes
+from benchharness.run.locating import check_recipes, locate
 from benchharness.run.values import flag
-from benchharness.run.weights import locate
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def plan(config: RunConfig) -> Plan:
     jobs: list[Job] = []
     own = own_weights.own_weights(config.checkpoint, chosen.names, chosen.files)
     loaded = _datasets(config)
+    check_recipes(config, (dataset for _, dataset in loaded))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)
@@ -221,7 +222,7 @@ def _applicable(
         try:
             with loading(f"attack {name!r}"):
                 attack.check(dataset.num_classes)
-            _check_sources(attack, models, blind)
+            _check_sources(attack, models, blind, config.recipes)
         except BenchError as error:
             if name in config.attacks:
                 raise
@@ -249,10 +250,12 @@ def _sees_gradients(attack: Attack) -> bool:
     return attack.access in ("white box", "both")
 
 
-def _check_sources(attack: Attack, models: Models, blind: Sequence[str]) -> None:
+def _check_sources(
+    attack: Attack, models: Models, blind: Sequence[str], recipes: Sequence[str]
+) -> None:
     if not attack.needs_source:
         return
-    if len(models) < 2:
+    if len(models) * max(1, len(recipes)) < 2:
         raise BenchError(f"{attack.name} needs two models or more; add one to --models.")
     if len(blind) == len(models):
         raise BenchError(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchharness.run.measuring import Setting
     from benchharness.run.perturb import Attacked, Stored
     from benchharness.run.planning import Job
+    from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
 
 
@@ -79,9 +80,11 @@ def _subject(
 ) -> Subject:
     """Everything that is explained on one dataset."""
     first = jobs[0]
-    by_network: dict[tuple[str, int | None], list[Job]] = {}
+    by_network: dict[tuple[str, str | None, int | None], list[Job]] = {}
     for job in jobs:
-        by_network.setdefault((job.weights.model.name, job.weights.seed), []).append(job)
+        made = job.weights.checkpoint
+        key = (job.weights.model.name, made.recipe_name, made.seed)
+        by_network.setdefault(key, []).append(job)
     networks = list(by_network.values())
     if not _comparable(networks):
         note(
@@ -89,12 +92,16 @@ def _subject(
             "Name one training seed."
         )
         networks = [[job for job in own if job.source is None] for own in networks]
-    several = len({job.weights.seed for job in jobs}) > 1
+    named = {(name, recipe) for name, recipe, _ in by_network}
+    recipes = len(named) > len({name for name, _ in named})
+    seeds = len({job.weights.seed for job in jobs}) > 1
     return Subject(
         dataset=first.dataset,
         split=first.split,
         key=first.cells[0].dataset,
-        networks=tuple(_network(own, perturbations, setting, several=several) for own in networks),
+        networks=tuple(
+            _network(own, perturbations, setting, recipes=recipes, seeds=seeds) for own in networks
+        ),
         device=setting.device,
         batch_size=setting.batch_size_for(first.dataset),
         compiled=setting.compiled,
@@ -117,7 +124,8 @@ def _network(
     perturbations: Mapping[str, Attack | Artefact],
     setting: Setting,
     *,
-    several: bool,
+    recipes: bool,
+    seeds: bool,
 ) -> Network:
     """The jobs of one network, its clean one first."""
     weights, dataset = jobs[0].weights, jobs[0].dataset
@@ -128,7 +136,7 @@ def _network(
             return measuring.load(weights, dataset, setting.device)
 
     return Network(
-        name=f"{weights.model.name} seed {weights.seed}" if several else weights.model.name,
+        name=_name(weights, recipes=recipes, seeds=seeds),
         model=weights.model,
         checkpoint=weights.checkpoint.sha256,
         load=load,
@@ -138,6 +146,12 @@ def _network(
             for cell in job.cells
         ),
     )
+
+
+def _name(weights: Weights, *, recipes: bool, seeds: bool) -> str:
+    """What tells a network apart from the others."""
+    recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.recipe else ""
+    return weights.model.name + recipe + (f" seed {weights.seed}" if seeds else "")
 
 
 def _condition(

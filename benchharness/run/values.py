@@ -300,7 +300,7 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "severities": _levels,
     "fast_artefacts": _switch,
     "seeds": _naturals,
-    "recipe": _text,
+    "recipes": _names,
     "init": _init,
     "init_method": _text,
     "train": _switch,

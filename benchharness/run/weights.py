@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from benchharness import registry
-from benchharness.canonical import pairs
-from benchharness.errors import BenchError, CellError
-from benchharness.networks import building, checkpoints, fitting
-from benchharness.networks.adapters import Outputs
-from benchharness.networks.asked import NOTHING
-from benchharness.networks.classifier import Classifier
-from benchharness.networks.formats import folders, programs
-from benchharness.networks.preprocessing import Preprocessing
-from benchharness.outside.containment import contained, in_one_line
-from benchharness.run.own_weights import WeightsFile
-from benchharness.store import parity
-from benchharness.store.cards import WEIGHTS
-from benchharness.store.cells import CheckpointKey, ModelKey
+from benchharness.errors import BenchError
+from benchharness.networks import checkpoints
 from benchharness.store.folder import Store
-from benchharness.training import initialisation, recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from torch import nn
-
     from benchharness.canonical import Pairs
     from benchharness.datasets import Dataset
-    from benchharness.run.config import ModelOptions, RunConfig
-    from benchharness.run.own_weights import Files
+    from benchharness.run.config import RunConfig
     from benchharness.store.cards import ModelCard
+    from benchharness.store.cells import CheckpointKey, ModelKey
     from benchharness.store.parity import Parity
     from benchharness.training.initialisation import InitialWeights
-    from benchharness.training.recipes import Recipe
+    from benchharness.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +35,9 @@ class Weights:
     recipe: Recipe | None = None
     """How they are trained; None for weights that the user brought."""
     initial: InitialWeights | None = None
-    """Weights that training starts from; None where all are drawn."""
+    """A file that training starts from; None without one."""
+    start: Weights | None = None
+    """What another recipe trains and this one starts from; None without one."""
     reading: str = ""
     """How weights that the user brought were read, in one line; empty for others."""
     broken: str = ""
@@ -67,189 +52,34 @@ class Weights:
         """Whether they do not exist yet."""
         return self.checkpoint.sha256 is None
 
+    def lineage(self) -> Iterator[Weights]:
+        """What these weights start from, the first of them first, then they themselves."""
+        if self.start is not None:
+            yield from self.start.lineage()
+        yield self
+
+    def trainings(self) -> Iterator[Weights]:
+        """What is to be trained for these weights, in order."""
+        if not self.to_train:
+            return
+        if self.start is not None:
+            yield from self.start.trainings()
+        yield self
+
     @property
     def seed(self) -> int | None:
         """The training seed; None for weights that the user brought without one."""
         return self.checkpoint.seed
 
 
-def locate(
-    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
-) -> Iterator[Weights]:
-    """Find the weights of a model on a dataset: the user's own, else one for each training seed.
-
-    Raises:
-        BenchError: When weights do not fit the network, or are missing and may not be trained, or
-            two seeds bring the same weights.
-    """
-    for weights in _located(config, model, options, dataset, own):
-        key = parity.key_of(weights.model, weights.checkpoint, dataset.digest)
-        known = None if weights.to_train else parity.find(config.out, key)
-        yield replace(weights, parity=known)
-
-
-def _located(
-    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
-) -> Iterator[Weights]:
-    if not own:
-        yield from _by_recipe(config, model, options, dataset)
-        return
-    seeds: dict[str, int | None] = {}
-    for seed, file in own:
-        path = file.path
-        if model.name in dict(config.init):
-            raise BenchError(
-                f"--checkpoint {model.name}={path} is measured as it is, and --init "
-                f"{model.name}=… is for training. Keep one of the two."
-            )
-        weights = _brought(file, seed, model, options, dataset)
-        digest = f"{weights.checkpoint.sha256}{weights.checkpoint.part}"
-        if digest in seeds:
-            raise BenchError(
-                f"--checkpoint brings the same weights for seeds {seeds[digest]} and {seed} of "
-                f"{model.name} on {dataset.name}: {path}. Give each seed its own file."
-            )
-        seeds[digest] = seed
-        yield weights
-
-
-def _brought(
-    file: WeightsFile, seed: int | None, model: ModelKey, options: ModelOptions, dataset: Dataset
-) -> Weights:
-    """The user's own weights, once it is known that they fit."""
-    broken = reading = part = note = origin = ""
-    path = file.path
-    model = _preprocessed(model, options, Preprocessing(), dataset)
-    if folders.is_hub(path) or path.is_dir():
-        folder = folders.fetched(path)
-        origin = folders.origin(path, folder)
-        model, path = _from_folder(model, folder)
-    try:
-        with contained():
-            found = checkpoints.opened(
-                model,
-                path,
-                num_classes=dataset.num_classes,
-                in_channels=dataset.in_channels,
-                part=file.part,
-            )
-            reading, part = ", ".join(filter(None, (found.line, origin))), found.part
-            _check_grid(found.network, model, dataset)
-            classifier = Classifier.of(
-                model, found.network, num_classes=dataset.num_classes, device="cpu"
-            )
-            model, note = _fitted(model, classifier, options, dataset, trained=True)
-    except BenchError:
-        raise
-    except Exception as error:
-        # A user's network may raise anything; the others are worth measuring.
-        broken = in_one_line(error)
-    checkpoint = CheckpointKey(
-        recipe=None, seed=seed, sha256=programs.digest(model, path), part=part
-    )
-    return Weights(
-        model=model,
-        checkpoint=checkpoint,
-        path=path,
-        reading=reading,
-        broken=broken,
-        note=note,
-    )
-
-
-def _fitted(
-    model: ModelKey,
-    classifier: Classifier,
-    options: ModelOptions,
-    dataset: Dataset,
-    *,
-    trained: bool,
-) -> tuple[ModelKey, str]:
-    """The model with its outputs, and what the user should know of them."""
-    outputs, note = fitting.fit(
-        classifier, dataset.test.volumes, options.outputs, name=model.name, trained=trained
-    )
-    return replace(model, outputs=outputs.to_pairs()), note
-
-
-def _fitted_untrained(
-    model: ModelKey, options: ModelOptions, dataset: Dataset
-) -> tuple[ModelKey, str]:
-    """The same for a network that is, or was, trained here: random weights show its structure."""
-    known = registry.BUILT_IN["models"].values()
-    if model.factory in known and options.outputs == NOTHING:
-        return model, ""
-    try:
-        with contained():
-            network = building.build_network(
-                model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
-            )
-            classifier = Classifier.of(
-                model, network, num_classes=dataset.num_classes, device="cpu"
-            )
-            return _fitted(model, classifier, options, dataset, trained=False)
-    except BenchError:
-        raise
-    except Exception:
-        # What cannot be built or run now fails when it is trained, with its reason.
-        return replace(model, outputs=Outputs.assumed(options.outputs).to_pairs()), ""
-
-
-def _from_folder(model: ModelKey, folder: Path) -> tuple[ModelKey, Path]:
-    """The model with the arguments of a folder's config, and the folder's weights."""
-    said = dict(folders.arguments(folder, registry.import_target(model.factory)))
-    return replace(model, arguments=pairs(said | dict(model.arguments))), folders.weights(folder)
-
-
-def _check_grid(network: nn.Module, model: ModelKey, dataset: Dataset) -> None:
-    """Refuse a program that takes no volumes of this dataset.
-
-    Raises:
-        BenchError: When it does not.
-    """
-    if not isinstance(network, programs.Program):
-        return
-    blank = torch.zeros((1, dataset.in_channels, *dataset.grid))
-    seen = Preprocessing.from_pairs(model.preprocessing)(blank)
-    if wrong := network.misfit(tuple(seen.shape[1:])):
-        raise BenchError(f"model {model.name!r} on {dataset.name}: {wrong}.")
-
-
-def _by_recipe(
-    config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset
-) -> Iterator[Weights]:
-    """Weights in the run's folder, for each training seed: trained before, or to be trained."""
-    recipe = recipes.find(config.recipe or dataset.default_recipe)
-    model = _preprocessed(model, options, recipe.preprocessing(dataset.modality), dataset)
-    model, note = _fitted_untrained(model, options, dataset)
-    initial = _initial(config, model.name)
-    settings = recipe.to_pairs() if initial is None else initial.extend(recipe.to_pairs())
-    for seed in config.seeds:
-        folder, card = _checkpoint(config, model, dataset, settings, seed)
-        weights = Weights(
-            model=model,
-            checkpoint=CheckpointKey(
-                recipe=settings, seed=seed, sha256=None if card is None else card.sha256
-            ),
-            path=folder / WEIGHTS,
-            recipe=recipe,
-            initial=initial,
-            note=note,
-        )
-        if weights.to_train:
-            if not config.train:
-                raise BenchError(
-                    f"{missing(weights, dataset, config)} Drop --no-train to train it, or pass "
-                    f"--checkpoint {model.name}=PATH."
-                )
-            weights = replace(weights, broken=_check_trainable(weights, dataset))
-        yield weights
-
-
-def _checkpoint(
+def trained(
     config: RunConfig, model: ModelKey, dataset: Dataset, recipe: Pairs, seed: int
 ) -> tuple[Path, ModelCard | None]:
-    """The folder of a training's checkpoint and its card; None where it is yet to be trained."""
+    """The folder of a training's checkpoint and its card; None where it is yet to be trained.
+
+    Raises:
+        BenchError: When `--checkpoints-from` names a folder without checkpoints.
+    """
     training = (model, dataset.name, dataset.digest, recipe, seed)
     own = checkpoints.folder(Store(config.out).checkpoints, *training)
     card = checkpoints.read_card(own)
@@ -283,46 +113,3 @@ def untrained(weights: Weights, dataset: Dataset, config: RunConfig) -> BenchErr
         f"{missing(weights, dataset, config)} Train it with bench train --models {model} "
         f"--datasets {dataset.name} --out {config.out}, or pass --checkpoint {model}=PATH."
     )
-
-
-def _check_trainable(weights: Weights, dataset: Dataset) -> str:
-    """Find what would stop a training before anything is written.
-
-    Returns:
-        Why the network cannot be built; empty where it can, or where only training will tell.
-
-    Raises:
-        BenchError: When the factory does not take its arguments, or the initial weights do not fit.
-    """
-    building.check_arguments(weights.model)
-    if weights.initial is None:
-        return ""
-    try:
-        network = building.build_network(
-            weights.model, num_classes=dataset.num_classes, in_channels=dataset.in_channels
-        )
-    except CellError as error:
-        return str(error)
-    initialisation.apply(weights.initial, network, weights.model.name)
-    return ""
-
-
-def _initial(config: RunConfig, model: str) -> InitialWeights | None:
-    """What a model's training starts from: its own file, else the one for every model."""
-    given = dict(config.init)
-    path = given.get(model, given.get(None))
-    if path is None:
-        return None
-    file = WeightsFile.of(path)
-    return initialisation.find(file.path, config.init_method, part=file.part)
-
-
-def _preprocessed(
-    model: ModelKey, options: ModelOptions, default: Preprocessing, dataset: Dataset
-) -> ModelKey:
-    """The model with the config's preprocessing, else with the default."""
-    chosen = default
-    if options.preprocessing is not None:
-        chosen = Preprocessing.checked(dict(options.preprocessing))
-    chosen.check_channels(dataset.in_channels, dataset.name)
-    return replace(model, preprocessing=chosen.to_pairs())

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 CARD = "model_card.json"
+START = "start"
+"""Setting of a recipe that starts from another: the digest of that one's settings."""
 
 _LARGEST = {"brier": 2.0, "nll": math.inf}
 """The ends of the metrics' ranges; all others end at 1."""
@@ -60,12 +62,18 @@ class ModelCard:
     outputs: dict[str, Any] = field(default_factory=dict)
     """How its logits are taken from what it returns; empty, and not written, where it returns
     them."""
+    start: dict[str, Any] = field(default_factory=dict)
+    """Recipe and digest of the weights that training began with, where another recipe made them;
+    empty, and not written, where none did."""
+    ended: str = ""
+    """Why the training ended before its last epoch; empty, and not written, where it did not."""
 
     def to_json(self) -> str:
         """The card as indented JSON, with the digest of everything else in it."""
         content = asdict(self)
-        if not self.outputs:
-            del content["outputs"]
+        for name in ("outputs", "start", "ended"):
+            if not content[name]:
+                del content[name]
         content["digest"] = digest(content)
         return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
 

@@ -287,10 +287,15 @@ def format_severity(perturbation: PerturbationKey) -> str:
         return ""
     if perturbation.kind == "artefact":
         return f"level {severity}"
-    steps = severity * 255
-    if isinstance(severity, float) and abs(steps - round(steps)) < 1e-9 and 0 < severity < 1:
+    return format_budget(severity)
+
+
+def format_budget(budget: float) -> str:
+    """A budget as a person types it: `8/255`, `0.03`, `12`."""
+    steps = budget * 255
+    if isinstance(budget, float) and abs(steps - round(steps)) < 1e-9 and 0 < budget < 1:
         return f"{round(steps)}/255"
-    return f"{severity:g}"
+    return f"{budget:g}"
 
 
 def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
@@ -306,23 +311,20 @@ def condition(perturbation: PerturbationKey, *, label: str = "") -> str:
     name = label or (CLEAN_FAMILY if perturbation.kind == "none" else perturbation.name)
     origin = "" if source is None or label else f"from {source.model.name}"
     narrow = "" if label else precision(perturbation)
-    severity = format_severity(perturbation)
-    return " ".join(part for part in (name, severity, origin, narrow) if part)
+    return " ".join(filter(None, (name, format_severity(perturbation), origin, narrow)))
 
 
 def precision(perturbation: PerturbationKey) -> str:
-    """The precision of an attack's gradients, `bf16`; empty for float32's and where there is none.
-
-    An attack of a plug-in may have a parameter of this name that is no text.
-    """
+    """The precision of an attack's gradients, `bf16`; empty for float32's and what is no text."""
     found = dict(perturbation.parameters).get(PRECISION, "")
     return found if isinstance(found, str) else ""
 
 
 def describe(cell: Cell) -> str:
-    """A cell in a few words: `resnet3d_18 · phantom3d · pgd 8/255 · seed 0`."""
-    seed = describe_seed(cell.checkpoint.seed)
-    return " · ".join((cell.model.name, cell.dataset.name, condition(cell.perturbation), seed))
+    """A cell in a few words: `resnet3d_18 · quick · phantom3d · pgd 8/255 · seed 0`."""
+    recipe, seed = cell.checkpoint.recipe_name, describe_seed(cell.checkpoint.seed)
+    network = [cell.model.name] if recipe is None else [cell.model.name, recipe]
+    return " · ".join((*network, cell.dataset.name, condition(cell.perturbation), seed))
 
 
 def describe_seed(seed: int | None) -> str:

@@ -8,7 +8,6 @@ test split is evaluated once, afterwards.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -16,29 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from benchharness import randomness
+from benchharness.canonical import digest
 from benchharness.disk import clear_partial
 from benchharness.errors import CellError
 from benchharness.networks import building, checkpoints
-from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.statistics import metrics
 from benchharness.store import provenance
-from benchharness.store.cards import ModelCard
-from benchharness.training import initialisation
+from benchharness.store.cards import START, ModelCard
+from benchharness.training import adversarial, initialisation, objective, selection
+from benchharness.training.augmentation import Augmentation
 from benchharness.training.resuming import RESUME, State, save, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from benchharness.datasets.base import Dataset, Levels, Split
+    from torch import nn
+
+    from benchharness.datasets.base import Dataset, Split
     from benchharness.store.cells import ModelKey
     from benchharness.training.initialisation import InitialWeights
-    from benchharness.training.recipes import Recipe
+    from benchharness.training.recipe import Recipe
 
 _SAVE_EVERY_S = 20.0
 """How much training a kill may lose. Saving more often would cost more than it saves."""
@@ -56,6 +57,8 @@ class Job:
     """Folder of the checkpoint, from `checkpoints.folder`."""
     initial: InitialWeights | None = None
     """Weights to begin from; None draws all weights from the seed."""
+    start: Path | None = None
+    """Folder of the checkpoint to begin from, of the recipe that `recipe` starts from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,8 @@ class EpochReport:
     val_auc: float | None
     best_val_auc: float
     seconds_left: float
+    judged_by: str = "val AUC"
+    """What `val_auc` is, in words."""
 
 
 def train(
@@ -92,7 +97,8 @@ def train(
         The card; weights and card are on disk when this returns.
 
     Raises:
-        CellError: If the loss stops being finite, or val AUC is never defined.
+        CellError: If the loss stops being finite, val AUC is never defined, or the network overfits
+            to a single step in its first epoch.
         BenchError: If the folder cannot be written, or the initial weights do not fit.
         Exception: Whatever the network raises.
     """
@@ -107,9 +113,13 @@ def train(
         job.model, state.network, num_classes=job.dataset.num_classes, device=device
     )
     _run_epochs(job, state, classifier, report)
+    if state.ended:
+        note(f"{job.model.name} on {job.dataset.name}: {state.ended}")
     if state.best is None:
         raise CellError(
-            f"the AUC on the val split of {job.dataset.name} was undefined in every epoch"
+            f"{state.ended}, and no epoch before it. Take a smaller eps or more steps"
+            if state.ended
+            else f"the AUC on the val split of {job.dataset.name} was undefined in every epoch"
         )
     with contained():
         state.network.load_state_dict(state.best)
@@ -136,12 +146,7 @@ def _resumed(job: Job, device: str, note: Callable[[str], None]) -> State:
 
 def _start(job: Job, device: str) -> State:
     """The state before the first epoch."""
-    network = building.build_network(
-        job.model,
-        num_classes=job.dataset.num_classes,
-        in_channels=job.dataset.in_channels,
-        seed=job.seed,
-    )
+    network, start = _built(job)
     initialised = (
         None
         if job.initial is None
@@ -157,7 +162,36 @@ def _start(job: Job, device: str) -> State:
         fused=True,
     )
     schedule = _schedule(job.recipe, optimiser, volumes=len(job.dataset.train))
-    return State(network=network, optimiser=optimiser, schedule=schedule, initialised=initialised)
+    return State(
+        network=network,
+        optimiser=optimiser,
+        schedule=schedule,
+        initialised=initialised,
+        start=start,
+    )
+
+
+def _built(job: Job) -> tuple[nn.Module, dict[str, Any]]:
+    """The network with weights drawn from the seed, or with those of another recipe's checkpoint.
+
+    Returns:
+        The network, and the recipe and digest of the weights that another made.
+
+    Raises:
+        CellError: When that checkpoint is not there.
+    """
+    shape: Any = {"num_classes": job.dataset.num_classes, "in_channels": job.dataset.in_channels}
+    if job.start is None:
+        return building.build_network(job.model, **shape, seed=job.seed), {}
+    card = checkpoints.read_card(job.start)
+    if card is None:
+        raise CellError(f"no checkpoint in {job.start}, which {job.recipe.name} starts from")
+    opened = checkpoints.opened(job.model, job.start / checkpoints.WEIGHTS, **shape)
+    return opened.network, {
+        "recipe": card.recipe["name"],
+        "sha256": card.sha256,
+        "settings": digest(card.settings),
+    }
 
 
 def _schedule(
@@ -179,13 +213,11 @@ def _run_epochs(
     """Train the epochs that are left, keeping the best weights and saving the state at times."""
     began, first, saved_at = time.monotonic(), state.epoch, time.monotonic()
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        while state.epoch < job.recipe.epochs:
+        while state.epoch < job.recipe.epochs and not state.ended:
             with contained():
                 loss = _epoch(job, state, classifier)
-            val_auc = _evaluate(classifier, job.dataset.val, job.recipe.batch_size)["auc"]
-            if val_auc is not None and val_auc > state.best_auc:
-                state.best_auc, state.best_epoch = val_auc, state.epoch
-                state.best = copy.deepcopy(state.network.state_dict())
+            judged = selection.judge(classifier, job.dataset.val, job.recipe, seed=job.seed)
+            state.judged(judged)
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
                 content = state.content()
                 with writing(job.directory):
@@ -197,9 +229,10 @@ def _run_epochs(
                     epoch=state.epoch,
                     epochs=job.recipe.epochs,
                     loss=loss,
-                    val_auc=val_auc,
+                    val_auc=judged.auc,
                     best_val_auc=state.best_auc,
                     seconds_left=(time.monotonic() - began) / done * left,
+                    judged_by=selection.measure(job.recipe),
                 )
             )
 
@@ -210,22 +243,25 @@ def _epoch(job: Job, state: State, classifier: Classifier) -> float:
     names = ("training", job.dataset.digest, job.seed, state.epoch)
     draws = randomness.numpy_generator(*names)
     order = draws.permutation(len(split))
+    augmentation = Augmentation(recipe, split, draws, names)
+    starts = randomness.torch_generator(*names, "adversary")
     classifier.train()
     total = 0.0
     with randomness.isolated(*names):
         for batch in _batches(len(split), recipe.batch_size):
             chosen = order[batch]
-            inputs = as_float(_augment(split.volumes[chosen], recipe, draws), classifier.device)
+            inputs = augmentation.volumes(chosen, classifier.device)
+            factors = None
             if recipe.scales_randomly(job.dataset.modality):
                 # Random factors, in place of the fixed one that the preprocessing applies.
-                factors = draws.uniform(0.0, 1.0, len(chosen)).astype(np.float32)
-                scales = torch.from_numpy(factors).to(classifier.device)
-                inputs = inputs * scales[:, None, None, None, None]
-                logits = classifier.training_logits(inputs, scaled=False)
-            else:
-                logits = classifier.training_logits(inputs)
+                drawn = draws.uniform(0.0, 1.0, len(chosen)).astype(np.float32)
+                factors = torch.from_numpy(drawn).to(classifier.device)[:, None, None, None, None]
             labels = torch.from_numpy(split.labels[chosen]).to(classifier.device)
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            inputs, targets = augmentation.mixed(inputs, labels, classifier.num_classes)
+            eps = adversarial.budget(recipe, state.epoch + batch.start / len(split))
+            loss = objective.loss(
+                classifier, recipe, inputs, targets, factors, eps=eps, starts=starts
+            )
             value = loss.item()  # A GPU is waited for once a step.
             if not math.isfinite(value):
                 raise CellError(
@@ -250,15 +286,6 @@ def _batches(count: int, size: int) -> Iterator[slice]:
             yield slice(start, min(start + size, count))
 
 
-def _augment(volumes: Levels, recipe: Recipe, draws: np.random.Generator) -> Levels:
-    """Flip each axis of each volume with probability one half, if the recipe says so."""
-    if not recipe.flips:
-        return volumes
-    flipped = draws.random((len(volumes), 3)) < 0.5
-    flip_axes = [tuple((np.flatnonzero(row) + 1).tolist()) for row in flipped]
-    return np.stack([np.flip(v, axes) for v, axes in zip(volumes, flip_axes, strict=True)])
-
-
 def _evaluate(classifier: Classifier, split: Split, batch_size: int) -> dict[str, float | None]:
     values, _ = metrics.compute(split.labels, classifier.predict(split.volumes, batch_size))
     return values
@@ -270,7 +297,10 @@ def _finish(job: Job, state: State, classifier: Classifier, device: str) -> Mode
     with writing(job.directory):
         sha256 = checkpoints.save(job.directory, weights)
     batch_size = job.recipe.batch_size
-    settings: dict[str, Any] = asdict(job.recipe)
+    texts = {"source": job.recipe.source, "summary": job.recipe.summary}
+    settings: dict[str, Any] = {**texts, **dict(job.recipe.to_pairs())}
+    if state.start:
+        settings[START] = state.start["settings"]
     source = provenance.collect(device) | {"finished": provenance.now()}
     if job.dataset.preparation:
         source["preparation"] = dict(job.dataset.preparation)
@@ -293,6 +323,8 @@ def _finish(job: Job, state: State, classifier: Classifier, device: str) -> Mode
         sha256=sha256,
         provenance=source,
         initial_weights=None if state.initialised is None else asdict(state.initialised),
+        start=state.start,
+        ended=state.ended,
     )
     with writing(job.directory):
         checkpoints.save_card(job.directory, card)

@@ -1,97 +1,129 @@
-"""Recipes: named, complete ways of training a checkpoint."""
+"""Recipes: named, complete ways of training a checkpoint.
+
+A config file makes others from them (`variants`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
 
-from benchharness.canonical import Pairs, pairs
 from benchharness.errors import unknown_name
-from benchharness.networks.preprocessing import Preprocessing
+from benchharness.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    from benchharness.datasets.base import Modality
+_QUICK = Recipe(
+    name="quick",
+    version=1,
+    source="this project",
+    summary="a usable model in minutes on a CPU",
+    epochs=4,
+    batch_size=16,
+    optimiser="adamw",
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    schedule="one-cycle",
+    flips=True,
+)
 
+_MEDMNIST = Recipe(
+    name="medmnist",
+    version=1,
+    source="MedMNIST3D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
+    summary="the official MedMNIST3D protocol: 100 epochs, best val AUC",
+    epochs=100,
+    batch_size=32,
+    optimiser="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="steps",
+    shape_scaling=True,
+)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Every setting of a training; the loop adds none."""
+_STRONG = replace(
+    _QUICK,
+    name="strong",
+    source="this project",
+    summary="the best clean accuracy in 20 epochs: smoothed labels, small affines, mixup",
+    epochs=20,
+    label_smoothing=0.1,
+    rotation=10.0,
+    zoom=0.1,
+    shift=0.05,
+    mixup=0.2,
+)
 
-    name: str
-    version: int
-    """Raised when the same name starts to mean something else."""
-    source: str
-    """Where the settings come from."""
-    summary: str
-    epochs: int
-    batch_size: int
-    optimiser: Literal["adam", "adamw"]
-    learning_rate: float
-    """Peak learning rate."""
-    weight_decay: float
-    schedule: Literal["one-cycle", "steps"]
-    """`one-cycle` per step; `steps`: × 0.1 at 50 % and at 75 % of the epochs."""
-    flips: bool = False
-    """Whether each axis of each training volume is flipped with probability one half."""
-    label_smoothing: float = 0.0
-    shape_scaling: bool = False
-    """Whether shape datasets are scaled by U(0, 1) in training and by 0.5 in evaluation, as their
-    protocol says."""
+_LONGER = replace(_QUICK, epochs=8)
+"""What the recipes that buy robustness share: `quick` for twice as long."""
 
-    def to_pairs(self) -> Pairs:
-        """The settings that enter a checkpoint's key: all but the two texts."""
-        return pairs({k: v for k, v in asdict(self).items() if k not in ("source", "summary")})
+_ADV_PGD = replace(
+    _LONGER,
+    name="adv_pgd",
+    source="Madry et al., ICLR 2018, arXiv 1706.06083; settings are this project's",
+    summary="adversarial training: PGD-7 at 4/255 in L∞, from a clean checkpoint",
+    eps=4 / 255,
+    steps=7,
+    relative_step=2.5,
+    ramp=2,
+    starts_from="quick",
+    selection_steps=10,
+)
 
-    def preprocessing(self, modality: Modality) -> Preprocessing:
-        """The preprocessing that a network trained with this recipe expects."""
-        scaled = self.shape_scaling and modality == "shape"
-        return Preprocessing(scale=0.5) if scaled else Preprocessing()
-
-    def scales_randomly(self, modality: Modality) -> bool:
-        """Whether training volumes are multiplied by a draw from U(0, 1)."""
-        return self.shape_scaling and modality == "shape"
-
+_ARTEFACT_AUGMENT = replace(
+    _LONGER,
+    name="artefact_augment",
+    source="this project",
+    summary="half of the volumes show one of six artefacts at levels 1 to 3",
+    artefacts=("bias_field", "ghosting", "gaussian_noise", "blur", "gamma", "affine"),
+    artefact_levels=(1, 2, 3),
+    artefact_share=0.5,
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="quick",
-            version=1,
-            source="this project",
-            summary="a usable model in minutes on a CPU",
-            epochs=4,
-            batch_size=16,
-            optimiser="adamw",
-            learning_rate=1e-3,
-            weight_decay=0.05,
-            schedule="one-cycle",
-            flips=True,
-        ),
-        Recipe(
-            name="medmnist",
-            version=1,
-            source="MedMNIST3D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
-            summary="the official MedMNIST3D protocol: 100 epochs, best val AUC",
-            epochs=100,
-            batch_size=32,
-            optimiser="adam",
-            learning_rate=1e-3,
-            weight_decay=0.0,
-            schedule="steps",
-            shape_scaling=True,
-        ),
-        Recipe(
+        _QUICK,
+        _MEDMNIST,
+        replace(
+            _MEDMNIST,
             name="medmnist2d",
-            version=1,
             source="MedMNIST2D/train_and_eval_pytorch.py of the MedMNIST v2 experiments",
             summary="the official MedMNIST2D protocol: 100 epochs in batches of 128, best val AUC",
-            epochs=100,
             batch_size=128,
-            optimiser="adam",
-            learning_rate=1e-3,
-            weight_decay=0.0,
-            schedule="steps",
+            shape_scaling=False,
+        ),
+        _STRONG,
+        _ADV_PGD,
+        replace(
+            _ADV_PGD,
+            name="trades",
+            source="Zhang et al., ICML 2019, arXiv 1901.08573; settings are this project's",
+            summary="TRADES: the clean loss and 6 times the divergence under PGD-7 at 4/255",
+            trades=6.0,
+        ),
+        replace(
+            _ADV_PGD,
+            name="adv_fast",
+            source="Wong et al., ICLR 2020, arXiv 2001.03994; settings are this project's",
+            summary="adversarial training with one step of 1.25 ε from a random start, at 4/255",
+            steps=1,
+            relative_step=1.25,
+            overfitting_gap=0.3,
+        ),
+        replace(
+            _LONGER,
+            name="noise",
+            source="Cohen et al., ICML 2019, arXiv 1902.02918; settings are this project's",
+            summary="Gaussian noise of σ 0.1 on every volume, for certificates by smoothing",
+            noise=0.1,
+        ),
+        _ARTEFACT_AUGMENT,
+        replace(
+            _ADV_PGD,
+            name="adv_artefact",
+            source="this project",
+            summary="adv_pgd on the volumes of artefact_augment",
+            artefacts=_ARTEFACT_AUGMENT.artefacts,
+            artefact_levels=_ARTEFACT_AUGMENT.artefact_levels,
+            artefact_share=_ARTEFACT_AUGMENT.artefact_share,
         ),
     )
 }

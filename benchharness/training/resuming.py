@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchharness.training.initialisation import Initialised
+    from benchharness.training.selection import Judgement
 
 RESUME = "resume.pt"
 _HEXADECIMALS = 64
@@ -41,6 +43,18 @@ class State:
     best_auc: float = -math.inf
     best_epoch: int = 0
     best: dict[str, Tensor] | None = None
+    ended: str = ""
+    """Why training ended before its last epoch; empty where it did not."""
+    start: dict[str, Any] = field(default_factory=dict)
+    """Recipe and digest of the weights that another recipe made; empty without one."""
+
+    def judged(self, found: Judgement) -> None:
+        """Keep the weights of the moment if they are the best, and end if they overfit."""
+        if found.overfitting:
+            self.ended = f"epoch {self.epoch} ended the training, {found.overfitting}"
+        elif found.auc is not None and found.auc > self.best_auc:
+            self.best_auc, self.best_epoch = found.auc, self.epoch
+            self.best = copy.deepcopy(self.network.state_dict())
 
     def content(self) -> dict[str, Any]:
         """What a resumed training needs."""
@@ -52,6 +66,8 @@ class State:
             "best_auc": self.best_auc,
             "best_epoch": self.best_epoch,
             "best": self.best,
+            "ended": self.ended,
+            "start": self.start,
         }
 
     def restore(self, path: Path) -> None:
@@ -61,11 +77,14 @@ class State:
         if hashlib.sha256(content).hexdigest().encode() != sha256:
             raise ValueError("its SHA-256 differs")
         saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if saved.get("start", {}) != self.start:
+            raise ValueError("it began with other weights")
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.epoch, self.best_auc = saved["epoch"], saved["best_auc"]
         self.best_epoch, self.best = saved["best_epoch"], saved["best"]
+        self.ended = saved.get("ended", "")
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

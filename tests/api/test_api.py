@@ -189,7 +189,7 @@ def local_factory(scale: float) -> Any:
 
 
 def test_a_factory_is_trained(data: tuple[Path, Path], tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"recipe": "quick", "out": tmp_path, "progress": False}
+    settings: dict[str, Any] = {"recipes": "quick", "out": tmp_path, "progress": False}
     (trained,) = bh.train(local_factory(1.0), data[0], **settings)
     assert trained.card.model == "build"
     assert trained.card.recipe["name"] == "quick"
@@ -206,7 +206,7 @@ def test_a_factory_of_a_module_is_known_by_its_import_string(
 ) -> None:
     from tests.attacked import honest
 
-    bh.benchmark(honest, data[0], recipe="quick", out=tmp_path, progress=False)
+    bh.benchmark(honest, data[0], recipes="quick", out=tmp_path, progress=False)
     (record,) = Store(tmp_path).records().values()
     assert record.cell.model.factory == "tests.attacked:honest"
 

@@ -87,7 +87,7 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     run = (*SMALL, "--datasets", data, "--attacks", "pgd", "--dry-run")
     code, said, _ = bench(*run, "--verbose")
     assert code == 0
-    assert said.count("to run once trained tiny · data") == 6
+    assert said.count("to run once trained tiny · quick · data") == 6
     code, said, _ = bench(*run)
     assert "to run once trained" not in said
     # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; the control's
@@ -149,7 +149,7 @@ def test_verbose_belongs_to_dry_run(bench: Bench, data: Path, tmp_path: Path) ->
 def test_flags_win_over_the_config_file(bench: Bench, data: Path, tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(
         'models = ["tests.samples:tiny"]\nattacks = ["fgsm", "pgd"]\neps = ["1/255"]\n'
-        'recipe = "quick"\n[attack.pgd]\nsteps = 3\n'
+        'recipes = "quick"\n[attack.pgd]\nsteps = 3\n'
     )
     run = ("run", "--config", "bench.toml", "--datasets", data, "--eps", "4/255")
     code, _, _ = bench(*run, "--device", "cpu", "--out", "out")

@@ -56,6 +56,18 @@ def test_compare_exits_with_its_verdict(bench: Bench, tmp_path: Path) -> None:
     assert bench("compare", "base", "shorter", "--allow-missing")[0] == 0
 
 
+def test_two_recipes_of_one_run_are_compared(bench: Bench, tmp_path: Path) -> None:
+    robust = small_matrix(n=100, recipe="adv_pgd", correct=0.9, weights="b")
+    store_of(tmp_path / "run", [*small_matrix(n=100, correct=0.4), *robust])
+    within = ("compare", "run", "--base-recipe", "quick", "--new-recipe", "adv_pgd")
+    code, said, _ = bench(*within)
+    assert code == 0
+    assert "run (adv_pgd) against run (quick): better" in said
+    code, _, error = bench("compare", "run", "run")
+    assert code == 2
+    assert "--base-recipe quick, or adv_pgd." in error
+
+
 @pytest.mark.usefixtures("pair")
 def test_compare_judges_by_the_metrics_that_are_asked_for(bench: Bench) -> None:
     code, said, _ = bench("compare", "base", "worse", "--metric", "auc, balanced_accuracy")
@@ -95,6 +107,8 @@ def test_every_format_is_the_whole_output(bench: Bench) -> None:
         (("compare", "base", "nowhere"), "no records in nowhere"),
         (("compare", "base", "same", "--tolerance", "2"), "the tolerance must lie in [0, 1)"),
         (("compare", "base", "same", "--base-model", "x"), "BASE has no cells of model 'x'"),
+        (("compare", "base"), "base is compared with nothing. Name another folder, or what to"),
+        (("compare", "base", "--base-recipe", "x"), "BASE has no cells with recipe 'x'. It holds"),
         (("baseline", "show", "nowhere.zip"), "cannot read baseline nowhere.zip"),
         (("records", "verify", "nowhere"), "no records in nowhere"),
         (("records", "merge", "base", "same"), "say where the merged store goes: --out FOLDER."),
@@ -137,7 +151,7 @@ def gate(bench: Bench, tmp_path: Path) -> Bench:
     samples.write_archive(tmp_path / "data.npz")
     (tmp_path / "bench.toml").write_text(
         'models = ["tests.samples:tiny"]\ndatasets = ["data.npz"]\nattacks = ["fgsm"]\n'
-        'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipe = "quick"\ndevice = "cpu"\n'
+        'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipes = "quick"\ndevice = "cpu"\n'
     )
     code, _, error = bench("run", "--config", "bench.toml", "--out", "first")
     assert code == 0, error
@@ -283,7 +297,10 @@ def test_a_cell_that_fails_fails_the_step(gate: Bench, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("benchharness.run.measuring.evaluation.evaluate", broken)
     code, _, error = gate("--out", "broken")
-    assert (code, "failed: tiny · data · fgsm 2/255 · seed 0: RuntimeError: broken" in error) == (
+    assert (
+        code,
+        "failed: tiny · quick · data · fgsm 2/255 · seed 0: RuntimeError: broken" in error,
+    ) == (
         1,
         True,
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Bench = Callable[..., tuple[int, str, str]]
 
-TABLES = {"attack_parameters", "model_options", "given"}
+TABLES = {"attack_parameters", "model_options", "recipe_options", "given"}
 """Fields that a config file sets by a table; no flag can."""
 
 CONFIGURED = ("run", "train", "check", "explain", "ci")
@@ -36,12 +36,12 @@ IN_WORDS = {
     "modality": "unknown",
     "channels": "one channel",
     "classes": "sorted",
-    "recipe": "the dataset's own",
+    "recipes": "the dataset's own",
     "workers": "1, or one for each device",
     "checkpoints_from": "none",
     "shard": "all of it",
 }
-"""Defaults of None that cannot be typed."""
+"""Defaults of None or nothing that cannot be typed."""
 
 TYPED: dict[str, tuple[str, Any]] = {
     "models": ("a,b", "a,b"),
@@ -67,7 +67,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "severities": ("2", "2"),
     "fast_artefacts": ("", True),
     "seeds": ("0,1", "0,1"),
-    "recipe": ("quick", "quick"),
+    "recipes": ("quick,adv_pgd", "quick,adv_pgd"),
     "init": ("w.pth", ["w.pth"]),
     "init_method": ("mean", "mean"),
     "train": ("", False),
@@ -141,7 +141,7 @@ def test_a_default_in_the_help_is_the_default_of_the_field(command: str) -> None
             assert first == WITHOUT_CONFIG[key]
             assert PARSERS[key](key, first)
         expected = getattr(Preparation(), key, defaults[key])
-        if expected is None and key in IN_WORDS:
+        if expected in (None, ()) and key in IN_WORDS:
             assert text == IN_WORDS[key]
         elif expected == ():
             assert text == "none"

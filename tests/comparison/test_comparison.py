@@ -78,7 +78,7 @@ def test_seed_weights_and_recipe_are_what_is_compared(against: Compare) -> None:
     assert result.exit_code == 0
     assert len(result.cells) == 8
     assert result.notes == (
-        "tiny on sample: the models differ in recipe.",
+        "tiny on sample: the models differ in recipe (quick → other).",
         "tiny on sample: training seeds 0 in BASE, 7 in NEW.",
     )
 
@@ -254,6 +254,10 @@ def test_no_model_in_common_says_how_to_go_on(against: Compare) -> None:
     ("settings", "message"),
     [
         ({"base_model": "huge"}, "BASE has no cells of model 'huge'. It holds models: tiny."),
+        (
+            {"base_recipe": "adv"},
+            "BASE has no cells with recipe 'adv'. It holds models: tiny; recipes: quick.",
+        ),
         ({"new_seed": 3}, "NEW has no cells with training seed 3. It holds models: tiny."),
         ({"tolerance": -0.1}, "the tolerance must lie in [0, 1), got -0.1. Try 0.02."),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, got 1. Try 0.05."),
@@ -267,8 +271,30 @@ def test_mistakes_are_one_line(against: Compare, settings: dict[str, Any], messa
 
 def test_two_trainings_of_one_name_are_refused(against: Compare) -> None:
     mixed = [tiny(), tiny(recipe="other", weights="b")]
-    with pytest.raises(BenchError, match="NEW holds tiny on sample trained in two ways, with d"):
+    with pytest.raises(BenchError) as caught:
         against([tiny()], mixed)
+    assert str(caught.value) == (
+        "NEW holds tiny on sample trained in two ways, with different recipe. Choose one: "
+        "--new-recipe quick, or other."
+    )
+
+
+def test_two_recipes_of_one_store_are_paired_by_seed(against: Compare) -> None:
+    store = [
+        tiny(seed=seed, recipe=recipe, weights=f"{recipe}{seed}", correct=correct)
+        for recipe, correct in (("quick", 0.5), ("adv_pgd", 0.9))
+        for seed in (0, 1)
+    ]
+    result = against(store, store, base_recipe="quick", new_recipe="adv_pgd")
+    assert result.verdict == "better"
+    (cell,) = result.cells
+    # The mean over the two seeds of each recipe, and none of the other's.
+    for own, correct in ((cell.base, 0.5), (cell.new, 0.9)):
+        assert own == pytest.approx(correct, abs=0.05)
+    assert "the models differ in recipe (quick → adv_pgd)." in result.notes[0]
+    one = against(store, store, base_recipe="quick", new_recipe="adv_pgd", base_seed=1, new_seed=1)
+    assert one.cells[0].accuracy.method == "exact McNemar"
+    assert against(store, store, base_recipe="adv_pgd", new_recipe="quick").verdict == "worse"
 
 
 def test_of_a_training_that_was_repeated_the_newest_counts(against: Compare) -> None:

@@ -84,7 +84,7 @@ def load(out: Path, **flags: Any) -> config.RunConfig:
         "datasets": f"{HERE}:masked",
         "out": out,
         "device": "cpu",
-        "recipe": "quick",
+        "recipes": "quick",
     }
     return config.load(None, settings | flags)
 

@@ -4,6 +4,7 @@ from tests.performance import (
     artefact_speed,
     attack_speed,
     engine_speed,
+    recipe_cost,
     scale,
     shared_machine,
     store_speed,
@@ -15,6 +16,7 @@ if __name__ == "__main__":
     training_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])
+    recipe_cost.main()
     store_speed.main([])
     engine_speed.main([])
     scale.main([])

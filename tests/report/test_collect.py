@@ -60,9 +60,9 @@ def test_recipes_and_parameters_tell_namesakes_apart(make_store):
         )
     )
     assert set(findings.models) == {
-        "resnet3d_18 (quick)",
-        "resnet3d_18 (medmnist)",
-        "resnet3d_18 (own weights)",
+        "resnet3d_18 · quick",
+        "resnet3d_18 · medmnist",
+        "resnet3d_18 · own weights",
     }
     assert {row.condition for row in findings.rows} == {
         "clean",

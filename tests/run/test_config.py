@@ -38,7 +38,7 @@ def test_defaults() -> None:
         severities=(1, 2, 3, 4, 5),
         seeds=(0,),
         perturbation_seed=0,
-        recipe=None,
+        recipes=(),
         limit=None,
         device="auto",
         batch_size=None,
@@ -61,7 +61,7 @@ def test_every_flag() -> None:
             "severities": "1-2,5",
             "seeds": "0,1,2",
             "perturbation_seed": 7,
-            "recipe": "quick",
+            "recipes": "quick",
             "limit": 16,
             "device": "cuda:1",
             "batch_size": "4",
@@ -80,7 +80,7 @@ def test_every_flag() -> None:
         severities=(1, 2, 5),
         seeds=(0, 1, 2),
         perturbation_seed=7,
-        recipe="quick",
+        recipes=("quick",),
         limit=16,
         device="cuda:1",
         batch_size=4,
@@ -100,7 +100,7 @@ artefacts = ["motion"]
 severities = [1, "4-5"]
 seeds = 3
 perturbation-seed = 1
-recipe = "medmnist"
+recipes = "medmnist"
 limit = 10
 device = "cpu"
 batch-size = "auto"
@@ -119,6 +119,9 @@ preprocessing = { size = [28, 28, 28], scale = 0.5 }
 
 [model.b]
 preprocessing = {}
+[recipe.mine]
+base = "adv_pgd"
+eps = "2/255"
 """
 
 
@@ -132,7 +135,7 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
         severities=(1, 4, 5),
         seeds=(3,),
         perturbation_seed=1,
-        recipe="medmnist",
+        recipes=("medmnist",),
         limit=10,
         device="cpu",
         batch_size=None,
@@ -151,12 +154,18 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
             ),
             ("b", ModelOptions(preprocessing=())),
         ),
+        recipe_options=(("mine", (("base", "adv_pgd"), ("eps", "2/255"))),),
     )
 
 
 def test_every_field_can_be_set_by_a_flag_or_a_table() -> None:
     names = {field.name for field in fields(RunConfig)}
-    assert names - values.PARSERS.keys() == {"attack_parameters", "model_options", "given"}
+    assert names - values.PARSERS.keys() == {
+        "attack_parameters",
+        "model_options",
+        "recipe_options",
+        "given",
+    }
     assert values.PARSERS.keys() <= names
 
 
@@ -226,7 +235,7 @@ def test_a_level_in_a_file_is_a_whole_number(level: Any) -> None:
         ({"limit": 2.0}, "--limit takes whole numbers, got 2.0."),
         ({"batch_size": "0"}, "--batch-size must be at least 1, got 0."),
         ({"batch_size": "many"}, "--batch-size takes whole numbers, got 'many'."),
-        ({"recipe": 3}, "--recipe takes text, got 3."),
+        ({"recipes": 3}, "--recipes takes names, got 3."),
         ({"device": 0}, "--device takes text, got 0."),
         ({"out": 3}, "--out takes text, got 3."),
         ({"train": "no"}, "--no-train is true or false, got 'no'."),

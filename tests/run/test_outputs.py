@@ -204,7 +204,7 @@ def test_a_softmax_that_shows_up_later_is_marked() -> None:
 
 @pytest.mark.parametrize("name", ["a_dict", "one_logit", "deep"])
 def test_a_network_is_trained_through_its_outputs(name: str, here: Path) -> None:
-    asked = settings(name, checkpoint=None, recipe="quick", out=here / "out")
+    asked = settings(name, checkpoint=None, recipes="quick", out=here / "out")
     planned = plan(asked).cells
     records, _ = ran(asked)
     outputs = returning.ANSWERS.get(name, (None, {}))[1]
@@ -221,10 +221,10 @@ def test_a_network_is_trained_through_its_outputs(name: str, here: Path) -> None
 def test_one_logit_of_random_weights_is_not_judged_before_it_is_trained() -> None:
     for seed in range(3):
         torch.manual_seed(seed)
-        plan(settings("one_logit", checkpoint=None, recipe="quick"))
+        plan(settings("one_logit", checkpoint=None, recipes="quick"))
 
 
 @pytest.mark.parametrize("recipe", [None, "quick"])
 def test_a_softmax_is_refused_before_it_is_trained(recipe: str | None) -> None:
     with pytest.raises(BenchError, match="'softmax' returns probabilities"):
-        plan(settings("softmax", checkpoint=None, recipe=recipe))
+        plan(settings("softmax", checkpoint=None, recipes=recipe))

@@ -22,7 +22,7 @@ PLUGIN = "tests.plugin.acme_bench"
 def settings(folder: Path, **flags: Any) -> config.RunConfig:
     data = samples.write_archive(folder / "data.npz")
     given = {"models": "tests.samples:tiny", "datasets": str(data), "device": "cpu"}
-    return config.load(None, given | {"recipe": "quick", "out": folder / "out"} | flags)
+    return config.load(None, given | {"recipes": "quick", "out": folder / "out"} | flags)
 
 
 def test_a_perturbation_typed_as_an_import_string_is_applied(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ FLAGS: dict[str, Any] = {
     "eps": "0,2/255,1",
     "artefacts": "bias_field",
     "severities": "1,5",
-    "recipe": "quick",
+    "recipes": "quick",
     "device": "cpu",
 }
 
@@ -327,7 +327,7 @@ def test_transfer_judges_every_model_on_volumes_made_on_every_model(
     summary, said = run(data, tmp_path / "out", **flags)
     # Clean, MI-FGSM at two budgets and two controls for each; two budgets from each source to each.
     assert (summary.evaluated, summary.trained, summary.failures) == (2 * 5 + 2 * 4, 2, ())
-    assert "tiny · data · transfer 32/255 from wider · seed 0" in said
+    assert "tiny · quick · data · transfer 32/255 from wider · seed 0" in said
     store = Store(tmp_path / "out")
     logits: dict[tuple[str, str | None, float], Any] = {}
     for record in store.records().values():
@@ -425,7 +425,7 @@ def test_accuracy_only_rests_on_the_smaller_budgets(
         data, tmp_path / "out", attacks="pgd", eps="2/255,4/255", artefacts=None, accuracy_only=True
     )
     assert len(summary.failures) == 2
-    assert "rests on tiny · data · pgd 2/255 · seed 0, which failed" in summary.failures[1]
+    assert "rests on tiny · quick · data · pgd 2/255 · seed 0, which failed" in summary.failures[1]
 
 
 def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ def test_own_weights_are_used_as_they_are(data: Path, tmp_path: Path) -> None:
             {"models": "tests.samples:tiny,tests.samples.copy:tiny"},
             "cannot import 'tests.samples.copy'",
         ),
-        ({"recipe": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
+        ({"recipes": "quik"}, "unknown recipe 'quik'. Did you mean 'quick'"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
         ({"datasets": "phantom"}, "unknown dataset 'phantom'. Did you mean 'phantom3d"),
     ],

@@ -38,7 +38,7 @@ FLAGS: dict[str, Any] = {
     "eps": "8/255",
     "artefacts": "bias_field",
     "severities": "3",
-    "recipe": "quick",
+    "recipes": "quick",
     "device": "cpu",
 }
 CELLS = 5

@@ -146,6 +146,8 @@ EDITS: dict[str, Any] = {
     "provenance": {"device": "cuda"},
     "initial_weights": {"method": "resnet", "sha256": "0" * 64},
     "outputs": {"take": [0]},
+    "start": {"recipe": "quick", "sha256": "0" * 64},
+    "ended": "early",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,17 +20,40 @@ from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
-from benchharness.training import loop, recipes, resuming
+from benchharness.training import augmentation, loop, recipes, resuming
 from tests import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.datasets import Dataset
-    from benchharness.training.recipes import Recipe
+    from benchharness.training.recipe import Recipe
 
 MODEL = ModelKey(name="tiny", factory="tests.samples:tiny")
 RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, learning_rate=0.01)
+
+
+_PLAIN = {
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "shift": 0.0,
+    "noise": 0.0,
+    "artefacts": (),
+    "artefact_levels": (),
+    "artefact_share": 0.0,
+    "eps": 0.0,
+    "steps": 0,
+    "relative_step": 0.0,
+    "trades": 0.0,
+    "ramp": 0,
+    "selection_steps": 0,
+    "overfitting_gap": 0.0,
+    "label_smoothing": 0.0,
+    "optimiser": "adamw",
+    "weight_decay": 0.05,
+    "schedule": "one-cycle",
+}
+"""What makes `quick` of any recipe, at the same epochs and rate."""
 
 
 def job(directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object) -> loop.Job:
@@ -74,6 +97,64 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert seen == list(range(killed_after + 1, RECIPE.epochs + 1))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert not (tmp_path / "killed" / resuming.RESUME).exists()
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_goes_on_after_a_kill_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    recipe = dataclasses.replace(
+        recipes.find(name), epochs=2, batch_size=24, learning_rate=0.01, starts_from=""
+    )
+    if recipe.eps:
+        few = min(recipe.steps, 2)
+        recipe = dataclasses.replace(recipe, steps=few, selection_steps=1, ramp=1)
+    card = loop.train(job(tmp_path / "whole", recipe=recipe), device="cpu")
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+
+    def kill(epoch: loop.EpochReport) -> None:
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(job(tmp_path / "killed", recipe=recipe), device="cpu", report=kill)
+    again = loop.train(job(tmp_path / "killed", recipe=recipe), device="cpu")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert (again.selection_epoch, again.sha256) == (card.selection_epoch, card.sha256)
+    # The recipe did something: its weights are not those of `quick`.
+    if name != "quick":
+        plain = dataclasses.replace(recipe, **_PLAIN, name="plain", flips=True, mixup=0.0)
+        loop.train(job(tmp_path / "plain", recipe=plain), device="cpu")
+        assert not same(weights(tmp_path / "whole"), weights(tmp_path / "plain"))
+
+
+def test_a_state_that_began_with_other_weights_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint that a recipe starts from may have been trained anew meanwhile."""
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
+    recipe = dataclasses.replace(RECIPE, starts_from="medmnist")
+    starts = []
+    for seed in (0, 1):
+        made = loop.train(job(tmp_path / str(seed), seed=seed), device="cpu")
+        own = tmp_path / "checkpoints" / str(seed) / made.folder
+        own.parent.mkdir(parents=True)
+        (tmp_path / str(seed)).rename(own)
+        starts.append(own)
+
+    def begin(start: Path, **options: Any) -> list[str]:
+        notes: list[str] = []
+        work = dataclasses.replace(job(tmp_path / "own", recipe=recipe), start=start)
+        loop.train(work, device="cpu", note=notes.append, **options)
+        return notes
+
+    def kill(_: loop.EpochReport) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        begin(starts[0], report=kill)
+    (note,) = begin(starts[1])
+    assert "it began with other weights): the training starts anew" in note
 
 
 def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
@@ -152,12 +233,12 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
 def test_flips_are_of_whole_volumes_and_leave_none_changed_otherwise() -> None:
     volumes = np.arange(4 * 27, dtype=np.uint8).reshape(4, 1, 3, 3, 3)
     draws = np.random.Generator(np.random.PCG64(0))
-    flipped = loop._augment(volumes, RECIPE, draws)
+    flipped = augmentation.flipped(volumes, RECIPE, draws)
     for before, after in zip(volumes, flipped, strict=True):
         assert sorted(before.ravel()) == sorted(after.ravel())
     assert not np.array_equal(volumes, flipped)
     still = dataclasses.replace(RECIPE, flips=False)
-    assert loop._augment(volumes, still, draws) is volumes
+    assert augmentation.flipped(volumes, still, draws) is volumes
 
 
 def test_a_last_batch_of_one_volume_is_left_out() -> None:

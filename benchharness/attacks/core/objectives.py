@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -112,7 +112,7 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: nn.Module,
+    classifier: Callable[[Tensor], Tensor],
     volumes: Tensor,
     labels: Tensor,
     objective: Objective,
@@ -151,13 +151,15 @@ def narrowed(device: torch.device, *, narrow: bool) -> AbstractContextManager[ob
     return torch.autocast(device.type, torch.bfloat16) if narrow else nullcontext()
 
 
-def narrow(classifier: nn.Module) -> bool:
+def narrow(classifier: Callable[[Tensor], Tensor]) -> bool:
     """Whether passes that need a gradient are too coarse to decide by."""
     return bool(getattr(classifier, "narrow", False))
 
 
 @torch.no_grad()
-def is_broken(classifier: nn.Module, volumes: Tensor, labels: Tensor, samples: int = 1) -> Tensor:
+def is_broken(
+    classifier: Callable[[Tensor], Tensor], volumes: Tensor, labels: Tensor, samples: int = 1
+) -> Tensor:
     """Whether the prediction differs from the label, by passes without a gradient, bool (B,)."""
     logits = classifier(volumes).float()
     for _ in range(samples - 1):
@@ -166,7 +168,7 @@ def is_broken(classifier: nn.Module, volumes: Tensor, labels: Tensor, samples: i
 
 
 def _look(
-    classifier: nn.Module, volumes: Tensor, labels: Tensor, objective: Objective
+    classifier: Callable[[Tensor], Tensor], volumes: Tensor, labels: Tensor, objective: Objective
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, objective and gradient of one pass each way."""
     point = volumes.detach().requires_grad_()

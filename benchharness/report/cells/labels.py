@@ -9,6 +9,7 @@ from benchharness.store.cells import CLEAN_FAMILY, OWN_WEIGHTS, precision
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
+    from benchharness.store.cells import CheckpointKey, ModelKey, PerturbationKey
     from benchharness.store.records import Record
 
     Labels = dict[str, str]
@@ -45,7 +46,11 @@ def models(records: Sequence[Record]) -> Labels:
 
 
 def _training(record: Record) -> dict[str, Any]:
-    model, checkpoint = record.cell.model, record.cell.checkpoint
+    return _made(record.cell.model, record.cell.checkpoint)
+
+
+def _made(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
+    """How a network was built and trained, most telling first."""
     return {
         "recipe": checkpoint.recipe_name or OWN_WEIGHTS,
         **dict(model.arguments),
@@ -90,11 +95,20 @@ def perturbations(records: Sequence[Record]) -> Labels:
         name=name,
         group=lambda record: (record.cell.dataset.digest, record.cell.perturbation.severity),
         description=lambda record: {
+            **_source(record.cell.perturbation),
             "version": record.cell.perturbation.version,
             "seed": record.cell.perturbation.seed,
             **dict(record.cell.perturbation.parameters),
         },
     )
+
+
+def _source(key: PerturbationKey) -> dict[str, Any]:
+    """How the network was made on which transferred volumes are; empty for others."""
+    if key.source is None:
+        return {}
+    made = _made(key.source.model, key.source.checkpoint)
+    return {name if name == "recipe" else f"source {name}": made[name] for name in made}
 
 
 def _labelled(
@@ -121,7 +135,8 @@ def _distinguish(
     and therefore in epochs are told apart by the recipe.
 
     Returns:
-        For every record a suffix such as ` (steps=20)`; empty where the name is enough.
+        For every record a suffix such as ` · quick` or ` (steps=20)`; empty where the name is
+        enough.
     """
     suffixes: Labels = {}
     for shared in dict.fromkeys(name(record) for record in records):
@@ -129,8 +144,9 @@ def _distinguish(
         keys = _needed([(place, values) for _, place, values in described])
         for record, _, values in described:
             known = [key for key in keys if key in values]
-            texts = (str(values[k]) if k == "recipe" else f"{k}={values[k]}" for k in known)
-            suffixes[record.identity] = f" ({', '.join(texts)})" if known else ""
+            texts = [f"{key}={values[key]}" for key in known if key != "recipe"]
+            recipe = f" · {values['recipe']}" if "recipe" in known else ""
+            suffixes[record.identity] = recipe + (f" ({', '.join(texts)})" if texts else "")
     return suffixes
 
 

@@ -188,14 +188,27 @@ class _Far(Worker):
         initial = task.weights.initial
         if initial is not None:
             initial = replace(initial, path=self._file(initial.path, initial.sha256))
-        weights = replace(task.weights, path=folder / task.weights.path.name, initial=initial)
+        start = task.weights.start
         try:
+            if start is not None:
+                start = self._start_here(start, attempt)
+            path = folder / task.weights.path.name
+            weights = replace(task.weights, path=path, initial=initial, start=start)
             result = super().perform(replace(task, weights=weights), hear)
             parcel = shipping.packed_files([folder / WEIGHTS, folder / CARD])
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
         self.checkpoint = (parcel, parcel.digest)
         return result
+
+    def _start_here(self, start: Weights, attempt: Path) -> Weights:
+        """What a training starts from, in folders of the names that its card is held against."""
+        folder = attempt.joinpath("start", *start.path.parent.parts[-2:])
+        folder.mkdir(parents=True)
+        for name in (start.path.name, CARD):
+            here = self._file(start.path.with_name(name), str(start.path.parent))
+            shutil.copyfile(here, folder / name)
+        return replace(start, path=folder / start.path.name)
 
     def _placed(self, weights: Weights) -> Weights:
         assert weights.checkpoint.sha256 is not None

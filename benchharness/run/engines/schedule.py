@@ -65,9 +65,17 @@ class Schedule:
         needs: For every job, in order, the trainings that it waits for.
         trainings_first: Whether every training begins before any cell, as is best for several
             workers. Otherwise the jobs are done one after the other, each after its trainings.
+        starts: The training without which another cannot begin.
     """
 
-    def __init__(self, needs: Sequence[Iterable[Any]], *, trainings_first: bool) -> None:
+    def __init__(
+        self,
+        needs: Sequence[Iterable[Any]],
+        *,
+        trainings_first: bool,
+        starts: Mapping[Any, Any] | None = None,
+    ) -> None:
+        self._starts = dict(starts or {})
         self._needs = [dict.fromkeys(keys) for keys in needs]
         self._trainings = dict.fromkeys(key for keys in self._needs for key in keys)
         """Not begun yet, in order."""
@@ -135,8 +143,8 @@ class Schedule:
             yield from (Place(job=number, cell=cell) for cell in job.todo)
 
     def _chosen(self, worker: int) -> Step | None:
-        if self._first and self._trainings:
-            return Training(key=next(iter(self._trainings)))
+        if self._first and (ready := self._trainable(self._trainings)):
+            return ready[0]
         held = self._holds.get(worker)
         if held is not None and (step := self._of_job(held)):
             return step
@@ -146,10 +154,16 @@ class Schedule:
         jobs = sorted(self._jobs.items(), key=lambda item: _preference(item[0], item[1], taken))
         return next(filter(None, (self._of_job(number) for number, _ in jobs)), None)
 
+    def _trainable(self, keys: Iterable[Any]) -> list[Training]:
+        """Trainings that start from none that is still to be done."""
+        doing = {step.key for step in self._doing.values() if isinstance(step, Training)}
+        unsettled = self._trainings.keys() | doing
+        return [Training(key=key) for key in keys if self._starts.get(key) not in unsettled]
+
     def _in_order(self) -> Iterator[Step]:
         """For the first job that has anything to do: its training, else its cell."""
         for number, needs in enumerate(self._needs):
-            yield from (Training(key=key) for key in needs if key in self._trainings)
+            yield from self._trainable(key for key in needs if key in self._trainings)
             if step := self._of_job(number):
                 yield step
 

@@ -72,10 +72,12 @@ class Supply:
 
 
 def _files(task: Task) -> Iterator[tuple[str, Callable[[], Iterable[Path]]]]:
-    """The files that a task reads, by digest."""
+    """The files that a task reads, by digest; a checkpoint to start from by its folder."""
     if isinstance(task, Train):
         if (initial := task.weights.initial) is not None:
             yield initial.sha256, lambda: [initial.path]
+        if (start := task.weights.start) is not None:
+            yield str(start.path.parent), lambda: [start.path, start.path.with_name(CARD)]
         return
     for weights in filter(None, (task.weights, task.source)):
         assert weights.checkpoint.sha256 is not None

@@ -94,11 +94,12 @@ class Worker:
             seed=weights.seed,
             directory=weights.path.parent,
             initial=weights.initial,
+            start=None if weights.start is None else weights.start.path.parent,
         )
 
         def report(epoch: EpochReport) -> None:
             auc = "–" if epoch.val_auc is None else f"{epoch.val_auc:.3f}"
-            best = f"val AUC {auc} (best {epoch.best_val_auc:.3f})"
+            best = f"{epoch.judged_by} {auc} (best {epoch.best_val_auc:.3f})"
             hear(
                 Said(
                     done=epoch.epoch,

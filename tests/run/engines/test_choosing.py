@@ -47,7 +47,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(data: Path, **flags: Any) -> RunConfig:
-    flags = {"models": "tests.samples:tiny", "datasets": str(data), "recipe": "quick"} | flags
+    flags = {"models": "tests.samples:tiny", "datasets": str(data), "recipes": "quick"} | flags
     return config.load(None, flags)
 
 

@@ -94,7 +94,7 @@ def run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "attacks": "noise_sign",
             "eps": "2/255,8/255",
             "artefacts": None,
-            "recipe": "quick",
+            "recipes": "quick",
             "device": "cpu",
             "limit": 6,
             "out": tmp_path / "out",
@@ -128,7 +128,9 @@ def test_a_task_of_a_dead_worker_runs_again_and_nothing_twice(run: Run, tmp_path
     assert (summary.evaluated, summary.trained, summary.failures) == (6, 2, ())
     assert set(tried.values()) == {3}
     assert len(engine.replaced) == 2 * len(tried)
-    assert "a worker died in tiny · data · clean · seed 0 (told to): it is run again" in said
+    assert (
+        "a worker died in tiny · quick · data · clean · seed 0 (told to): it is run again" in said
+    )
     assert len(lines(tmp_path / "out")) == 6
 
 
@@ -182,7 +184,7 @@ def test_a_task_that_raises_is_one_error_record(run: Run, tmp_path: Path) -> Non
         lambda task: CellError("told to") if name_of(task) == "wider none None" else None
     )
     assert summary.evaluated == 6
-    assert summary.failures == ("wider · data · clean · seed 0: told to",)
+    assert summary.failures == ("wider · quick · data · clean · seed 0: told to",)
     assert len(lines(tmp_path / "out")) == 6
 
 

@@ -37,7 +37,7 @@ def settings(data: Path, out: Path, **flags: Any) -> dict[str, Any]:
     return {
         "models": "tests.samples:tiny",
         "datasets": str(data),
-        "recipe": "quick",
+        "recipes": "quick",
         "device": "cpu",
         "limit": 6,
         "out": out,

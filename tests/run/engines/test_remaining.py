@@ -25,7 +25,7 @@ def plan(tmp_path: Path) -> Plan:
         "datasets": str(samples.write_archive(tmp_path / "data.npz")),
         "attacks": "noise_sign,square3d",
         "eps": "8/255",
-        "recipe": "quick",
+        "recipes": "quick",
         "out": tmp_path / "out",
     }
     return planning.plan(config.load(None, asked))

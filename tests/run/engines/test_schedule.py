@@ -14,8 +14,10 @@ def todo(*cells: int) -> dict[int, Todo]:
     return {cell: Todo() for cell in cells}
 
 
-def schedule(*needs: Iterable[str], several: bool = True) -> Schedule:
-    return Schedule(needs, trainings_first=several)
+def schedule(
+    *needs: Iterable[str], several: bool = True, starts: dict[str, str] | None = None
+) -> Schedule:
+    return Schedule(needs, trainings_first=several, starts=starts)
 
 
 def cell(job: int, place: int) -> Place:
@@ -49,6 +51,29 @@ def test_several_workers_train_first_and_cells_begin_while_another_network_train
     made.settled(0)
     made.open(0, todo(0))
     assert made.next(0) == cell(0, 0)
+
+
+def test_a_training_waits_for_what_it_starts_from() -> None:
+    made = schedule(["clean", "robust"], ["other"], [], starts={"robust": "clean"})
+    made.open(2, todo(0))
+    assert [made.next(0), made.next(1)] == [Training(key="clean"), Training(key="other")]
+    assert made.next(2) == cell(2, 0)  # meanwhile it measures
+    made.settled(2)
+    assert made.next(2) is None
+    made.lost(0, again=True)
+    assert made.next(2) == Training(key="clean")
+    assert made.next(0) is None
+    made.settled(2)
+    assert made.next(0) == Training(key="robust")
+
+
+def test_one_worker_trains_first_what_a_training_starts_from() -> None:
+    made = schedule(["robust", "clean"], several=False, starts={"robust": "clean"})
+    assert [made.next(0), finish(made, 0), finish(made, 0)] == [
+        Training(key="clean"),
+        Training(key="robust"),
+        None,
+    ]
 
 
 def test_a_training_that_two_jobs_need_is_begun_once() -> None:

@@ -1,0 +1,101 @@
+"""How models were trained beside what judges them: attacks, and artefacts seen and unseen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchharness.report.cells.score import INTERVALS, Score
+from benchharness.report.scoring import scores, training
+from benchharness.report.scoring.conditions import UNPERTURBED, conditions
+from benchharness.report.scoring.subjects import subjects
+from benchharness.report.tables.layout import Line, score_table, text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.scoring.conditions import Condition
+    from benchharness.report.tables.layout import Table
+
+
+def tables(findings: Findings, dataset: str) -> Iterator[Table]:
+    """Both, where the models of a dataset were trained so."""
+    of = [(s, training.settings(findings, s)) for s in subjects(findings, dataset, each=False)]
+    if any(training.adversarial(recipe) for _, recipe in of):
+        yield _judged(findings, dataset)
+    subsets = {
+        recipe["artefacts"]: str(recipe["name"]) for _, recipe in of if "artefacts" in recipe
+    }
+    for subset, name in subsets.items():
+        assert isinstance(subset, tuple)
+        if _artefacts(findings, dataset):
+            yield _unseen(findings, dataset, frozenset(map(str, subset)), name)
+
+
+def _judged(findings: Findings, dataset: str) -> Table:
+    rows = []
+    for subject in subjects(findings, dataset, each=False):
+        recipe = training.settings(findings, subject)
+        if not training.adversarial(recipe):
+            rows.append((subject.label, training.trained_with(recipe), "", ""))
+            continue
+        found = training.strongest(findings, subject, recipe)
+        weak = training.no_stronger(found, recipe)
+        rows.append(
+            (
+                subject.label,
+                training.trained_with(recipe),
+                "none at this ε" if found is None else found.condition,
+                "no stronger than what trained or chose it: add autoattack3d"
+                if weak
+                else "stronger",
+            )
+        )
+    return text_table(
+        f"Training of {dataset}",
+        ("Model", "Trained with", "Strongest L∞ attack at that ε or above", "Judged by it"),
+        rows,
+        caption="An attack that is no stronger than the one in the training, by steps and "
+        "restarts, overrates a network; a cascade is stronger.",
+        kinds=("training",),
+    )
+
+
+def _artefacts(findings: Findings, dataset: str) -> list[tuple[str, Condition]]:
+    """Name and condition of every artefact that was run."""
+    rows = [row for row in findings.of(dataset) if row.key.kind == "artefact"]
+    names = {row.condition: row.key.name for row in rows}
+    families = dict.fromkeys(row.family for row in rows)
+    return [
+        (names[condition.label], condition)
+        for family in families
+        for condition in conditions(findings, dataset, family)
+        if condition.label in names
+    ]
+
+
+def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str) -> Table:
+    run = _artefacts(findings, dataset)
+    groups = [
+        [condition for name, condition in run if (name in seen) == whether]
+        for whether in (True, False)
+    ]
+    counts = [len({condition.perturbation for condition in group}) for group in groups]
+    lines = []
+    for subject in subjects(findings, dataset):
+        fields = [
+            scores.mean(findings, subject, group, "accuracy")
+            if group
+            else Score(gap="none was run")
+            for group in ([UNPERTURBED], *groups)
+        ]
+        lines.append(Line(names=(subject.label,), fields=tuple(fields)))
+    return score_table(
+        f"Artefacts seen and unseen in training on {dataset}",
+        ("Model", "Clean", f"Seen by {recipe} ({counts[0]})", f"Unseen by it ({counts[1]})"),
+        lines,
+        caption=f"Mean accuracy over artefacts and all their levels. {recipe} trains on "
+        f"{', '.join(sorted(seen))}; the columns are the same artefacts for every model. "
+        f"{INTERVALS}",
+        kinds=("training",),
+    )

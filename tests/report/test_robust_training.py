@@ -1,0 +1,132 @@
+"""What training bought, as tables and as a plot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchharness.report.choice import EVERYTHING
+from benchharness.report.collect import collect
+from benchharness.report.dataset import section
+from benchharness.report.plots import tradeoff
+from benchharness.report.tables import training
+from tests.factories import Made, store_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchharness.report.cells.findings import Findings
+
+EPS = 4 / 255
+ADV = Made(
+    recipe="adv_pgd",
+    settings={"eps": EPS, "steps": 7, "selection_steps": 10},
+    weights="adv",
+    correct=0.7,
+)
+SAW = Made(
+    recipe="artefact_augment",
+    settings={"artefacts": ("motion",), "artefact_levels": (1,), "artefact_share": 0.5},
+    weights="saw",
+)
+
+
+def found(folder: Path, *cells: Made) -> Findings:
+    return collect(store_of(folder, cells).directory)
+
+
+def attacked(made: Made, severity: float = EPS, **changes: object) -> Made:
+    parts = changes.pop("parts", ())
+    return replace(
+        made, perturbation="pgd", severity=severity, parts=parts, parameters=dict(changes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "attack", "stronger"),
+    [
+        ([], "none at this ε", False),
+        ([attacked(ADV, EPS / 2, steps=100)], "none at this ε", False),
+        ([attacked(ADV, steps=10)], "pgd 4/255", False),
+        ([attacked(ADV, steps=10, restarts=2)], "pgd 4/255", True),
+        ([attacked(ADV, 8 / 255, steps=11)], "pgd 8/255", True),
+        ([attacked(ADV, steps=1, parts=("apgd_ce", "square3d"))], "pgd 4/255", True),
+    ],
+)
+def test_an_evaluation_must_be_stronger_than_the_training(
+    tmp_path: Path, cells: list[Made], attack: str, stronger: bool
+) -> None:
+    findings = found(tmp_path, Made(), ADV, *cells)
+    (table,) = training.tables(findings, "adrenalmnist3d")
+    rows = {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
+    assert rows["resnet3d_18 · quick"] == ["quick", "", ""]
+    trained, strongest, verdict = rows["resnet3d_18 · adv_pgd"]
+    assert (trained, strongest) == ("adv_pgd 4/255", attack)
+    assert verdict == ("stronger" if stronger else verdict)
+    assert ("add autoattack3d" in verdict) == (not stronger)
+
+
+def test_seen_and_unseen_artefacts_have_columns_of_their_own(tmp_path: Path) -> None:
+    cells = [
+        replace(made, perturbation=name, severity=level, correct=correct)
+        for made, correct in ((Made(), 0.4), (SAW, 0.8))
+        for name, level in (("motion", 1), ("motion", 2), ("ghosting", 1), ("bias_field", 1))
+    ]
+    cells[4:6] = [replace(one, correct=0.95) for one in cells[4:6]]
+    findings = found(tmp_path, Made(), SAW, *cells)
+    (table,) = training.tables(findings, "adrenalmnist3d")
+    assert table.header == (
+        "Model",
+        "Clean",
+        "Seen by artefact_augment (1)",
+        "Unseen by it (2)",
+    )
+    values = {row[0].text: [entry.order for entry in row[1:]] for row in table.rows}
+    right = {
+        (one.recipe, one.perturbation, one.severity): (
+            one.predictions().logits.argmax(1) == one.predictions().labels
+        ).mean()
+        for one in cells
+    }
+    for label, recipe in (("quick", "quick"), ("artefact_augment", "artefact_augment")):
+        seen = (right[recipe, "motion", 1] + right[recipe, "motion", 2]) / 2
+        unseen = (right[recipe, "ghosting", 1] + right[recipe, "bias_field", 1]) / 2
+        assert values[f"resnet3d_18 · {label}"][1:] == pytest.approx([seen, unseen])
+
+
+def test_the_pareto_front_keeps_what_no_other_beats() -> None:
+    points = [(0.9, 0.1), (0.8, 0.5), (0.7, 0.5), (0.6, 0.7), (0.5, 0.6), (0.9, 0.05)]
+    assert tradeoff.front(points) == [(0.6, 0.7), (0.8, 0.5), (0.9, 0.1)]
+    assert tradeoff.front([]) == []
+
+
+def test_the_trade_off_has_one_point_for_each_model_and_recipe(tmp_path: Path) -> None:
+    cells = [
+        Made(),
+        ADV,
+        attacked(replace(Made(), correct=0.1)),
+        attacked(replace(ADV, correct=0.5)),
+    ]
+    findings = found(tmp_path, *cells)
+    sheet = tradeoff.sheet(findings, "adrenalmnist3d")
+    assert sheet.panels == (("4/255", EPS),)
+    from benchharness.report.plots.canvas import drawn
+
+    (axes,) = drawn(sheet).axes
+    bars = {
+        round(float(line[0].get_xdata()[0]), 3): round(float(line[0].get_ydata()[0]), 3)
+        for line in axes.containers
+    }
+    clean = [made.predictions() for made in cells[:2]]
+    shares = [round(float((p.logits.argmax(1) == p.labels).mean()), 3) for p in clean]
+    assert set(bars) == set(shares)
+    assert bars[shares[1]] > bars[shares[0]]
+    names = [plot.name for plot in section(findings, "adrenalmnist3d", EVERYTHING).plots]
+    assert "tradeoff_adrenalmnist3d_linf" in names
+
+
+def test_one_recipe_needs_no_trade_off(tmp_path: Path) -> None:
+    findings = found(tmp_path, ADV, attacked(ADV))
+    assert list(tradeoff.tradeoffs(findings, "adrenalmnist3d")) == []
