@@ -25,7 +25,7 @@ from benchharness.run.progress import Display
 from benchharness.training import recipes
 from tests import samples
 from tests.run.engines import rough
-from tests.run.engines.test_local import contents
+from tests.run.engines.test_local import contents, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,8 +193,8 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(run: Run, two_nodes: Any
     assert not (run.marks / "opened").exists()
     # The cluster is somebody's: it is there still, without our actors.
     ray.init(address=two_nodes.address, log_to_driver=False)
-    assert ray.cluster_resources()["CPU"] == 1
-    assert ray.available_resources()["CPU"] == 1
+    wait_for(lambda: ray.cluster_resources()["CPU"] == 1, "the news of the lost node")
+    wait_for(lambda: ray.available_resources().get("CPU") == 1, "the end of our actors")
     ray.shutdown()
 
 
