@@ -303,7 +303,7 @@ def test_an_address_where_nothing_is_gives_up_soon(monkeypatch: pytest.MonkeyPat
         (
             "The actor died unexpectedly before finishing this task.\n\tclass_name: A\nThe actor "
             "is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker "
-            "exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some …",
+            "exit detail: Worker unexpectedly exits with a connection error code 2. End of file.",
             "Worker unexpectedly exits with a connection error code 2",
         ),
         (
