@@ -38,7 +38,7 @@ models = ["tests.samples:tiny", "tests.samples:wider"]
 datasets = "data.npz"
 artefacts = "bias_field"
 severities = [1, 5]
-recipe = "quick"
+recipes = "quick"
 """
 
 

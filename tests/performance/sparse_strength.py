@@ -2,7 +2,7 @@
 
 `python -m tests.performance.sparse_strength` trains two small networks on phantom3d;
 `python -m tests.performance.sparse_strength FOLDER MODEL …` takes the checkpoints that `bench
-train --recipe quick` left in a results folder. Random search is Sparse-RS for voxels, and random
+train --recipes quick` left in a results folder. Random search is Sparse-RS for voxels, and random
 places filled with 0 or 1 for cubes; slabs are tried at all places.
 """
 

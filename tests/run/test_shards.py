@@ -131,7 +131,7 @@ FLAGS: dict[str, Any] = {
     "artefacts": "bias_field",
     "severities": "1,5",
     "seeds": "0,1",
-    "recipe": "quick",
+    "recipes": "quick",
     "device": "cpu",
 }
 
@@ -484,7 +484,7 @@ def test_commands_that_have_no_use_for_a_share_refuse_it(data: Path, tmp_path: P
 
 
 def test_a_python_call_trains_its_share_alone(data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"recipe": "quick", "progress": False, "device": "cpu"}
+    settings: dict[str, Any] = {"recipes": "quick", "progress": False, "device": "cpu"}
     names = ["tests.samples:tiny", "tests.samples:wider"]
     trained = [
         api.train(names, data, out=tmp_path / "out", shard=f"{k}/2", **settings) for k in (1, 2)

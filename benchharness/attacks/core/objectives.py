@@ -164,7 +164,7 @@ def is_broken(
     logits = classifier(volumes).float()
     for _ in range(samples - 1):
         logits = logits + classifier(volumes).float()
-    return logits.argmax(1) != labels  # type: ignore[no-any-return]
+    return logits.argmax(1) != labels
 
 
 def _look(

@@ -25,7 +25,7 @@ from benchharness.run.progress import Display
 from benchharness.training import recipes
 from tests import samples
 from tests.run.engines import rough
-from tests.run.engines.test_local import contents
+from tests.run.engines.test_local import contents, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ class Run:
         asked = {
             "models": "my_nets:net",
             "datasets": str(self.data),
-            "recipe": "quick",
+            "recipes": "quick",
             "device": "cpu",
             "limit": 6,
             "out": self.stores / name,
@@ -193,8 +193,8 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(run: Run, two_nodes: Any
     assert not (run.marks / "opened").exists()
     # The cluster is somebody's: it is there still, without our actors.
     ray.init(address=two_nodes.address, log_to_driver=False)
-    assert ray.cluster_resources()["CPU"] == 1
-    assert ray.available_resources()["CPU"] == 1
+    wait_for(lambda: ray.cluster_resources()["CPU"] == 1, "the news of the lost node")
+    wait_for(lambda: ray.available_resources().get("CPU") == 1, "the end of our actors")
     ray.shutdown()
 
 
@@ -303,7 +303,7 @@ def test_an_address_where_nothing_is_gives_up_soon(monkeypatch: pytest.MonkeyPat
         (
             "The actor died unexpectedly before finishing this task.\n\tclass_name: A\nThe actor "
             "is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker "
-            "exit detail: Worker unexpectedly exits with a connection error code 2. End of file. …",
+            "exit detail: Worker unexpectedly exits with a connection error code 2. End of file.",
             "Worker unexpectedly exits with a connection error code 2",
         ),
         (

@@ -36,7 +36,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     flags = {
         "models": "tests.samples:tiny",
         "datasets": str(samples.write_archive(tmp_path / "data.npz")),
-        "recipe": "quick",
+        "recipes": "quick",
         "device": "cpu",
         "limit": 6,
         "out": tmp_path / "out",
