@@ -1,9 +1,18 @@
 """`make bench`: run every benchmark and print what it measured."""
 
-from tests.performance import artefact_speed, attack_speed, scale, shared_machine, store_speed, training_speed
+from tests.performance import (
+    artefact_speed,
+    attack_speed,
+    end_to_end,
+    scale,
+    shared_machine,
+    store_speed,
+    training_speed,
+)
 
 if __name__ == "__main__":
     attack_speed.main()
+    end_to_end.main([])
     training_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])
