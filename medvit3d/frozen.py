@@ -41,12 +41,10 @@ from medvit3d.convolution import (
     transposed,
     without_idle_taps,
 )
+from medvit3d.products import fixed_product, product
 
 LARGEST_MATRIX_GRID = 8
 """Most positions for which a grouped convolution is a matrix: 2^3, where each sees all others."""
-
-MANY_ROWS = 1024
-"""Fewest rows for which a matrix product is computed as a convolution."""
 
 
 def frozen(block: nn.Module) -> nn.Module:
@@ -185,7 +183,7 @@ class FrozenConvAttention(nn.Module):
         """Returns features of the shape ``(B, C, D, H, W)`` it was given."""
         features = channels_last(features)
         mixed = F.relu(self.group_conv(features))
-        return volumes(torch.addmm(rows(features), rows(mixed), self.projection.t()), features)
+        return volumes(rows(features) + fixed_product(rows(mixed), self.projection), features)
 
 
 class FrozenSelfAttention(nn.Module):
@@ -237,20 +235,19 @@ class FrozenSelfAttention(nn.Module):
         source = features
         if self.ratio > 1:
             source = channels_last(reduce_tokens(features, self.ratio, self.reduction))
-        pair = F.linear(_tokens(source), self.pair, self.pair_bias)
+        pair = fixed_product(_tokens(source), self.pair, self.pair_bias)
         if pair.shape[1] == 1:
             # The softmax of a single score is 1.
             attended = pair[..., features.shape[1] :].expand(-1, prod(features.shape[2:]), -1)
         else:
-            query = F.linear(_tokens(features), self.query, self.query_bias)
+            query = fixed_product(_tokens(features), self.query, self.query_bias)
             key, value = pair.chunk(2, dim=2)
             attended = F.scaled_dot_product_attention(
                 self._split(query), self._split(key), self._split(value)
             )
             attended = attended.transpose(1, 2).flatten(2)
-        branch = torch.addmm(
-            self.projection_bias, attended.reshape(-1, features.shape[1]), self.projection.t()
-        )
+        tokens = attended.reshape(-1, features.shape[1])
+        branch = fixed_product(tokens, self.projection, self.projection_bias)
         return features + volumes(branch, features)
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -350,20 +347,6 @@ class _FeedForward(torch.autograd.Function):
         by_active = weights.convolve(by_mixed, features, weights.reverse_depthwise)
         by_input = product(ops.hardswish_backward(by_active, expanded), weights.expand.t())
         return volumes(by_input.addcmul_(narrow, weights.residual), features), None
-
-
-def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows ``(n, in)`` times the transpose of a matrix ``(out, in)``, plus a bias ``(out,)``.
-
-    For use inside autograd functions. Many rows are treated as the pixels of one image, because
-    oneDNN's 1x1 convolution is then faster than a matrix product; for few rows the product wins.
-    """
-    if len(rows) < MANY_ROWS:
-        turned = matrix.t()
-        return rows @ turned if bias is None else torch.addmm(bias, rows, turned)
-    image = rows.view(1, 1, *rows.shape).movedim(-1, 1)
-    convolved = F.conv2d(image, matrix[:, :, None, None], bias)
-    return convolved.movedim(1, -1).reshape(len(rows), -1)
 
 
 def rows(features: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from benchharness.networks.small_grids import SmallGridConv3d
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _FEW_CHANNELS = 4
 """Most channels of a volume for which `SubPixelConv3d` is faster than torch."""
+_VECTOR = 16
+"""Channels that oneDNN computes at once in float32 with AVX-512; fewer leave lanes idle."""
 
 
 def _itself(returned: Any) -> Tensor:
@@ -74,20 +78,28 @@ class SubPixelConv3d(nn.Module):
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
         self.conv = conv
-        self.stride = conv.stride
+        # With few phases the last axis is cut into blocks of several strides, each a phase, until
+        # the channels of the gradient's convolution fill a vector register.
+        filled = _VECTOR // (conv.in_channels * math.prod(conv.stride))
+        self.strides = (1, 1, max(1, filled))
+        """Strides of the forward convolution that one step of the gradient's takes."""
+        self.blocks = [n * many for n, many in zip(conv.stride, self.strides, strict=True)]
         # Tap t of the output at o meets the input at stride · o + t − padding. Phase r of the
-        # input's position stride · q + r is therefore met by t = r + padding − stride · (o − q).
+        # input's position block · q + r, with block = stride · n, is therefore met by
+        # t = r + padding − stride · (o − n · q).
         padding = [int(size) for size in conv.padding]
-        axes = list(zip(conv.kernel_size, padding, conv.stride, strict=True))
-        self.first = [-((size - 1 - pad) // stride) for size, pad, stride in axes]
-        self.last = [(stride - 1 + pad) // stride for _, pad, stride in axes]
-        # A phase may need up to stride − 1 taps outside the kernel; they are zero.
-        margins = [stride - 1 for stride in reversed(self.stride) for _ in range(2)]
+        axes = list(zip(conv.kernel_size, padding, conv.stride, self.blocks, strict=True))
+        self.first = [-((size - 1 - pad) // stride) for size, pad, stride, _ in axes]
+        self.last = [(block - 1 + pad) // stride for _, pad, stride, block in axes]
+        # A phase may need up to block − 1 taps outside the kernel; they are zero.
+        margins = [block - 1 for block in reversed(self.blocks) for _ in range(2)]
         taps = [
-            torch.arange(stride)[:, None]
-            + (pad + stride - 1)
+            torch.arange(block)[:, None]
+            + (pad + block - 1)
             - stride * torch.arange(first, last + 1)
-            for (_, pad, stride), first, last in zip(axes, self.first, self.last, strict=True)
+            for (_, pad, stride, block), first, last in zip(
+                axes, self.first, self.last, strict=True
+            )
         ]
         kernel = F.pad(conv.weight.detach(), margins)
         kernel = kernel[:, :, taps[0]][:, :, :, :, taps[1]][..., taps[2]]
@@ -102,16 +114,16 @@ class SubPixelConv3d(nn.Module):
 
     def gradient(self, gradient: Tensor, grid: torch.Size) -> Tensor:
         """The gradient of volumes on their grid (D, H, W), from that of the output."""
-        coarse = [math.ceil(n / stride) for n, stride in zip(grid, self.stride, strict=True)]
+        coarse = [math.ceil(n / block) for n, block in zip(grid, self.blocks, strict=True)]
         borders: list[int] = []
         for axis in (2, 1, 0):
-            after = self.last[axis] + coarse[axis] - gradient.shape[2 + axis]
-            borders += [-self.first[axis], after]
-        phases = F.conv3d(F.pad(gradient, borders), self.kernel)
-        channels = phases.shape[1] // math.prod(self.stride)
-        interleaved = phases.reshape(-1, *self.stride, channels, *coarse)
+            seen = self.strides[axis] * (coarse[axis] - 1) + self.last[axis] + 1
+            borders += [-self.first[axis], seen - gradient.shape[2 + axis]]
+        phases = F.conv3d(F.pad(gradient, borders), self.kernel, stride=self.strides)
+        channels = phases.shape[1] // math.prod(self.blocks)
+        interleaved = phases.reshape(-1, *self.blocks, channels, *coarse)
         fine = interleaved.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(
-            -1, channels, *(n * stride for n, stride in zip(coarse, self.stride, strict=True))
+            -1, channels, *(n * block for n, block in zip(coarse, self.blocks, strict=True))
         )
         return fine[:, :, : grid[0], : grid[1], : grid[2]]
 
@@ -156,15 +168,16 @@ def _arrange_convolutions(network: nn.Module) -> None:
             if type(child) is nn.Conv3d and not child.weight.requires_grad:
                 # In this layout oneDNN reorders neither input nor output.
                 child.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-                if _has_slow_gradient(child):
-                    setattr(parent, name, SubPixelConv3d(child))
+                if _is_plain(child):
+                    slow = child.in_channels <= _FEW_CHANNELS and max(child.stride) > 1
+                    kind = SubPixelConv3d if slow else SmallGridConv3d
+                    setattr(parent, name, kind(child))
 
 
-def _has_slow_gradient(module: nn.Conv3d) -> bool:
+def _is_plain(module: nn.Conv3d) -> bool:
+    """Neither grouped nor dilated, with zero padding of a known width."""
     return (
-        module.in_channels <= _FEW_CHANNELS
-        and max(module.stride) > 1
-        and module.groups == 1
+        module.groups == 1
         and max(module.dilation) == 1
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)

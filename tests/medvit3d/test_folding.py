@@ -59,13 +59,10 @@ def test_logits_and_gradients_are_the_same(name: str) -> None:
         (1, 1, 28, 28, 28),
         (2, 1, 1, 28, 28),
         (2, 1, 33, 17, 40),
-        (5, 1, 28, 28, 28),
     ],
-    ids=["one volume", "one slice", "no cube", "many rows"],
+    ids=["one volume", "one slice", "no cube"],
 )
 def test_answers_are_the_same_for_any_grid(shape: tuple[int, ...]) -> None:
-    rows = shape[0] * 7**3
-    assert (rows >= frozen.MANY_ROWS) == (shape[0] == 5)
     assert_equal_answers(with_statistics("medvit3d_n"), torch.rand(shape))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchharness.networks.acceleration import SubPixelConv3d, accelerated
+from benchharness.networks.small_grids import SmallGridConv3d
 
 CPU = torch.device("cpu")
 
@@ -88,15 +89,13 @@ def test_the_first_convolution_is_replaced_in_the_copy_alone() -> None:
 @pytest.mark.parametrize(
     "left",
     [
-        nn.Conv3d(1, 6, 3, 1, 1),
-        nn.Conv3d(8, 6, 3, 2, 1),
         nn.Conv3d(2, 6, 3, 2, 1, groups=2),
         nn.Conv3d(1, 6, 3, 2, 2, dilation=2),
         nn.Conv3d(1, 6, 3, 2, 1, padding_mode="reflect"),
         nn.Conv3d(1, 6, 1, 1, "same"),
         Sliced(1, 6, 3, 2, 1),
     ],
-    ids=["stride 1", "many channels", "groups", "dilated", "reflecting", "same", "subclass"],
+    ids=["groups", "dilated", "reflecting", "same", "subclass"],
 )
 def test_other_convolutions_are_left(left: nn.Conv3d) -> None:
     network = Network(left)
@@ -104,6 +103,43 @@ def test_other_convolutions_are_left(left: nn.Conv3d) -> None:
     assert type(quick.conv) is type(left)
     volumes = torch.rand(2, left.in_channels, 9, 10, 11)
     torch.testing.assert_close(quick(volumes), network(volumes))
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 4), (2, 1, 3), (3, 3, 3), (4, 4, 4)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (5, 3, 2)]
+)
+def test_small_grids_have_the_output_and_the_gradient_of_torch(
+    grid: tuple[int, int, int], batch: int, kernel: int, stride: int, padding: int
+) -> None:
+    given = conv(kernel, stride, padding, channels=5)
+    point = torch.rand(batch, 5, *grid, dtype=torch.float64, requires_grad=True)
+    expected, found = given(point), SmallGridConv3d(given)(point)
+    torch.testing.assert_close(found, expected)
+    weights = torch.rand_like(expected)
+    (by_torch,) = torch.autograd.grad(expected, point, weights)
+    (ours,) = torch.autograd.grad(found, point, weights)
+    torch.testing.assert_close(ours, by_torch)
+
+
+def test_small_grids_in_float32_and_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = SmallGridConv3d(nn.Conv3d(4, 6, 3, 1, 1, bias=False).requires_grad_(False))
+    point = torch.rand(8, 4, 2, 2, 2)
+    expected = given.conv(point)
+    torch.testing.assert_close(given(point), expected)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    torch.testing.assert_close(given(point), expected)
+
+
+@pytest.mark.parametrize("channels", [5, 1])
+def test_other_plain_convolutions_are_watched_for_small_grids(channels: int) -> None:
+    network = Network(nn.Conv3d(channels, 6, 3, 1, 1))
+    quick = accelerated(network, CPU)
+    assert isinstance(quick.conv, SmallGridConv3d)
+    for grid in ((2, 2, 2), (9, 10, 11)):
+        volumes = torch.rand(9, channels, *grid)
+        torch.testing.assert_close(quick(volumes), network(volumes))
 
 
 def test_a_network_that_offers_nothing_is_taken_as_it_is() -> None:

@@ -3,6 +3,7 @@
 from tests.performance import (
     artefact_speed,
     attack_speed,
+    end_to_end,
     engine_speed,
     recipe_cost,
     scale,
@@ -13,6 +14,7 @@ from tests.performance import (
 
 if __name__ == "__main__":
     attack_speed.main()
+    end_to_end.main([])
     training_speed.main()
     artefact_speed.main([])
     artefact_speed.main(["--suite"])

@@ -19,12 +19,15 @@ import numpy as np
 import torch
 import torchattacks
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchharness import attacks, datasets, registry
-from benchharness.networks import devices
+from benchharness.attacks.core import base
+from benchharness.networks import costs, devices
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.statistics import metrics
+from benchharness.store.cells import ModelKey
 from medvit3d import layers
 from medvit3d.convolution import GroupedConv3d, PointwiseConv3d
 
@@ -55,6 +58,9 @@ UNBREAKABLE = {"linf": 1e-4, "l2": 1e-4}
 """Budgets so small that every volume gets every iteration; elsewhere a count of 1."""
 BATCH = devices.batch_size("cpu", (28, 28, 28))
 """What the harness takes on a CPU where nobody says otherwise."""
+WATCHED = 1
+"""Volumes of the batch whose gradient is checked: a cell checks 8, so that a test split of 256
+volumes has one in each of its batches. MedMNIST3D's have 174 to 610."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +76,16 @@ class Row:
     """Root mean square of the difference of the two results, in ε."""
     changed: int
     """Verdicts that differ although neither margin is within 0.01."""
+    rate: float
+    """Operations in `ours`, in 10⁹ a second: those of the stock network's passes."""
+    peak: float
+    """The most that a plain operation reached beside it."""
 
     def __str__(self) -> str:
         return (
             f"{self.model:<14}{self.naive:>9.1f}{self.ours:>9.1f}{self.naive / self.ours:>8.2f}"
             f"{self.outside:>10.1%}{self.difference:>12.1e}{self.changed:>8} of {BATCH}"
+            f"{self.rate:>9.0f}{self.rate / self.peak:>8.0%}"
         )
 
 
@@ -85,12 +96,14 @@ def main() -> None:
     threads = f"{torch.get_num_threads()} threads"
     where = torch.cuda.get_device_name() if device == "cuda" else threads
     print(f"PGD-{STEPS}, batch {BATCH}, 28³, {where}, ms a volume")
+    found = peaks(device)
+    print("peak: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found.items()))
     print(
         f"{'model':<14}{'naive':>9}{'ours':>9}{'ratio':>8}{'outside':>10}"
-        f"{'rms Δ / ε':>12}{'verdicts':>14}"
+        f"{'rms Δ / ε':>12}{'verdicts':>14}{'GFLOP/s':>9}{'of peak':>8}"
     )
     for name in MODELS:
-        print(measure(name, device), flush=True)
+        print(measure(name, device, max(found.values())), flush=True)
     print(f"\noutside the network, batch {BATCH}, 28³, {where}")
     print(f"{'attack':<16}" + "".join(f"{name:>14}" for name in MODELS))
     settings = [prepared_classifier(name, device) for name in MODELS]
@@ -99,8 +112,8 @@ def main() -> None:
         print(f"{name:<16}" + "".join(f"{share:>14.1%}" for share in shares), flush=True)
 
 
-def measure(name: str, device: str) -> Row:
-    """Attack the same volumes both ways, in turns, and compare."""
+def measure(name: str, device: str, peak: float) -> Row:
+    """Attack the same volumes both ways, in turns, and compare; `peak` in GFLOP/s."""
     split = datasets.load("phantom3d", None).val
     volumes = as_float(split.volumes[:BATCH], device)
     labels = torch.from_numpy(split.labels[:BATCH]).to(device)
@@ -129,6 +142,7 @@ def measure(name: str, device: str) -> Row:
                 labels,
                 severity=EPSILON,
                 ids=list(split.ids[:BATCH]),
+                watched=split.ids[:WATCHED],
                 seed=0,
             ),
         )
@@ -150,7 +164,38 @@ def measure(name: str, device: str) -> Row:
         outside=statistics.median(outside[1:]),
         difference=float(difference),
         changed=int(apart.sum()),
+        rate=_operations(ours_attack, name) / ours / 1e6,
+        peak=peak,
     )
+
+
+def _operations(attack: attacks.Attack, name: str) -> float:
+    """Operations for one volume of the batch; a pass back to the voxels counts as one forward."""
+    passes = attack.cost(4) * BATCH + base.CHECKING * BATCH + base.WATCHING * WATCHED
+    model = ModelKey(name=name, factory=registry.resolve("models", name).target)
+    each = costs.flops_of(model, num_classes=4, shape=(1, 28, 28, 28))
+    return each * (passes.forward + passes.backward) / BATCH
+
+
+def peaks(device: str) -> dict[str, float]:
+    """GFLOP/s of a large matrix product and of a convolution, the best of ten."""
+    layout = torch.channels_last_3d
+    matrix = torch.rand(2048, 2048, device=device)
+    volumes = torch.rand(BATCH, 128, 8, 8, 8, device=device).contiguous(memory_format=layout)
+    kernel = torch.rand(128, 128, 3, 3, 3, device=device).contiguous(memory_format=layout)
+    product, convolution = 2 * 2048**3, 2 * volumes.numel() * 128 * 27
+    return {
+        "matrix product": product / _best(lambda: matrix @ matrix) / 1e9,
+        "convolution": convolution / _best(lambda: F.conv3d(volumes, kernel, padding=1)) / 1e9,
+    }
+
+
+def _best(call: Callable[[], Tensor]) -> float:
+    seconds: list[float] = []
+    with torch.no_grad():
+        for _ in range(10):
+            _timed(seconds, call)
+    return min(seconds)
 
 
 def prepared_classifier(name: str, device: str) -> tuple[Classifier, Tensor, Tensor, list[str]]:
@@ -175,7 +220,15 @@ def outside(
         watch.seconds = 0.0
         _timed(
             seconds,
-            lambda: attack(classifier, volumes, labels, severity=severity, ids=ids, seed=0),
+            lambda: attack(
+                classifier,
+                volumes,
+                labels,
+                severity=severity,
+                ids=ids,
+                watched=ids[:WATCHED],
+                seed=0,
+            ),
         )
     return 1 - watch.seconds / seconds[-1]
 
@@ -234,18 +287,26 @@ class Stopwatch(nn.Module):
         self.seconds = 0.0
 
     def forward(self, volumes: Tensor) -> Tensor:
-        self._count(-1)
+        began = _now()
         logits: Tensor = self.network(volumes)
-        self._count(+1)
-        if logits.requires_grad:
-            # Called when the gradient of each is known: that of the logits comes first.
-            logits.register_hook(lambda _: self._count(-1))
-            volumes.register_hook(lambda _: self._count(+1))
+        self.seconds += _now() - began
+        if logits.requires_grad and volumes.requires_grad:
+            # Called when the gradient of each is known: that of the logits comes first. A check
+            # may ask for the gradient of something between the two, whose time is not counted.
+            logits.register_hook(self._back_begins)
+            volumes.register_hook(self._back_ends)
         return logits
 
-    def _count(self, sign: int) -> None:
-        _wait()
-        self.seconds += sign * time.perf_counter()
+    def _back_begins(self, _: Tensor) -> None:
+        self._began = _now()
+
+    def _back_ends(self, _: Tensor) -> None:
+        self.seconds += _now() - self._began
+
+
+def _now() -> float:
+    _wait()
+    return time.perf_counter()
 
 
 def _timed(durations: list[float], call: Callable[[], T]) -> T:
