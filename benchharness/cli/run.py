@@ -75,6 +75,10 @@ def run(
     "out",
     "device",
     "workers",
+    "engine",
+    "address",
+    "cpus_per_worker",
+    "gpus_per_worker",
 )
 def train(given: Given, config: ConfigFile = None) -> None:
     """Train the missing checkpoints and write a model card beside each."""
@@ -99,8 +103,10 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     from benchharness.run.runner import recorded_identities
     from benchharness.store.folder import Store
 
+    on_cluster = settings.engine == "ray"
     setting = Setting(
-        device=devices.several(settings.device)[0],
+        # What a cluster's devices can do is not known here.
+        device="cpu" if on_cluster else devices.several(settings.device)[0],
         batch_size=settings.batch_size,
         compiled=settings.compile,
     )
@@ -114,7 +120,8 @@ def _print_plan(settings: RunConfig, *, verbose: bool) -> None:
     out.print(_plan_table(found))
     for line in _plan_lines(found, setting.device):
         say(line)
-    if settings.workers not in (None, 1) or "," in settings.device or settings.device == "cuda:all":
+    several = "," in settings.device or settings.device == devices.ALL
+    if settings.workers not in (None, 1) or several or on_cluster:
         say("this is the work of one worker, which several share")
     say(estimate(planned, recorded))
 

@@ -40,6 +40,8 @@ IN_WORDS = {
     "workers": "1, or one for each device",
     "checkpoints_from": "none",
     "shard": "all of it",
+    "address": "$RAY_ADDRESS, else this machine alone",
+    "gpus_per_worker": "1 with --device cuda, else 0",
 }
 """Defaults of None or nothing that cannot be typed."""
 
@@ -76,6 +78,10 @@ TYPED: dict[str, tuple[str, Any]] = {
     "out": ("out", Path("out")),
     "device": ("cpu", "cpu"),
     "workers": ("2", "2"),
+    "engine": ("ray", "ray"),
+    "address": ("auto", "auto"),
+    "cpus_per_worker": ("2", 2),
+    "gpus_per_worker": ("0.5", 0.5),
     "batch_size": ("4", "4"),
     "compile": ("", True),
     "precision": ("bf16", "bf16"),
