@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchharness.datasets.base import Dataset
 
 MODELS = ("medvit3d_n",)
-TRAIN, VAL = 64, 32
+TRAIN, VAL = 32, 16
 """Volumes of phantom3d."""
 ROUNDS = 3
 
