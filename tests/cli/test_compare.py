@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -11,10 +12,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchharness.run import config, runner
+from benchharness.store import baseline
 from benchharness.store.folder import Store
 from benchharness.training import recipes
 from tests import samples
 from tests.factories import small_matrix, store_of
+from tests.run.test_progress import display
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
     Bench = Callable[..., tuple[int, str, str]]
 
 
+QUICK = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
+
+
 @pytest.fixture(autouse=True)
 def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
-    monkeypatch.setitem(recipes.RECIPES, "quick", quick)
+    monkeypatch.setitem(recipes.RECIPES, "quick", QUICK)
 
 
 @pytest.fixture
@@ -145,17 +151,28 @@ def test_records_are_verified_and_merged(bench: Bench) -> None:
     assert (code, "joined: 1 problems" in said) == (1, True)
 
 
-@pytest.fixture
-def gate(bench: Bench, tmp_path: Path) -> Bench:
-    """Train and measure a tiny network once and call `bench ci` on its weights."""
-    samples.write_archive(tmp_path / "data.npz")
-    (tmp_path / "bench.toml").write_text(
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config, its data, and the store and baseline of a run of it."""
+    folder = tmp_path_factory.mktemp("gate")
+    samples.write_archive(folder / "data.npz")
+    (folder / "bench.toml").write_text(
         'models = ["tests.samples:tiny"]\ndatasets = ["data.npz"]\nattacks = ["fgsm"]\n'
         'artefacts = ["bias_field"]\nseverities = "1,5"\nrecipes = "quick"\ndevice = "cpu"\n'
     )
-    code, _, error = bench("run", "--config", "bench.toml", "--out", "first")
-    assert code == 0, error
-    assert bench("baseline", "save", "first", "baseline.zip")[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(recipes.RECIPES, "quick", QUICK)
+        summary = runner.run(config.load(Path("bench.toml"), {"out": "first"}), display()[0])
+    assert (summary.evaluated, summary.failures) == (8, ())
+    baseline.save(Store(folder / "first"), folder / "baseline.zip")
+    return folder
+
+
+@pytest.fixture
+def gate(bench: Bench, tmp_path: Path, measured: Path) -> Bench:
+    """Call `bench ci` on the config of a run and its baseline."""
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         return bench("ci", "--config", "bench.toml", "--baseline", "baseline.zip", *arguments)
