@@ -413,7 +413,7 @@ def test_a_merge_names_the_cells_of_a_share_that_is_missing(
     code, said, _ = bench("records", "merge", places[0], "--out", tmp_path / "joined")
     assert code == 0
     assert "absent: 11 of 22 of a plan in shares, of share 2/2 (11 of 11)." in said
-    assert "  tiny · data · clean · seed 1\n" in said
+    assert "  tiny · quick · data · clean · seed 1\n" in said
     assert "  and 1 more\n" in said
     code, said, _ = bench("records", "merge", places[1], "--out", tmp_path / "joined")
     assert (code, "absent" in said) == (0, False)
