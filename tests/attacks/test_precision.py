@@ -15,7 +15,7 @@ from benchharness.attacks.core.certificates import GRADIENT, WITHIN
 from benchharness.networks import devices
 from benchharness.networks.classifier import Classifier
 from benchharness.report.cells import labels as naming
-from benchharness.run import config, runner
+from benchharness.run import config, planning, runner
 from benchharness.run.progress import Display
 from benchharness.store.cells import condition
 from benchharness.store.folder import Store
@@ -165,7 +165,7 @@ def test_narrow_cells_stand_beside_those_of_float32(
 
 
 def test_float32_is_named_in_no_identity(tmp_path: Path) -> None:
-    planned = [runner.plan(load(tmp_path, precision=one)) for one in ("float32", None)]
+    planned = [planning.plan(load(tmp_path, precision=one)) for one in ("float32", None)]
     first, second = ([cell.identity for cell in one.cells] for one in planned)
     assert first == second
     assert "precision" not in str(planned[0].cells)

@@ -16,7 +16,7 @@ LAYERS = (
     ("dataset",),
     ("sections",),
     ("formats",),
-    ("writing", "leaderboard"),
+    ("writing", "leaderboard", "quick"),
 )
 """The parts of the report, each line importing only lines above it."""
 

@@ -109,7 +109,7 @@ def test_the_loss_of_trades_is_its_formula() -> None:
     own = -np.log(p[np.arange(len(p)), labels.numpy()]).mean()
     apart = (p * np.log(p / q)).sum(1).mean()
     assert apart > 0
-    assert float(found) == pytest.approx(own + 6.0 * apart, rel=1e-5)
+    assert float(found.detach()) == pytest.approx(own + 6.0 * apart, rel=1e-5)
 
 
 def test_trades_climbs_the_divergence_and_learns_through_both_predictions() -> None:
