@@ -20,7 +20,7 @@ from benchharness.errors import BenchError
 from benchharness.networks import checkpoints, costs
 from benchharness.networks.behaviour import BATCH, DRAWS, INPUT, STATE
 from benchharness.networks.outputs import SQUASHED, STEADY
-from benchharness.run import config, estimate, planning, runner, subjects
+from benchharness.run import config, cutting, estimate, planning, runner, subjects
 from benchharness.run.progress import Display
 from benchharness.store.folder import Store
 from benchharness.training import loop, recipes
@@ -117,10 +117,10 @@ def test_a_network_that_cannot_be_trained_fails_and_the_others_are_measured(
         assert reason in record.error
         assert record.from_line(record.to_line()) == record
     assert all(record.status == "ok" for record in records_of(out, "tiny"))
-    page = report.write(out)
-    assert page.html.exists()
-    compared = comparison.compare(Store(out), Store(out), comparison.Settings())
-    assert compared.exit_code in (0, 1, 3)
+    if name == "exits_in_training":  # Their records differ in the reason alone.
+        assert report.write(out).html.exists()
+        compared = comparison.compare(Store(out), Store(out), comparison.Settings())
+        assert compared.exit_code in (0, 1, 3)
     again, _ = run(data, out, name, "tiny")
     assert (again.evaluated, again.recorded, len(again.failures)) == (0, CELLS, 1)
 
@@ -375,7 +375,7 @@ def test_weights_trained_by_another_run_meanwhile_are_not_trained_again(
     before = weights.stat().st_mtime_ns
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "plan", lambda _: planned)
+        patch.setattr(cutting, "plan", lambda _: planned)
         summary = runner.run(made, Display(Console(file=said, width=200)))
     assert (summary.evaluated, summary.recorded, summary.trained) == (0, CELLS, 0)
     assert weights.stat().st_mtime_ns == before
@@ -390,7 +390,7 @@ def test_weights_that_change_between_the_plan_and_the_run_are_refused(
     planned = planning.plan(made)
     torch.manual_seed(9)
     torch.save(samples.tiny(2).state_dict(), tmp_path / "tiny.pth")
-    monkeypatch.setattr(runner, "plan", lambda _: planned)
+    monkeypatch.setattr(cutting, "plan", lambda _: planned)
     summary = runner.run(made, Display(Console(file=io.StringIO())))
     assert summary.evaluated == 0
     assert "has changed since this run began" in summary.failures[0]
