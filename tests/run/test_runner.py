@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +25,6 @@ from benchharness.training import recipes
 from tests import samples
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from benchharness.run.summary import Summary
     from benchharness.store.records import Record
 
@@ -39,15 +39,32 @@ FLAGS: dict[str, Any] = {
 }
 
 
+QUICK = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
+
+
 @pytest.fixture(autouse=True)
 def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = dataclasses.replace(recipes.find("quick"), epochs=6, batch_size=8, learning_rate=0.01)
-    monkeypatch.setitem(recipes.RECIPES, "quick", quick)
+    monkeypatch.setitem(recipes.RECIPES, "quick", QUICK)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return samples.write_archive(tmp_path / "data.npz")
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary, str]:
+    """One run of all cells: its store, what it did and what it said."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "quick", QUICK)
+        return folder / "out", *run(samples.write_archive(folder / "data.npz"), folder / "out")
+
+
+@pytest.fixture
+def whole(once: tuple[Path, Summary, str], tmp_path: Path) -> Path:
+    """A copy of its store, to be written to."""
+    return Path(shutil.copytree(once[0], tmp_path / "out"))
 
 
 def run(data: Path, out: Path, **flags: Any) -> tuple[Summary, str]:
@@ -65,12 +82,12 @@ def by_perturbation(out: Path) -> dict[tuple[str, object], Record]:
 
 
 def test_a_run_records_every_cell_with_predictions_that_give_its_metrics(
-    data: Path, tmp_path: Path
+    once: tuple[Path, Summary, str],
 ) -> None:
-    summary, said = run(data, tmp_path / "out")
+    out, summary, said = once
     assert (summary.evaluated, summary.trained, summary.failures) == (12, 1, ())
     assert "training tiny on data" in said
-    store = Store(tmp_path / "out")
+    store = Store(out)
     for record in store.records().values():
         predictions = store.predictions(record)
         values, _ = metrics.compute(predictions.labels, predictions.logits)
@@ -80,19 +97,18 @@ def test_a_run_records_every_cell_with_predictions_that_give_its_metrics(
             assert list(predictions.ids) == [f"data/test/{i}" for i in range(24)]
 
 
-def test_the_same_command_again_runs_no_cell(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "out")
-    before = (tmp_path / "out" / "records.jsonl").read_bytes()
-    summary, _ = run(data, tmp_path / "out")
+def test_the_same_command_again_runs_no_cell(data: Path, whole: Path) -> None:
+    before = (whole / "records.jsonl").read_bytes()
+    summary, _ = run(data, whole)
     assert (summary.evaluated, summary.recorded, summary.trained) == (0, 12, 0)
-    assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
+    assert (whole / "records.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "another bit"])
 def test_a_cell_whose_predictions_are_damaged_is_run_again(
-    data: Path, tmp_path: Path, damage: str
+    data: Path, tmp_path: Path, whole: Path, damage: str
 ) -> None:
-    run(data, tmp_path / "out")
+    assert whole == tmp_path / "out"
     before = by_perturbation(tmp_path / "out")
     of = before["pgd", 1.0]
     assert of.predictions is not None
@@ -127,9 +143,8 @@ def test_more_work_runs_only_what_is_missing(data: Path, tmp_path: Path) -> None
     assert (summary.evaluated, summary.recorded, summary.trained) == (5, 8, 0)
 
 
-def test_no_attack_at_epsilon_zero_and_all_of_it_at_one(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "out")
-    records, store = by_perturbation(tmp_path / "out"), Store(tmp_path / "out")
+def test_no_attack_at_epsilon_zero_and_all_of_it_at_one(whole: Path) -> None:
+    records, store = by_perturbation(whole), Store(whole)
     clean = store.predictions(records["none", None])
     for attack in ("fgsm", "pgd"):
         assert np.array_equal(store.predictions(records[attack, 0.0]).logits, clean.logits)
@@ -140,17 +155,18 @@ def test_no_attack_at_epsilon_zero_and_all_of_it_at_one(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("batch_size", ["1", "7"])
 def test_batch_size_changes_no_bit_of_an_artefact_and_no_verdict_of_an_attack(
-    data: Path, tmp_path: Path, batch_size: str
+    data: Path, tmp_path: Path, whole: Path, batch_size: str
 ) -> None:
-    run(data, tmp_path / "a", batch_size="64")
     (tmp_path / "b").mkdir()
-    (tmp_path / "a" / "checkpoints").rename(tmp_path / "b" / "checkpoints")
-    run(data, tmp_path / "b", batch_size=batch_size)
-    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
-    assert first.records().keys() == second.records().keys()
+    (whole / "checkpoints").rename(tmp_path / "b" / "checkpoints")
+    run(data, tmp_path / "b", batch_size=batch_size, eps="2/255")
+    first, second = Store(whole), Store(tmp_path / "b")
+    assert all(r.provenance["batch_size"] >= 24 for r in first.records().values())
+    assert first.records().keys() >= second.records().keys()
+    assert len(second.records()) == 7
     near = 0
-    for identity, record in first.records().items():
-        one, other = first.predictions(record), second.predictions(second.records()[identity])
+    for identity, record in second.records().items():
+        one, other = first.predictions(first.records()[identity]), second.predictions(record)
         right = [metrics.correct(p.labels, p.logits) for p in (one, other)]
         close = np.abs(metrics.margins(one.labels, one.logits)) <= 0.01
         near += int((right[0] != right[1])[close].sum())

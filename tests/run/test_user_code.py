@@ -117,10 +117,10 @@ def test_a_network_that_cannot_be_trained_fails_and_the_others_are_measured(
         assert reason in record.error
         assert record.from_line(record.to_line()) == record
     assert all(record.status == "ok" for record in records_of(out, "tiny"))
-    page = report.write(out)
-    assert page.html.exists()
-    compared = comparison.compare(Store(out), Store(out), comparison.Settings())
-    assert compared.exit_code in (0, 1, 3)
+    if name == "exits_in_training":  # Their records differ in the reason alone.
+        assert report.write(out).html.exists()
+        compared = comparison.compare(Store(out), Store(out), comparison.Settings())
+        assert compared.exit_code in (0, 1, 3)
     again, _ = run(data, out, name, "tiny")
     assert (again.evaluated, again.recorded, len(again.failures)) == (0, CELLS, 1)
 
