@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import locale
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,14 @@ def _own_locale() -> None:
     """What writes DICOM for a test changes the locale of the process."""
     if locale.setlocale(locale.LC_ALL) != _LOCALE:
         locale.setlocale(locale.LC_ALL, _LOCALE)
+
+
+@pytest.fixture(autouse=True)
+def _own_interrupts() -> Iterator[None]:
+    """A command that was interrupted ignores Ctrl-C from then on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `bench --help` answers 
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -13,7 +14,7 @@ import typer
 from benchharness import __version__, threads
 from benchharness.cli import caches, check, compare, explain, run, show, stores
 from benchharness.cli.console import say, speak_any_encoding
-from benchharness.cli.guard import guarded
+from benchharness.cli.guard import INTERRUPTED, guarded
 from benchharness.cli.options import spelling
 
 app = typer.Typer(
@@ -60,4 +61,8 @@ def main() -> NoReturn:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     threads.bound()
     speak_any_encoding()
-    sys.exit(guarded(lambda: app(prog_name="bench", standalone_mode=False)))
+    code = guarded(lambda: app(prog_name="bench", standalone_mode=False))
+    if code == INTERRUPTED:
+        # A second Ctrl-C would put a traceback behind the last line.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

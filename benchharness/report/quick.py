@@ -58,9 +58,11 @@ def _table(title: str, entries: Sequence[Entry]) -> Table:
     families = sorted({family_order(entry.kind, entry.family) for entry in entries})
     kinds = {entry.family: entry.kind for entry in entries}
     columns = [family for _, family in families]
+    several = len({entry.recipe for entry in entries}) > 1
     models: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        models[entry.model].append(entry)
+        recipe = f" · {entry.recipe}" if several and entry.recipe else ""
+        models[entry.model + recipe].append(entry)
     return score_table(
         title,
         (

@@ -45,6 +45,8 @@ class Entry(NamedTuple):
     status: str
     """`ok` or `error`."""
     model: str
+    recipe: str
+    """What its weights were trained with; empty for weights that the user brought."""
     seed: int | None
     """The training seed."""
     dataset: str
@@ -87,6 +89,7 @@ class Entry(NamedTuple):
             length,
             record.status,
             cell.model.name,
+            cell.checkpoint.recipe_name or "",
             cell.checkpoint.seed,
             cell.dataset.digest,
             cell.perturbation.kind,

@@ -28,7 +28,7 @@ NAME = ".records.index"
 WORTH = 1000
 """The index is written when so many lines, or checked files of predictions, are new to it."""
 
-_FORMAT = "benchharness index of records, version 3"
+_FORMAT = "benchharness index of records, version 4"
 
 
 class Index:

@@ -92,7 +92,7 @@ def test_everything_that_is_raised_becomes_one_line_and_a_code(
         (("run", "--limit", "x"), "See bench run --help."),
         (("list", "[/x]"), "'[/x]' is not one of"),
         (("report", "x" * 300), "File name too long."),
-        (("compare", "[/a]"), re.escape("[/a] is compared with nothing. Name another folder")),
+        (("compare", "[/a]"), "[/a] is compared with nothing. Name another folder"),
         (("baseline", "show", "[/a]"), "[/a]"),
         (("records", "merge"), "See bench records merge --help."),
     ],

@@ -156,7 +156,10 @@ class Process:
     def _cause(self) -> str:
         """How the process ended."""
         connection.wait([self._process.sentinel], _PATIENCE_S)
-        code = self._process.exitcode
+        until = time.monotonic() + 1.0
+        # The pool's own thread may just be asking: only one of two is told.
+        while (code := self._process.exitcode) is None and time.monotonic() < until:
+            time.sleep(0.01)
         if code is None or code >= 0:
             return "" if code is None else f"exit code {code}"
         name = signal.Signals(-code).name
