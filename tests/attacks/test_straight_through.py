@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchharness import registry
 from benchharness.attacks.core.straight_through import straight_through
+from benchharness.networks.classifier import Classifier
 from tests.attacks.attack_networks import Linear, NoWayBack
 
 if TYPE_CHECKING:
@@ -135,6 +137,22 @@ def test_a_flat_network_gets_a_gradient_that_leads_uphill(network: str) -> None:
 def test_masks_and_indices_keep_working() -> None:
     _, found = gradient(lambda volumes: INNER(indexed(volumes)))
     assert (found != 0).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("name", ["medvit3d_n", "resnet3d_18", "densenet3d_121"])
+def test_the_copy_of_an_accelerated_network_has_the_gradient_of_the_network(name: str) -> None:
+    """Its kernels are faster than torch's own, and bring backward passes of their own."""
+    torch.manual_seed(0)
+    network = Classifier(registry.load("models", name)(4).eval(), num_classes=4).for_evaluation()
+    volumes = torch.rand(8, 1, 28, 28, 28).requires_grad_()
+    with network.frozen():
+        logits = straight_through(network, volumes)
+        own = network(volumes)
+    assert torch.equal(logits, own)
+    found, expected = (
+        torch.autograd.grad(values[:, 0].sum(), volumes)[0] for values in (logits, own)
+    )
+    assert (found - expected).norm() < 1e-3 * expected.norm()
 
 
 def test_what_leaves_torch_is_not_followed() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
@@ -37,6 +38,9 @@ _SATURATING = frozenset({"sigmoid", "tanh", "softmax", "log_softmax"})
 _RISING = frozenset({"gt", "ge", "__gt__", "__ge__"})
 _FALLING = frozenset({"lt", "le", "__lt__", "__le__"})
 _CASTS = frozenset({"int", "long", "short", "char", "byte", "to", "type"})
+_FUSED = "_linear_pointwise"
+"""oneDNN's linear layer, by which accelerated networks compute products; torch knows no derivative
+of it, and lets no gradient through."""
 _REFUSALS = (RuntimeError, TypeError, IndexError, NotImplementedError)
 """What torch raises where a call does not exist for tensors with a gradient, as for `numpy`."""
 
@@ -141,6 +145,8 @@ def _differentiable(
     first: Tensor = args[0]
     if name in _CUTS:
         return first.view_as(first)
+    if name == _FUSED and args[3:4] == ("none",):
+        return _along(F.linear(*args[:3]), func(*args, **kwargs))
     if name in _LINES:
         return _along(first, func(*args, **kwargs))
     if name in _SATURATING:
