@@ -35,7 +35,7 @@ def measure(checkpoint: Path, stores: Path, limit: int, suites: Sequence[str]) -
     flags = {
         "models": card["model"],
         "datasets": card["dataset"],
-        "recipe": card["recipe"]["name"],
+        "recipes": card["recipe"]["name"],
         "train": False,
         "limit": limit,
         "eps": "2/255,8/255",

@@ -4,9 +4,9 @@ python -m tests.masking.table [--members NAME,…] [--suites SUITE,…] [--regis
     [--stores FOLDER] [--write]
 
 Prints what breaks the rule. Results are kept below `--stores` (build/masking): a run that was cut
-short goes on there, and one after a change of a rule repeats no attack. `--registry` adds the
-trained checkpoints of a store, from copies. `--write` puts the tables of what was asked for, and of
-all else that was measured before, between the markers of the page.
+short goes on there, and one after a change of a matrix check repeats no attack. `--registry` adds
+the trained checkpoints of a store, from copies, with the first suite. `--write` puts the tables of
+what was asked for, and of all else that was measured before, between the markers of the page.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def wanted(
         if chosen := suites if name in members else _begun(stores / name, suites):
             yield measure(member, suites=chosen, stores=stores)
     for checkpoint in () if store is None else registry.trained(store):
-        yield registry.measure(checkpoint, stores, VOLUMES, suites)
+        yield registry.measure(checkpoint, stores, VOLUMES, tuple(SUITES)[:1])
 
 
 def _begun(folder: Path, suites: Sequence[str]) -> tuple[str, ...]:
