@@ -263,6 +263,19 @@ def test_each_check_fails_on_its_own_fault(changed: dict[str, Any], name: str, r
         assert [other for other in checks if checks[other].verdict == "failed"] == [name]
 
 
+@pytest.mark.parametrize(("left", "verdict"), [(1, "not applicable"), (2, "failed")])
+def test_curvature_does_not_matter_where_an_attack_left_next_to_nothing(
+    left: int, verdict: str
+) -> None:
+    """Of 20 volumes, one is the 5 % by which a number may be wrong. A wrong gradient stays one."""
+    wrong = {"shortfall": [0.9, 0.9], "errors": [[0.9, 0.9], [0.9, 0.9]]}
+    repeated = {name: np.repeat(values, 10) for name, values in GOOD.items()}
+    broken = np.arange(20) >= left
+    checks = {c.name: c.verdict for c in judged(**wrong, **repeated | {"broken": broken})}
+    assert checks[certificates.WITHIN] == verdict
+    assert checks[certificates.GRADIENT] == "failed"
+
+
 class Collapsed(Masked):
     def forward(self, volumes: Tensor) -> Tensor:
         return self.inner(volumes) * 0 + torch.tensor([2.0, 0.0, 0.0, -1.0])

@@ -44,6 +44,8 @@ measured: up to 0.35 where bfloat16 rounds, 0.57 or more where the backward pass
 SHORTFALL = 0.5
 """Largest mean difference of measured and predicted change within the budget, relative to the
 larger: at 0.5 a step gains half of what the gradient promises, or twice as much."""
+FEW = 0.05
+"""Accuracy up to which no curvature matters that would have kept an attack from breaking more."""
 FOLLOWED = 0.25
 """Smallest share of the margin's best gain that the attack's own gradient must lead to."""
 LOST = 0.25
@@ -97,7 +99,7 @@ def judge(
         _range(findings),
         _finite(findings),
         _zero_gradient(findings, uses_gradient=uses_gradient, alike=alike),
-        *_gradient(slopes, uses_gradient=uses_gradient),
+        *_gradient(slopes, float(np.mean(findings["broken"] == 0)), uses_gradient=uses_gradient),
         _agreement(findings, expectation, by_batch=by_batch),
         _probabilities(findings),
         _iterations(findings, planned_iterations),
@@ -180,14 +182,14 @@ def _zero_gradient(findings: Findings, *, uses_gradient: bool, alike: bool) -> C
     )
 
 
-def _gradient(slopes: Slopes | None, *, uses_gradient: bool) -> tuple[Check, ...]:
-    """Three checks on what following the gradient brings."""
+def _gradient(slopes: Slopes | None, standing: float, *, uses_gradient: bool) -> tuple[Check, ...]:
+    """Three checks on what following the gradient brings; `standing` is the accuracy it left."""
     if not uses_gradient:
         reason = "the attack asks for no gradient"
     elif slopes is None:
         reason = "no volume was watched"
     else:
-        return _agrees(slopes.error), _holds(slopes.shortfall), _follows(slopes.followed)
+        return _agrees(slopes.error), _holds(slopes.shortfall, standing), _follows(slopes.followed)
     return tuple(inapplicable(name, reason) for name in (GRADIENT, WITHIN, FOLLOWS))
 
 
@@ -203,8 +205,11 @@ def _agrees(error: float) -> Check:
     )
 
 
-def _holds(shortfall: NDArray[np.float64]) -> Check:
+def _holds(shortfall: NDArray[np.float64], standing: float) -> Check:
     known = shortfall[~np.isnan(shortfall)]
+    if standing <= FEW:
+        reason = f"the attack left {standing:.1%} of the volumes: it was not led astray"
+        return inapplicable(WITHIN, reason)
     if len(known) == 0:
         return inapplicable(WITHIN, _FLAT)
     return judged(
