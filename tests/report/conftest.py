@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchharness.report.plots import canvas
 from tests.factories import Made, store_of, whole_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -22,6 +24,24 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
         return store_of(tmp_path / "store", cells).directory
 
     return make
+
+
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Plan and draw figures, but spend no time on layout and files, for tests of what is written.
+
+    It replaces what takes most of a report's time; the tests of plots and files do not use it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(canvas, "_saved", lambda figure, *, pdf: (b"", b"", b"" if pdf else None))
+        yield
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """No file of a figure is made in this test."""
+    with without_drawing():
+        yield
 
 
 @pytest.fixture(scope="session")

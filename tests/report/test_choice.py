@@ -47,6 +47,7 @@ def shown(findings: Findings, **choice: list[str]) -> dict[str, Table]:
     return {table.title: table for one in found for table in (*one.lead, *one.tables)}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_overview_and_one_attack(findings: Findings) -> None:
     found = shown(findings, tables=["overview", "pgd"])
     assert set(found) == {
@@ -62,6 +63,7 @@ def test_overview_and_one_attack(findings: Findings) -> None:
             assert {row[1].text.partition(" ")[0] for row in table.rows} == {"pgd"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_kind_and_a_family_choose_whole_tables(findings: Findings) -> None:
     every = shown(findings)
     ranks = shown(findings, tables=["ranks"])
@@ -74,10 +76,12 @@ def test_a_kind_and_a_family_choose_whole_tables(findings: Findings) -> None:
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_table_can_be_chosen_by_a_kind(findings: Findings) -> None:
     assert all(table.kinds for table in shown(findings).values())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_metrics_choose_columns_tables_and_curves(findings: Findings) -> None:
     found = shown(findings, metrics=["auc"])
     overview = found["Overview of adrenalmnist3d"]
@@ -94,6 +98,7 @@ def test_metrics_choose_columns_tables_and_curves(findings: Findings) -> None:
     assert both["Clean volumes of adrenalmnist3d"].header[1:] == ("Balanced accuracy", "Accuracy")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_shows_what_it_always_did(findings: Findings) -> None:
     found = shown(findings)
     assert found["Overview of adrenalmnist3d"].header[:4] == (
@@ -102,6 +107,7 @@ def test_the_default_shows_what_it_always_did(findings: Findings) -> None:
     assert len(found["Clean volumes of adrenalmnist3d"].header) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

@@ -17,6 +17,7 @@ from tests.factories import Made, store_of, whole_matrix
 
 if TYPE_CHECKING:
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.parts import Section
     from benchharness.store.folder import Store
 
 CONTROLS = {
@@ -59,24 +60,38 @@ def pair(
     return store_of(folder / "a", results()), store_of(folder / "b", with_controls(control))
 
 
-def shown(findings: Findings) -> dict[str, tuple[object, ...]]:
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
+    """What is shown of a store without controls."""
+    findings = collect(store_of(tmp_path_factory.mktemp("results") / "a", results()).directory)
+    return shown(findings, sections(findings))
+
+
+@pytest.fixture(scope="module")
+def having(pair: tuple[Store, Store]) -> tuple[Findings, tuple[Section, ...]]:
+    """What is found in, and reported of, the store with a control."""
+    findings = collect(pair[1].directory)
+    return findings, sections(findings)
+
+
+def shown(findings: Findings, found: tuple[Section, ...]) -> dict[str, tuple[object, ...]]:
     """Everything in a report's datasets and averages but what counts or lists all cells."""
-    kept = [
-        s for s in sections(findings) if s.title in ("Average over datasets", *findings.datasets)
-    ]
-    found: dict[str, tuple[object, ...]] = {}
+    kept = [s for s in found if s.title in ("Average over datasets", *findings.datasets)]
+    parts: dict[str, tuple[object, ...]] = {}
     for section in kept:
         tables = (*section.lead, *section.tables)
-        found |= {table.title: (table.header, table.rows) for table in tables}
-        found |= {plot.name: (plot.title, plot.png) for plot in section.plots}
-    return found
+        parts |= {table.title: (table.header, table.rows) for table in tables}
+        parts |= {plot.name: (plot.title, plot.png) for plot in section.plots}
+    return parts
 
 
-def test_no_table_and_no_plot_of_results_changes(pair: tuple[Store, Store]) -> None:
-    without, having = (collect(store.directory) for store in pair)
-    assert len(having.controls) == 2
-    assert having.families("adrenalmnist3d") == ("linf", "mr")
-    assert shown(having) == shown(without)
+def test_no_table_and_no_plot_of_results_changes(
+    having: tuple[Findings, tuple[Section, ...]], expected: dict[str, tuple[object, ...]]
+) -> None:
+    findings, found = having
+    assert len(findings.controls) == 2
+    assert findings.families("adrenalmnist3d") == ("linf", "mr")
+    assert shown(findings, found) == expected
 
 
 def test_the_leaderboard_does_not_change(pair: tuple[Store, Store]) -> None:
@@ -94,9 +109,8 @@ def test_no_endpoint_and_no_cell_of_a_comparison_changes(pair: tuple[Store, Stor
         assert (found.gaps, found.exit_code) == ((), 0)
 
 
-def test_controls_have_a_table_of_their_own(pair: tuple[Store, Store]) -> None:
-    findings = collect(pair[1].directory)
-    (section,) = (s for s in sections(findings) if s.title == "Certificates")
+def test_controls_have_a_table_of_their_own(having: tuple[Findings, tuple[Section, ...]]) -> None:
+    (section,) = (s for s in having[1] if s.title == "Certificates")
     table = section.tables[-1]
     assert table.title == "Controls"
     assert [row[0].text for row in table.rows] == ["medvit3d_n", "resnet3d_18"]

@@ -57,6 +57,7 @@ def cells(patients: int | None = 8, classes: int = 2, seeds: int = 1) -> list[Ma
     return made
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("classes", "seeds"), [(2, 1), (3, 1), (2, 3)])
 def test_every_interval_of_a_report_names_patients(
     tmp_path: Path, classes: int, seeds: int, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,7 @@ from benchharness.report.cells.score import Score
 from benchharness.report.formats import page
 from benchharness.report.parts import Section
 from benchharness.report.tables.layout import Entry, Line, Table, score_table, text_table
+from tests.report.conftest import without_drawing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,9 @@ def _score(value: float | None) -> Score:
 
 @pytest.fixture(scope="module")
 def content(full_store: Path) -> str:
-    return report.write(full_store, full_store.parent / "sorting").html.read_text(encoding="utf-8")
+    with without_drawing():
+        written = report.write(full_store, full_store.parent / "sorting")
+    return written.html.read_text(encoding="utf-8")
 
 
 def cells(content: str) -> list[tuple[str | None, str]]:
