@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchharness import comparison, report
 from benchharness.comparison import render
-from benchharness.disk import write_atomically
+from benchharness.disk import explaining, write_atomically
 from benchharness.errors import BenchError
 from benchharness.outside import escaping
 from benchharness.run import runner
@@ -134,7 +134,7 @@ def price_of_budget(result: StoreComparison, *, skipped: int = 0) -> tuple[str, 
 def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> None:
     budget = "".join(f"- {escaping.github(line)}\n" for line in price)
     markdown = render.markdown(result) + (f"\n**Budget**\n\n{budget}" if price else "")
-    try:
+    with explaining(f"to {folder}", "Pass another --out."):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in (
             ("comparison.md", markdown),
@@ -142,7 +142,3 @@ def _write(folder: Path, result: StoreComparison, price: tuple[str, ...]) -> Non
             ("junit.xml", render.junit(result)),
         ):
             write_atomically(folder / name, content.encode())
-    except OSError as error:
-        raise BenchError(f"cannot write to {folder}: {error.strerror}. Pass another --out.") from (
-            error
-        )

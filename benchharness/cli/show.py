@@ -108,19 +108,17 @@ def leaderboard(
     ] = TableFormat.MARKDOWN,
 ) -> None:
     """Collect runs of several people in one table; refuses measurements that do not match."""
-    from benchharness.disk import write_atomically
+    from benchharness.disk import explaining, write_atomically
     from benchharness.report.leaderboard import leaderboard
 
     found = leaderboard(directories)
     typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)
     if out_dir is None:
         return
-    try:
+    with explaining(f"to {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(out_dir / "leaderboard.md", found.markdown.encode())
         write_atomically(out_dir / "leaderboard.csv", found.csv.encode())
-    except OSError as error:
-        raise BenchError(f"cannot write to {out_dir}: {error.strerror}.") from error
 
 
 @takes("device")

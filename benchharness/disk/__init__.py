@@ -135,6 +135,23 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def explaining(place: str, remedy: str = "") -> Iterator[None]:
+    """Tell a person in one line why something cannot be written.
+
+    Args:
+        place: What is written, or "to" and the folder.
+        remedy: What to do about it, as a sentence; empty where there is nothing to say.
+
+    Raises:
+        BenchError: For an `OSError` inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"cannot write {place}: {error.strerror}. {remedy}".rstrip()) from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; the file moves to `path` unless something was raised.
 

@@ -100,7 +100,7 @@ class _FixedProduct(torch.autograd.Function):
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """A linear layer, by oneDNN where torch has it: on some processors MKL is half as fast."""
     fused = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if fused is None or rows.dtype is not torch.float32:
+    if fused is None or rows.device.type != "cpu" or rows.dtype is not torch.float32:
         return F.linear(rows, matrix, bias)
     answers: Tensor = fused(rows, matrix, bias, "none", [], "")
     return answers

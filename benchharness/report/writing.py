@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchharness.disk import write_atomically
-from benchharness.errors import BenchError
+from benchharness.disk import explaining, write_atomically
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
 from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
@@ -56,14 +55,10 @@ def write(store_dir: Path, out: Path | None = None, *, choice: Choice = EVERYTHI
     findings = collect(store_dir)
     out = store_dir / "report" if out is None else out
     files = _files(findings, choice)
-    try:
+    with explaining(f"to {out}", "Pass another folder."):
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out / name, content)
-    except OSError as error:
-        raise BenchError(
-            f"cannot write to {out}: {error.strerror}. Pass another folder."
-        ) from error
     return Report(
         html=out / "report.html",
         markdown=out / "summary.md",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchharness.canonical import canonical_json, sha256
-from benchharness.disk import DAMAGE, read_array, unpack, write_atomically
+from benchharness.disk import DAMAGE, explaining, read_array, unpack, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.predictions import Predictions, fault
 from benchharness.store.provenance import package_version
@@ -79,11 +79,9 @@ def save(source: Source, path: Path) -> Baseline:
         BenchError: When the store has no record or a damaged file, or `path` cannot be written.
     """
     content = pack(source)
-    try:
+    with explaining(f"baseline {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-    except OSError as error:
-        raise BenchError(f"cannot write baseline {path}: {error.strerror}.") from error
     return read(path)
 
 

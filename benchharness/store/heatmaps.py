@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.canonical import read_json
-from benchharness.disk import leads_out, write_atomically
+from benchharness.disk import explaining, leads_out, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.schema import newer
 
@@ -169,7 +169,7 @@ def write(directory: Path, stem: str, found: HeatMaps, pictures: Mapping[str, by
         BenchError: When the folder cannot be written.
     """
     folder = directory / FOLDER
-    try:
+    with explaining(f"to {folder}", "Pass another --out."):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pictures.items():
             write_atomically(folder / name, content)
@@ -177,10 +177,6 @@ def write(directory: Path, stem: str, found: HeatMaps, pictures: Mapping[str, by
         for older in folder.glob(f"{stem}-*.png"):
             if older.name not in pictures:
                 older.unlink()
-    except OSError as error:
-        raise BenchError(
-            f"cannot write to {folder}: {error.strerror}. Pass another --out."
-        ) from error
     return folder / f"{stem}.json"
 
 

@@ -10,8 +10,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from benchharness.disk import files_within, write_atomically
-from benchharness.errors import BenchError
+from benchharness.disk import explaining, files_within, write_atomically
 from benchharness.outside import escaping
 
 if TYPE_CHECKING:
@@ -46,15 +45,10 @@ def keep(directory: Path, digest: str, ids: Sequence[str], columns: Columns) -> 
         writer.writerow([escaping.spreadsheet(value) for value in row])
     content = stream.getvalue().encode()
     path = directory / FOLDER / f"{digest.rpartition(':')[2]}.csv"
-    try:
+    with explaining(str(path), "Make room there, or name another folder with --out."):
         path.parent.mkdir(exist_ok=True)
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {path}: {error.strerror}. Make room there, or name another folder with "
-            "--out."
-        ) from error
 
 
 def files(directory: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.canonical import digest
-from benchharness.disk import files_within, write_atomically
+from benchharness.disk import explaining, files_within, write_atomically
 from benchharness.errors import BenchError
 from benchharness.store.schema import MISFIT, check_types, strict_json
 
@@ -66,16 +66,11 @@ def keep(directory: Path, outline: Outline) -> None:
     """
     content = {"shares": outline.count, "work": outline.work}
     path = directory / FOLDER / f"{digest(content)[:_DIGITS]}.json"
-    try:
+    with explaining(str(path), "Make room there, or name another folder with --out."):
         if path.is_file():
             return
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, (json.dumps(content, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {path}: {error.strerror}. Make room there, or name another folder with "
-            "--out."
-        ) from error
 
 
 def files(directory: Path) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from benchharness import artefacts
 from benchharness.canonical import Pairs, pairs
 from benchharness.errors import BenchError
 from benchharness.networks.preprocessing import Preprocessing
+from benchharness.outside import settings
 
 if TYPE_CHECKING:
     from benchharness.datasets.base import Modality
@@ -190,14 +190,6 @@ _ADDED = {
 }
 """Settings that are younger than identities, with their defaults."""
 
-_KINDS: dict[str, tuple[type, str]] = {
-    "bool": (bool, "true or false"),
-    "float": (float, "a number"),
-    "int": (int, "a whole number"),
-    "str": (str, "text"),
-}
-"""Types of settings by annotation, with their names in messages."""
-
 
 def _checked(recipe: str, field: dataclasses.Field[Any], value: Any) -> Any:
     """The value of a setting in its declared type and range.
@@ -212,20 +204,8 @@ def _checked(recipe: str, field: dataclasses.Field[Any], value: Any) -> Any:
             raise BenchError(f"{where} must be {' or '.join(known)}, received {value!r}.")
         return value
     if not declared.startswith("tuple"):
-        return _one(where, declared, field, value)
+        return settings.checked(where, declared, field, value)
     inner = declared.removeprefix("tuple[").partition(",")[0]
     if not isinstance(value, list | tuple):
         raise BenchError(f"{where} must be a list, received {value!r}.")
-    return tuple(dict.fromkeys(_one(where, inner, field, item) for item in value))
-
-
-def _one(where: str, declared: str, field: dataclasses.Field[Any], value: Any) -> Any:
-    kind, words = _KINDS[declared]
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise BenchError(f"{where} must be {words}, received {value!r}.")
-    low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
-    if kind in (int, float) and not low <= value <= high:
-        raise BenchError(f"{where} must be from {low:g} to {high:g}, received {value!r}.")
-    return value
+    return tuple(dict.fromkeys(settings.checked(where, inner, field, item) for item in value))

@@ -48,6 +48,23 @@ def failed(of: object) -> Record:
     )
 
 
+def test_recipes_of_a_model_are_never_averaged(tmp_path: Path) -> None:
+    made = Store(tmp_path / "out")
+    with made.writing():
+        for recipe, accuracy in (("quick", 0.25), ("adv_pgd", 0.75)):
+            checkpoint = {"recipe": (("name", recipe),), "seed": 0, "sha256": recipe * 8}
+            of = record(
+                cell(model={"name": "net"}, checkpoint=checkpoint),
+                metrics={"accuracy": accuracy, "auc": None},
+            )
+            made.append(replace(of, predictions=made.save_predictions(of.cell, predictions())))
+    lines = {
+        line.split()[2]: line for line in shown(made.directory).splitlines() if "net ·" in line
+    }
+    assert "0.250" in lines["quick"]
+    assert "0.750" in lines["adv_pgd"]
+
+
 def shown(path: Path) -> str:
     console = Console(file=io.StringIO(), width=120)
     console.print(quick.overview(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from benchharness.errors import BenchError
+from benchharness.outside import settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_KINDS: dict[Any, tuple[type, str]] = {
-    "bool": (bool, "true or false"),
-    "float": (float, "a number"),
-    "int": (int, "a whole number"),
-}
-"""The types that a parameter may have, by annotation, with their names in messages."""
+_KINDS = ("bool", "float", "int")
+"""The types that a parameter may have, by annotation."""
 
 
 def parameter(default: T, *, low: float = -math.inf, high: float = math.inf) -> T:
@@ -37,16 +34,7 @@ def checked_parameter(attack: str, field: dataclasses.Field[Any], value: Any) ->
     declared = getattr(field.type, "__name__", field.type)
     if declared not in _KINDS:
         raise BenchError(f"{where} is declared {declared}; parameters are int, float or bool.")
-    kind, words = _KINDS[declared]
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise BenchError(f"{where} must be {words}, received {value!r}.")
-    low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
-    if kind is not bool and not low <= value <= high:
-        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise BenchError(f"{where} must be {bounds}, received {value!r}.")
-    return value
+    return settings.checked(where, declared, field, value)
 
 
 def checked_volumes(volumes: Tensor) -> Tensor:

@@ -93,6 +93,46 @@ def test_a_checkpoint_that_a_node_trained_is_kept_as_if_trained_here(
     assert card.test_metrics == here.test_metrics
 
 
+def test_a_training_starts_on_a_node_from_what_another_recipe_trained(
+    job: Job, node: tuple[_Far, Store], tmp_path: Path
+) -> None:
+    """Nothing of the driver's is opened: its checkpoint travels, and its card is held to it."""
+    far, store = node
+    supply = Supply({job.data: job.dataset}, store.put)
+    task = Train(weights=job.weights, data=job.data)
+    far.receive(supply.needs(task))
+    far.perform(task, lambda _: None)
+    assert far.checkpoint is not None
+    first = job.weights.path.parent
+    keep(*far.checkpoint, first)
+    assert job.weights.recipe is not None
+    recipe = dataclasses.replace(job.weights.recipe, name="on", starts_from="quick")
+    place = first.with_name("on") / job.weights.path.name
+    second = dataclasses.replace(job.weights, recipe=recipe, path=place, start=job.weights)
+    task = Train(weights=second, data=job.data)
+    far.receive(supply.needs(task))
+    away = first.rename(tmp_path / "away")
+    far.perform(task, lambda _: None)
+    away.rename(first)
+    assert far.checkpoint is not None
+    there = shipping.unpacked(*far.checkpoint)
+    here = training.train(
+        training.Job(
+            model=second.model,
+            dataset=job.dataset,
+            recipe=recipe,
+            seed=0,
+            directory=tmp_path / "here" / place.parent.parent.name / place.parent.name,
+            start=first,
+        ),
+        device="cpu",
+    )
+    card = checkpoints.cards.ModelCard.from_json(there[CARD].tobytes().decode())
+    assert card.sha256 == here.sha256
+    assert card.start == here.start
+    assert card.start
+
+
 def spoilt(files: dict[str, Any], how: str, other: bytes) -> dict[str, Any]:
     if how == "no card":
         return {WEIGHTS: files[WEIGHTS]}
