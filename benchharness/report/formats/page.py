@@ -7,28 +7,44 @@ import math
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchharness.outside.escaping import printable
+from benchharness.report.page import payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from benchharness.report.page import Opening
     from benchharness.report.parts import Section
     from benchharness.report.tables.layout import Table
 
 
-def document(title: str, introduction: Sequence[str], sections: Sequence[Section]) -> str:
+def document(
+    title: str,
+    introduction: Sequence[str],
+    sections: Sequence[Section],
+    opening: Opening | None = None,
+) -> str:
     """Write the page.
 
     Args:
         title: Of the page.
         introduction: Paragraphs below the title.
         sections: In their order.
+        opening: The first screen and the data of `window.bench`; None leaves both out.
     """
+    data = {} if opening is None else opening.data
     return (
         _environment()
         .get_template("report.html")
-        .render(title=title, introduction=introduction, sections=sections)
+        .render(
+            title=title,
+            introduction=introduction,
+            sections=sections,
+            opening=opening,
+            data=Markup(payload.script_json(data)),
+        )
     )
 
 
