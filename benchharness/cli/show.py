@@ -56,9 +56,25 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMATS",
-            help="Formats of figures, separated by commas: png, svg, pdf; the first two always.",
+            help="Formats of figures, separated by commas: png, svg, pdf.",
         ),
     ] = "png,svg",
+    style: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How figures are set: report, paper (7 pt, no titles), a style of matplotlib, or "
+            "a file that ends in .mplstyle.",
+        ),
+    ] = "report",
+    width: Annotated[
+        str,
+        typer.Option(
+            metavar="WIDTH",
+            help="Width of figures: column (3.5 inches), page (7.2 inches), or inches. Default: "
+            "as their panels need.",
+        ),
+    ] = "",
     quick: Annotated[
         bool,
         typer.Option(
@@ -79,13 +95,19 @@ def report(
         out.print(report.quick.overview(directory))
         return
     choice = report.Choice.of(
-        tables=_names(tables), metrics=_names(metrics), formats=_names(figures)
+        tables=_names(tables),
+        metrics=_names(metrics),
+        formats=_names(figures),
+        style=style,
+        width=width,
     )
     written = report.write(directory, choice=choice)
     out.print(written.overview)
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")
     say(f"page:   {written.html}")
+    if not report.interactive():
+        say(report.MISSING)
 
 
 def _names(text: str | None) -> list[str]:

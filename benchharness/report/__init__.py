@@ -9,6 +9,8 @@ several stores, and `quick` says in seconds what a store of any size holds.
 from benchharness.report import quick
 from benchharness.report.choice import Choice
 from benchharness.report.formats.terminal import overview
+from benchharness.report.page.runtime import MISSING
+from benchharness.report.page.runtime import available as interactive
 from benchharness.report.writing import Report, write
 
-__all__ = ["Choice", "Report", "overview", "quick", "write"]
+__all__ = ["MISSING", "Choice", "Report", "interactive", "overview", "quick", "write"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchharness.report.cells.score import Metric
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
-"""What figures can be written as; the first two always are."""
+"""What figures can be written as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,22 @@ class Choice:
     """Kinds of tables, families or perturbations; () is every table."""
     metrics: tuple[Metric, ...] = ()
     """() is what each table shows by default."""
-    pdf: bool = False
-    """Whether figures are written as PDF too."""
+    formats: tuple[str, ...] = ("png", "svg")
+    """Which files each figure becomes; the page shows figures whatever is chosen."""
+    style: str = "report"
+    """How figures are set; see `plots.styles`."""
+    width: str = ""
+    """The width of figures: `column`, `page` or inches; by default as their panels need."""
 
     @classmethod
     def of(
-        cls, *, tables: Sequence[str] = (), metrics: Sequence[str] = (), formats: Sequence[str] = ()
+        cls,
+        *,
+        tables: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        formats: Sequence[str] = ("png", "svg"),
+        style: str = "report",
+        width: str = "",
     ) -> Choice:
         """Read names as a user types them.
 
@@ -49,7 +59,13 @@ class Choice:
                 raise unknown_name("format of figures", name, FIGURE_FORMATS)
         if "" in tables:
             raise BenchError("--tables got an empty name. Type names separated by commas.")
-        return cls(tables=tuple(tables), metrics=tuple(chosen), pdf="pdf" in formats)
+        return cls(
+            tables=tuple(tables),
+            metrics=tuple(chosen),
+            formats=tuple(dict.fromkeys(formats)),
+            style=style,
+            width=width,
+        )
 
     def shown(self, usual: Sequence[Metric]) -> tuple[Metric, ...]:
         """The metrics of a table or figure that usually shows some."""

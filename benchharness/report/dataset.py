@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from benchharness.report.cells.rows import patients
 from benchharness.report.cells.score import METRICS
 from benchharness.report.parts import Section
+from benchharness.report.plots.canvas import render
+from benchharness.report.plots.conditions import compared
+from benchharness.report.plots.costs import against_costs, not_measured
 from benchharness.report.plots.norms import norms
-from benchharness.report.plots.parameters import against_parameters
+from benchharness.report.plots.reliability import reliabilities
 from benchharness.report.plots.severities import curves
 from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.scoring.conditions import conditions
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.score import Metric
     from benchharness.report.choice import Choice
-    from benchharness.report.parts import Plot
+    from benchharness.report.plots.chart import Chart
     from benchharness.report.tables.layout import Table
 
 _METRICS: tuple[Metric, ...] = ("accuracy", "auc")
@@ -52,9 +55,12 @@ def section(findings: Findings, dataset: str, choice: Choice) -> Section:
     )
     return Section(
         title=dataset,
-        text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}",
+        text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}"
+        f" {not_measured(findings, dataset)}".rstrip(),
         lead=tuple(_lead(findings, dataset, choice)),
-        plots=tuple(_plots(findings, dataset, choice)),
+        plots=tuple(
+            render(chart, choice) for chart in charts(findings, dataset, choice) if chart.shown
+        ),
         tables=tuple(_tables(findings, dataset, choice)),
     )
 
@@ -76,15 +82,19 @@ def _lead(findings: Findings, dataset: str, choice: Choice) -> Iterator[Table]:
         yield corruptions.summary(findings, dataset)
 
 
-def _plots(findings: Findings, dataset: str, choice: Choice) -> Iterator[Plot]:
-    yield against_parameters(findings, dataset, choice)
-    yield from tradeoffs(findings, dataset, pdf=choice.pdf)
+def charts(findings: Findings, dataset: str, choice: Choice) -> Iterator[Chart]:
+    """Every chart of a dataset; some may have nothing to show."""
+    yield from against_costs(findings, dataset, choice)
+    for metric in choice.shown(("accuracy",)):
+        yield from compared(findings, dataset, metric)
+    yield from tradeoffs(findings, dataset)
     for family in findings.families(dataset):
         if any(condition.severity for condition in conditions(findings, dataset, family)):
             for metric in choice.shown(_METRICS):
-                yield curves(findings, dataset, family, metric, pdf=choice.pdf)
+                yield curves(findings, dataset, family, metric)
         if attacks_with_norms(findings, dataset, family):
-            yield norms(findings, dataset, family, pdf=choice.pdf)
+            yield norms(findings, dataset, family)
+    yield from reliabilities(findings, dataset)
 
 
 def _tables(findings: Findings, dataset: str, choice: Choice) -> Iterator[Table]:

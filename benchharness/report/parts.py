@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchharness.report.plots.chart import Chart
     from benchharness.report.tables.layout import Table
 
 
@@ -36,10 +37,12 @@ class Plot:
     """Stem of its files."""
     title: str
     caption: str
-    png: bytes
-    svg: bytes
-    pdf: bytes | None = None
-    """None unless asked for."""
+    still: bytes
+    """An SVG: what the page shows where no script runs, and in print."""
+    files: tuple[tuple[str, bytes], ...]
+    """By format, those that were asked for."""
+    chart: Chart
+    """What it shows, as data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

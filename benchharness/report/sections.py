@@ -10,7 +10,8 @@ from benchharness.errors import unknown_name
 from benchharness.report import dataset, explanations
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import Picture, Section
-from benchharness.report.plots.parameters import against_parameters
+from benchharness.report.plots.canvas import render
+from benchharness.report.plots.costs import against_costs
 from benchharness.report.scoring import scores
 from benchharness.report.tables import origins, results, summaries
 from benchharness.report.tables.certificates import certificates
@@ -62,7 +63,11 @@ def _average(findings: Findings, choice: Choice) -> Iterator[Section]:
         yield Section(
             title="Average over datasets",
             lead=(summaries.average(findings, choice.metrics),),
-            plots=(against_parameters(findings, None, choice),),
+            plots=tuple(
+                render(chart, choice)
+                for chart in against_costs(findings, None, choice)
+                if chart.shown
+            ),
         )
 
 

@@ -11,6 +11,7 @@ from benchharness.report.collect import collect
 from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
 from benchharness.report.introduction import TITLE, introduction
 from benchharness.report.page import opening
+from benchharness.report.plots import styles
 from benchharness.report.sections import sections
 from benchharness.report.tables import corruptions
 
@@ -36,7 +37,7 @@ class Report:
     """One row for each cell."""
     latex: Path
     plots: tuple[Path, ...]
-    """PNG and SVG of every figure, and PDF where it was asked for."""
+    """Every figure in the formats that were asked for, and its numbers as CSV."""
     overview: RenderableType
     """What `overview` gives, from the same reading of the store."""
 
@@ -50,9 +51,10 @@ def write(store_dir: Path, out: Path | None = None, *, choice: Choice = EVERYTHI
         choice: Which tables and metrics, and which formats of figures. CSV files hold everything.
 
     Raises:
-        BenchError: When there is nothing to report, a chosen table is none of the report's, or
-            `out` cannot be written.
+        BenchError: When there is nothing to report, a chosen table is none of the report's, the
+            style or width of figures is none, or `out` cannot be written.
     """
+    styles.check(choice.style, choice.width)
     findings = collect(store_dir)
     out = store_dir / "report" if out is None else out
     files = _files(findings, choice)
@@ -88,9 +90,8 @@ def _files(findings: Findings, choice: Choice) -> dict[str, bytes]:
 def _figures(found: Sequence[Section]) -> Iterator[tuple[str, bytes]]:
     for section in found:
         for plot in section.plots:
-            yield f"plots/{plot.name}.png", plot.png
-            yield f"plots/{plot.name}.svg", plot.svg
-            if plot.pdf is not None:
-                yield f"plots/{plot.name}.pdf", plot.pdf
+            for kind, content in plot.files:
+                yield f"plots/{plot.name}.{kind}", content
+            yield f"plots/{plot.name}.csv", spreadsheet.document(plot.chart.frame()).encode()
         for picture in section.pictures:
             yield f"pictures/{picture.name}.png", picture.png

@@ -12,7 +12,7 @@ from benchharness.outside import escaping
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchharness.report.parts import Section
+    from benchharness.report.parts import Plot, Section
     from benchharness.report.tables.layout import Table
 
 
@@ -36,11 +36,18 @@ def _section(section: Section) -> Iterator[str]:
         yield escaping.markdown_block(section.text)
     yield from map(table, section.lead)
     for plot in section.plots:
-        yield f"![{_alternative(plot.title)}](plots/{plot.name}.png)"
+        yield _figure(plot)
     yield from map(table, section.tables)
     for picture in section.pictures:
         yield f"![{_alternative(picture.title)}](pictures/{picture.name}.png)"
         yield escaping.markdown_block(picture.caption)
+
+
+def _figure(plot: Plot) -> str:
+    """A figure where a format was chosen that Markdown shows, else a link to its file."""
+    chosen = [kind for kind, _ in plot.files]
+    kind = next((one for one in ("png", "svg", "pdf") if one in chosen), "csv")
+    return f"{'!' if kind in ('png', 'svg') else ''}[{_alternative(plot.title)}](plots/{plot.name}.{kind})"
 
 
 def table(content: Table) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchharness.outside.escaping import printable
-from benchharness.report.page import payload
+from benchharness.report.page import charts, payload, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +35,7 @@ def document(
         opening: The first screen and the data of `window.bench`; None leaves both out.
     """
     data = {} if opening is None else opening.data
+    drawn = charts.charts(sections)
     return (
         _environment()
         .get_template("report.html")
@@ -43,7 +44,9 @@ def document(
             introduction=introduction,
             sections=sections,
             opening=opening,
-            data=Markup(payload.script_json(data)),
+            data=Markup(payload.script_json(data | {"charts": drawn})),
+            # The text is vl-convert's, and was made to stand in an element of this kind.
+            runtime=Markup(runtime.script()) if drawn else "",
         )
     )
 

@@ -1,88 +1,40 @@
-"""Figures through matplotlib's objects alone: no pyplot, no global state, no display."""
+"""Charts through matplotlib's objects alone: no pyplot, no global state, no display."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchharness.errors import BenchError
 from benchharness.outside.escaping import one_line
+from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import Plot
+from benchharness.report.plots import styles
+from benchharness.report.plots.drawing import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from matplotlib.axes import Axes
-
-    from benchharness.report.cells.findings import Findings
-    from benchharness.report.cells.score import Score
-
-# Okabe & Ito (2008), Color Universal Design, without black (the axes) and yellow (pale on white).
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""Six colours and seven markers have no common factor: 42 models differ in both together."""
-
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#666666",
-    "axes.grid": True,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "figure.titlesize": 12,
-    "figure.titleweight": "bold",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.8,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5.5,
-    # Names are text, whatever they contain: a dollar sign begins no formula.
-    "text.parse_math": False,
-    # Fonts of type 42, since many publishers refuse type 3.
-    "pdf.fonttype": 42,
-    # Without this the element ids of an SVG are hashes with a random salt.
-    "svg.hashsalt": "benchharness",
-    "xtick.color": "#444444",
-    "xtick.labelsize": 8,
-    "ytick.color": "#444444",
-    "ytick.labelsize": 8,
-}
+    from benchharness.report.choice import Choice
+    from benchharness.report.plots.chart import Chart
+    from benchharness.report.plots.looks import Look
 
 _RESOLUTION = 180
-ACROSS = 4
-"""Panels side by side before a row is full."""
-
-Panel = TypeVar("Panel")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How a model appears in every figure of a store."""
-
-    model: str
-    colour: str
-    marker: str
-
-
-def look(findings: Findings, model: str) -> Look:
-    """The look of a model."""
-    place = findings.models.index(model)
-    return Look(
-        model=model,
-        colour=_COLOURS[place % len(_COLOURS)],
-        marker=_MARKERS[place % len(_MARKERS)],
-    )
+_PANEL = (2.7, 2.5)
+"""Inches of a panel where no width is asked for."""
+_ROW = 0.34
+"""Inches of a condition's row."""
+_METADATA = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 
 
 class _Shown(Figure):
@@ -94,59 +46,66 @@ class _Shown(Figure):
         return png.getvalue()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet(Generic[Panel]):
-    """A figure of several panels, before it is rendered."""
+def drawn(chart: Chart, choice: Choice = EVERYTHING) -> Figure:
+    """Draw a chart as a figure that a user can restyle and save.
 
-    name: str
-    """Stem of its files."""
-    title: str
-    caption: str
-    looks: tuple[Look, ...]
-    """The models of the legend."""
-    panels: tuple[Panel, ...]
-    across: int
-    """How many panels are side by side."""
-    draw: Callable[[Axes, Panel], None]
-    """Draws a panel, its title and its horizontal axis."""
-    label: Callable[[Panel], str]
-    """What a panel's vertical axis shows, in [0, 1]."""
-
-
-def drawn(sheet: Sheet[Panel]) -> Figure:
-    """Draw a sheet as a figure that a user can restyle and save."""
-    with mpl.rc_context(_STYLE):
-        down = -(-len(sheet.panels) // sheet.across)
-        size = (max(2.7 * sheet.across, 4.6), 2.5 * down + 1.2)
-        figure = _Shown(figsize=size, layout="constrained")
+    Raises:
+        BenchError: When there is nothing to see, or the style cannot be read.
+    """
+    panels = chart.shown
+    if not panels:
+        raise BenchError(f"there is nothing to draw for '{chart.title}'. Run its cells first.")
+    with mpl.rc_context(styles.settings(choice.style)):
+        across = min(len(panels), chart.across, styles.across(choice.width))
+        down = -(-len(panels) // across)
+        figure = _Shown(figsize=_size(chart, choice, across, down), layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.subplots(down, sheet.across, squeeze=False, sharey="row")
+        grid = figure.subplots(down, across, squeeze=False)
         for index, axes in enumerate(grid.flat):
-            if index >= len(sheet.panels):
+            if index >= len(panels):
                 axes.set_axis_off()
                 continue
-            sheet.draw(axes, sheet.panels[index])
-            axes.set_ylim(-0.02, 1.02)
-            if index % sheet.across == 0:
-                axes.set_ylabel(sheet.label(sheet.panels[index]))
-        figure.suptitle(one_line(sheet.title), x=0.01, ha="left")
-        _legend(figure, sheet.looks)
+            draw(axes, chart, panels[index])
+            if index % across and chart.kind != "conditions":
+                axes.set_yticklabels([])
+                if panels[index].y == panels[index - 1].y:
+                    axes.set_ylabel("")
+        if styles.titled(choice.style):
+            figure.suptitle(one_line(chart.title), x=0.01, ha="left")
+        if len(chart.looks) > 1 or chart.kind == "dumbbell":
+            _legend(figure, chart.looks)
     return figure
 
 
-def render(sheet: Sheet[Panel], *, pdf: bool = False) -> Plot:
-    """Draw a sheet, as PNG and as SVG and, if asked, as PDF."""
-    figure = drawn(sheet)
-    with mpl.rc_context(_STYLE):
-        png, svg, as_pdf = _saved(figure, pdf=pdf)
+def render(chart: Chart, choice: Choice = EVERYTHING) -> Plot:
+    """Draw a chart in the formats that were chosen, and as SVG for the page."""
+    figure = drawn(chart, choice)
+    with mpl.rc_context(styles.settings(choice.style)):
+        files = _saved(figure, choice.formats)
+    # Words as words take a third of the space of their outlines; a browser has fonts of its own.
+    with mpl.rc_context(styles.settings(choice.style) | {"svg.fonttype": "none"}):
+        still = _saved(figure, ("svg",))["svg"]
     return Plot(
-        name=sheet.name, title=sheet.title, caption=sheet.caption, png=png, svg=svg, pdf=as_pdf
+        name=chart.name,
+        title=chart.title,
+        caption=chart.caption,
+        still=still,
+        files=tuple(files.items()),
+        chart=chart,
     )
 
 
-def heading(axes: Axes, text: str) -> None:
-    """Give a panel its title, text from outside."""
-    axes.set_title(one_line(text))
+def _size(chart: Chart, choice: Choice, across: int, down: int) -> tuple[float, float]:
+    """Width and height in inches."""
+    width = styles.inches(choice.width) or max(_PANEL[0] * across, 4.6)
+    extra = 0.3 if chart.kind == "conditions" else 0.0
+    if chart.kind == "conditions":
+        rows = len(chart.panels[0].x.ticks)
+        row = max(_ROW, 0.07 * len(chart.looks))
+        return max(width, 4.6) if not choice.width else width, row * rows + 1.2 + extra
+    panel = min(_PANEL[1], 0.95 * width / across) if choice.width else _PANEL[1]
+    per_row = max(1, int(width // 2.2))
+    return width, panel * down + 0.6 + 0.2 * -(-len(chart.looks) // per_row)
 
 
 def _legend(figure: Figure, looks: Sequence[Look]) -> None:
@@ -158,62 +117,15 @@ def _legend(figure: Figure, looks: Sequence[Look]) -> None:
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False)
 
 
-def _saved(figure: Figure, *, pdf: bool) -> tuple[bytes, bytes, bytes | None]:
-    png, svg, as_pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
+def _saved(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
+    files = {}
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes, and the tables spell it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(png, format="png", dpi=_RESOLUTION, metadata={"Software": None})
-        # The layout just found holds for every format; finding it takes as long as drawing.
-        figure.set_layout_engine("none")
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        if pdf:
-            figure.savefig(as_pdf, format="pdf", metadata={"CreationDate": None})
-    return png.getvalue(), svg.getvalue(), as_pdf.getvalue() if pdf else None
-
-
-def point(axes: Axes, own: Look, place: float, score: Score) -> None:
-    """Draw a score with its interval; a suspect one is hollow, and none without a value."""
-    if score.value is None:
-        return
-    bars = None
-    if score.low is not None and score.high is not None:
-        bars = [[score.value - score.low], [score.high - score.value]]
-    axes.errorbar(
-        [place],
-        [score.value],
-        yerr=bars,
-        color=own.colour,
-        marker=own.marker,
-        markerfacecolor="white" if score.suspect else own.colour,
-        markersize=7,
-        elinewidth=1.2,
-        capsize=2.5,
-    )
-
-
-def line(axes: Axes, own: Look, points: Sequence[tuple[float, Score]], *, faint: bool) -> None:
-    """Draw scores over a horizontal axis with a band; faint ones as a thin line alone."""
-    places = [place for place, _ in points]
-    values = [filled(score.value) for _, score in points]
-    if faint:
-        axes.plot(places, values, color=own.colour, linewidth=0.8, alpha=0.5)
-        return
-    lows = [filled(score.low) for _, score in points]
-    highs = [filled(score.high) for _, score in points]
-    axes.fill_between(places, lows, highs, color=own.colour, alpha=0.15, linewidth=0)
-    axes.plot(places, values, color=own.colour, marker=own.marker)
-    suspect = [(place, filled(score.value)) for place, score in points if score.suspect]
-    axes.plot(
-        [place for place, _ in suspect],
-        [value for _, value in suspect],
-        color=own.colour,
-        linestyle="none",
-        marker=own.marker,
-        markerfacecolor="white",
-    )
-
-
-def filled(value: float | None) -> float:
-    """A value as matplotlib takes it: NaN leaves a gap."""
-    return float("nan") if value is None else value
+        for kind in formats:
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, dpi=_RESOLUTION, metadata=_METADATA[kind])
+            files[kind] = file.getvalue()
+            # The layout just found holds for every format; finding it takes as long as drawing.
+            figure.set_layout_engine("none")
+    return files

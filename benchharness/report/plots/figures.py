@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchharness.errors import BenchError, unknown_name
 from benchharness.report.choice import Choice
 from benchharness.report.collect import collect
-from benchharness.report.plots import norms, parameters, severities
+from benchharness.report.plots import costs, norms, reliability, severities
 from benchharness.report.plots.canvas import drawn
 from benchharness.report.scoring.conditions import conditions
 from benchharness.store.cells import CLEAN_FAMILY
@@ -38,10 +38,38 @@ def against_parameters(
     Raises:
         BenchError: When there is nothing to draw, or a name is unknown.
     """
+    return against_cost(source, "parameters", dataset, metrics=metrics)
+
+
+def against_cost(
+    source: str | PathLike[str],
+    measure: str = "parameters",
+    dataset: str | None = None,
+    *,
+    metrics: Sequence[str] = ("accuracy", "auc"),
+    style: str = "report",
+    width: str = "",
+) -> Figure:
+    """Accuracy and AUC over what networks cost, each clean score joined to its perturbed ones.
+
+    Args:
+        source: Folder of a run, file of a baseline, or a result.
+        measure: `parameters`, `flops` or `latency`.
+        dataset: Which one; None takes the only one, and averages over several.
+        metrics: One row of panels each.
+        style: `report`, `paper`, a style of matplotlib, or a file that ends in `.mplstyle`.
+        width: `column`, `page`, or inches; by default as the panels need.
+
+    Raises:
+        BenchError: When there is nothing to draw, or a name is unknown.
+    """
     findings = collect(Path(source))
+    if measure not in costs.MEASURES:
+        raise unknown_name("cost", measure, costs.MEASURES)
     if dataset is not None or len(findings.datasets) == 1:
         dataset = _dataset(findings, dataset)
-    return drawn(parameters.sheet(findings, dataset, Choice.of(metrics=metrics)))
+    choice = Choice.of(metrics=metrics, style=style, width=width)
+    return drawn(costs.against_cost(findings, dataset, measure, choice), choice)
 
 
 def over_severities(
@@ -65,7 +93,7 @@ def over_severities(
     findings = collect(Path(source))
     name = _dataset(findings, dataset)
     chosen = Choice.of(metrics=(metric,)).metrics[0]
-    return drawn(severities.sheet(findings, name, _family(findings, name, family), chosen))
+    return drawn(severities.curves(findings, name, _family(findings, name, family), chosen))
 
 
 def norms_needed(
@@ -83,12 +111,29 @@ def norms_needed(
     """
     findings = collect(Path(source))
     name = _dataset(findings, dataset)
-    sheet = norms.sheet(findings, name, _family(findings, name, family))
-    if not sheet.panels:
+    chart = norms.norms(findings, name, _family(findings, name, family))
+    if not chart.panels:
         raise BenchError(
             f"no attack on {name} reports the {family} norm it needed. Run cw, deepfool or fab."
         )
-    return drawn(sheet)
+    return drawn(chart)
+
+
+def reliabilities(source: str | PathLike[str], dataset: str | None = None) -> Figure:
+    """Accuracy over confidence, clean and under each family.
+
+    Args:
+        source: Folder of a run, file of a baseline, or a result.
+        dataset: Which one; None takes the only one.
+
+    Raises:
+        BenchError: When there is nothing to draw, or a name is unknown.
+    """
+    findings = collect(Path(source))
+    name = _dataset(findings, dataset)
+    for chart in reliability.reliabilities(findings, name):
+        return drawn(chart)
+    raise BenchError(f"no cell of {name} has predictions. Run its cells first.")
 
 
 def _dataset(findings: Findings, name: str | None) -> str:

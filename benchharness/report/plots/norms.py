@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchharness.report.cells.score import Score
+from benchharness.report.page import names
 from benchharness.report.parts import slug
-from benchharness.report.plots.canvas import ACROSS, Sheet, heading, look, render
+from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
+from benchharness.report.plots.looks import look
 from benchharness.report.scoring.norms import attacks as attacks_of
 from benchharness.report.scoring.norms import needed
 from benchharness.report.scoring.subjects import subjects
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from benchharness.report.cells.findings import Findings
-    from benchharness.report.parts import Plot
 
 
-def norms(findings: Findings, dataset: str, family: str, *, pdf: bool = False) -> Plot:
+def norms(findings: Findings, dataset: str, family: str) -> Chart:
     """A curve for each model, a panel for each attack of a family that reports norms."""
-    return render(sheet(findings, dataset, family), pdf=pdf)
-
-
-def sheet(findings: Findings, dataset: str, family: str) -> Sheet[str]:
-    """`norms` before they are rendered."""
     attacks = attacks_of(findings, dataset, family)
     models = [subject.model for subject in subjects(findings, dataset, each=False)]
-    return Sheet(
+    return Chart(
         name=f"norms_{slug(dataset)}_{slug(family)}",
         title=f"Accuracy by the norm needed, {findings.title(family)}, {dataset}",
         caption="Share of volumes that are classified correctly and whose class the attack could "
         "not change within ε. The axis ends at the 95th percentile of the norms.",
+        kind="steps",
         looks=tuple(look(findings, model) for model in models),
-        panels=attacks,
-        across=min(ACROSS, len(attacks)),
-        draw=partial(_draw, findings, dataset),
-        label=lambda _: "Accuracy",
+        panels=tuple(_panel(findings, dataset, attack) for attack in attacks),
+        across=len(attacks),
     )
 
 
-def _draw(findings: Findings, dataset: str, axes: Axes, attack: str) -> None:
-    largest = 0.0
+def _panel(findings: Findings, dataset: str, attack: str) -> Panel:
+    largest, marks = 0.0, []
     for subject in subjects(findings, dataset, each=False):
-        colour = look(findings, subject.model).colour
-        for found in needed(findings, subject, attack):
+        for seed, found in zip(
+            subject.seeds, needed(findings, subject, attack), strict=False
+        ):
             reached = found.norms[np.isfinite(found.norms)]
             limits = np.unique(np.concatenate([[0.0], reached]))
             largest = max(largest, float(np.quantile(limits, 0.95)))
-            axes.step(limits * 255, found.robust_accuracy(limits), where="post", color=colour)
-    heading(axes, attack)
-    axes.set_xlim(0, 1.02 * largest * 255 or 1)
-    axes.set_xlabel("ε × 255")
+            shares = found.robust_accuracy(limits)
+            marks += [
+                Mark(
+                    model=subject.model,
+                    x=float(limit) * 255,
+                    score=Score(value=float(share)),
+                    where=names.perturbation(attack),
+                    seed=seed if len(subject.seeds) > 1 else None,
+                )
+                for limit, share in zip(limits, shares, strict=True)
+            ]
+    return Panel(
+        title=names.perturbation(attack),
+        x=Axis(title="ε × 255", low=0.0, high=1.02 * largest * 255 or 1.0),
+        y="Accuracy",
+        marks=tuple(marks),
+    )
