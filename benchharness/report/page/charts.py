@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchharness.report.plots.spacing import dodged
+from benchharness.report.plots.spacing import place
 from benchharness.report.tables.layout import number
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 HEIGHT = 210
 """Pixels of a panel, without its axes."""
-_ROW = 15
+_ROW = 10
 """Pixels of a model in a condition's row."""
+
+_MOST = 4
+"""Panels side by side."""
 
 _SHAPES = {
     "o": "circle",
@@ -48,7 +51,7 @@ def chart(plot: Plot) -> dict[str, Any]:
     """One chart: its legend and its panels, each with a title and a specification."""
     shown = plot.chart
     return {
-        "across": shown.across,
+        "across": _across(shown),
         "models": [
             {"name": own.model, "colour": own.colour, "shape": _SHAPES[own.marker]}
             for own in shown.looks
@@ -59,16 +62,28 @@ def chart(plot: Plot) -> dict[str, Any]:
     }
 
 
+def _across(shown: Chart) -> int:
+    """Panels side by side on a wide page; a lone one leaves half of it."""
+    if shown.kind == "conditions":
+        return 1
+    return min(_MOST, max(2, len(shown.shown)))
+
+
 def specification(chart: Chart, panel: Panel) -> dict[str, Any]:
-    """A panel in Vega-Lite; `hidden` lists models that are not drawn, `paper` is what shows through."""
+    """A panel in Vega-Lite; `hidden` lists models that are not drawn, `paper` is what shows through
+    hollow points, `guide` the colour of lines behind them."""
     lying = chart.kind == "conditions"
-    rows = len(panel.x.ticks) * max(26, _ROW * len(chart.looks) + 8)
+    rows = len(panel.x.ticks) * max(28, _ROW * len(chart.looks) + 8)
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": f"{chart.title}. {panel.title}".strip(". "),
         "width": "container",
         "height": rows if lying else HEIGHT,
-        "params": [{"name": "hidden", "value": []}, {"name": "paper", "value": "white"}],
+        "params": [
+            {"name": "hidden", "value": []},
+            {"name": "paper", "value": "white"},
+            {"name": "guide", "value": "grey"},
+        ],
         "data": {"values": [_datum(chart, panel, mark) for mark in panel.marks]},
         "transform": [{"filter": "indexof(hidden, datum.model) < 0"}],
         "encoding": _common(chart),
@@ -80,7 +95,7 @@ def _datum(chart: Chart, panel: Panel, mark: Mark) -> dict[str, Any]:
     found: dict[str, Any] = {
         "model": mark.model,
         "seed": "all" if mark.seed is None else str(mark.seed),
-        "x": round(mark.x + dodged(chart, panel, mark.model), 6),
+        "x": float(f"{place(chart, panel, mark):.6g}"),
         "y": mark.score.value,
         "where": mark.where,
         "score": number(mark.score),
@@ -94,6 +109,7 @@ def _datum(chart: Chart, panel: Panel, mark: Mark) -> dict[str, Any]:
         "left": mark.along.low if mark.along else None,
         "right": mark.along.high if mark.along else None,
         "weight": mark.weight,
+        "at": f"{mark.x:.4g}" if panel.x.log else None,
     }
     return found | {name: value for name, value in optional.items() if value is not None}
 
@@ -125,7 +141,7 @@ def _places(panel: Panel, *, lying: bool) -> dict[str, Any]:
         "field": "y",
         "type": "quantitative",
         "scale": {"domain": [-0.02, 1.02], "nice": False, "zero": False},
-        "axis": {"title": panel.y, "values": [0, 0.2, 0.4, 0.6, 0.8, 1]},
+        "axis": {"title": panel.y, "values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": "~g"},
     }
     if lying:
         along["scale"] |= {"reverse": True}
@@ -149,8 +165,9 @@ def _guides(panel: Panel, *, lying: bool) -> list[dict[str, Any]]:
     """The chance line, the diagonal and the front, behind everything."""
     found: list[dict[str, Any]] = []
     if panel.chance is not None:
-        place = {"datum": panel.chance, "type": "quantitative"}
-        found.append(_guide({"type": "rule", "strokeDash": [2, 3]}, {"x" if lying else "y": place}))
+        place = {"field": "chance", "type": "quantitative"}
+        rule = _guide({"type": "rule", "strokeDash": [2, 3]}, {"x" if lying else "y": place})
+        found.append({"data": {"values": [{"chance": panel.chance}]}, "transform": [], **rule})
     if panel.diagonal:
         found.append(_path([(0.0, 0.0), (1.0, 1.0)], {"type": "line", "strokeDash": [5, 4]}))
     if panel.front:
@@ -170,8 +187,8 @@ def _path(points: Sequence[tuple[float, float]], mark: dict[str, Any]) -> dict[s
 
 def _guide(mark: dict[str, Any], encoding: dict[str, Any]) -> dict[str, Any]:
     return {
-        "mark": mark | {"style": "guide", "aria": False},
-        "encoding": encoding | {"color": None, "detail": None},
+        "mark": mark | {"strokeWidth": 1.1, "aria": False},
+        "encoding": encoding | {"color": {"value": {"expr": "guide"}}, "detail": None},
     }
 
 
@@ -183,7 +200,9 @@ def _layers(chart: Chart, panel: Panel, *, lying: bool) -> list[dict[str, Any]]:
         layers.append(_joined(chart, places))
     if chart.kind == "steps":
         return layers
-    layers.append(_bar(places, share, other, ("low", "high")))
+    # Fifteen bins of each model would be a fence of bars.
+    opacity = 0.35 if chart.kind == "reliability" else 1.0
+    layers.append(_bar(places, share, other, ("low", "high"), opacity))
     if chart.kind == "front":
         layers.append(_bar(places, other, share, ("left", "right")))
     if chart.kind == "dumbbell":
@@ -208,7 +227,7 @@ def _joined(chart: Chart, places: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bar(
-    places: dict[str, Any], along: str, other: str, ends: tuple[str, str]
+    places: dict[str, Any], along: str, other: str, ends: tuple[str, str], opacity: float = 1.0
 ) -> dict[str, Any]:
     """Intervals, of the mean over seeds alone."""
     first, second = ends
@@ -219,7 +238,7 @@ def _bar(
     }
     return {
         "transform": [{"filter": f"datum.seed == 'all' && isValid(datum.{first})"}],
-        "mark": {"type": "rule", "strokeWidth": 1.2, "aria": False},
+        "mark": {"type": "rule", "strokeWidth": 1.2, "opacity": opacity, "aria": False},
         "encoding": encoding,
     }
 
@@ -251,7 +270,7 @@ def _points(chart: Chart, panel: Panel, places: dict[str, Any]) -> dict[str, Any
         size = {"field": "weight", "type": "quantitative", "scale": scale, "legend": None}
     return {
         "transform": [{"filter": "isValid(datum.y)"}],
-        "mark": {"type": "point", "filled": True, "opacity": 1, "style": "dot"},
+        "mark": {"type": "point", "filled": True, "opacity": 1, "strokeWidth": 1.6},
         "encoding": places
         | {
             "color": None,
@@ -275,6 +294,7 @@ def _tooltip(panel: Panel) -> list[dict[str, str]]:
         "model": "Model",
         "seed": "Training seed" if any(mark.seed is not None for mark in panel.marks) else "",
         "where": "Condition",
+        "at": panel.x.title if panel.x.log else "",
         "score": panel.y,
         "cleanScore": "Clean" if any(mark.clean for mark in panel.marks) else "",
         "suspect": "Suspect" if any(mark.score.suspect for mark in panel.marks) else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import METRICS, NO_INTERVALS
@@ -78,7 +79,7 @@ def against_cost(
             part
             for part in (
                 "A line joins a model's clean score (a dash) to its mean over all perturbations "
-                "and severities of a family (its marker).",
+                "and severities of a family (its marker). Models of one cost are drawn side by side.",
                 NO_INTERVALS if dataset is None else _SPREAD,
                 CAPTION,
                 f"Not measured, and so not shown: {', '.join(without)}." if without else "",
@@ -160,6 +161,13 @@ def _axis(title: str, costs: Collection[float]) -> Axis:
     """An axis with room for every model, and wide enough for labelled ticks."""
     low, high = min(costs, default=1.0), max(costs, default=1.0)
     middle = (low * high) ** 0.5
-    return Axis(
-        title=title, low=min(low / 1.3, middle / 3), high=max(high * 1.3, middle * 3), log=True
-    )
+    low, high = min(low / 1.3, middle / 3), max(high * 1.3, middle * 3)
+    return Axis(title=title, low=low, high=high, log=True, ticks=_ticks(low, high))
+
+
+def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """1, 2 and 5 of every power of ten inside; over many powers, 1 alone."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 3 else (1,)
+    places = (step * 10.0**power for power in powers for step in steps)
+    return tuple((place, f"{place:g}") for place in places if low <= place <= high)

@@ -6,10 +6,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from benchharness.outside.escaping import one_line
-from benchharness.report.plots.spacing import dodged
+from benchharness.report.plots.spacing import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,13 +59,11 @@ def _axis(axes: Axes, panel: Panel, *, lying: bool) -> None:
     axes.set_xlabel(panel.x.title)
     if panel.x.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    elif panel.x.ticks:
+    if panel.x.ticks:
         axes.set_xticks(*zip(*panel.x.ticks, strict=True))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(panel.x.low, panel.x.high)
 
 
@@ -75,28 +73,28 @@ def _dumbbell(
     for mark in marks:
         if mark.score.value is None:
             continue
+        at = place(chart, panel, mark)
         if mark.seed is not None:
-            axes.plot(mark.x, mark.score.value, color=own.colour, marker=".", alpha=0.5)
+            axes.plot(at, mark.score.value, color=own.colour, marker=".", alpha=0.5)
             continue
         if mark.clean is not None and mark.clean.value is not None:
             ends = [mark.clean.value, mark.score.value]
-            axes.plot([mark.x, mark.x], ends, color=own.colour, linewidth=2.4, alpha=0.35)
-            axes.plot(mark.x, mark.clean.value, color=own.colour, marker="_", markersize=9)
-        _point(axes, own, mark.x, mark.score)
+            axes.plot([at, at], ends, color=own.colour, linewidth=2.4, alpha=0.35)
+            axes.plot(at, mark.clean.value, color=own.colour, marker="_", markersize=9)
+        _point(axes, own, at, mark.score)
 
 
 def _lines(axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]) -> None:
-    shift = dodged(chart, panel, own.model)
     for seed, group in groupby(marks, key=lambda mark: mark.seed):
         points = list(group)
-        places = [mark.x + shift for mark in points]
+        places = [place(chart, panel, mark) for mark in points]
         values = [_filled(mark.score.value) for mark in points]
         if seed is not None:
             axes.plot(places, values, color=own.colour, linewidth=0.7, alpha=0.4)
             continue
         axes.plot(places, values, color=own.colour)
-        for place, mark in zip(places, points, strict=True):
-            _point(axes, own, place, mark.score)
+        for at, mark in zip(places, points, strict=True):
+            _point(axes, own, at, mark.score)
 
 
 def _front(axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]) -> None:
@@ -123,10 +121,8 @@ def _reliability(
 def _conditions(
     axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]
 ) -> None:
-    shift = dodged(chart, panel, own.model)
     for mark in marks:
-        if mark.score.value is not None:
-            _point(axes, own, mark.x + shift, mark.score, lying=True)
+        _point(axes, own, place(chart, panel, mark), mark.score, lying=True)
 
 
 _DRAWN: dict[Kind, Callable[[Axes, Chart, Panel, Look, Sequence[Mark]], None]] = {
@@ -142,7 +138,7 @@ _DRAWN: dict[Kind, Callable[[Axes, Chart, Panel, Look, Sequence[Mark]], None]] =
 def _point(
     axes: Axes,
     own: Look,
-    place: float,
+    at: float,
     score: Score,
     *,
     along: Score | None = None,
@@ -154,8 +150,8 @@ def _point(
         return
     bars, others = _bars(score), None if along is None else _bars(along)
     axes.errorbar(
-        [score.value if lying else place],
-        [place if lying else score.value],
+        [score.value if lying else at],
+        [at if lying else score.value],
         xerr=bars if lying else others,
         yerr=others if lying else bars,
         color=own.colour,

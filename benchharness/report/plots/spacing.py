@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchharness.report.plots.chart import Chart, Panel
+    from benchharness.report.plots.chart import Chart, Mark, Panel
 
 _APART = 0.014
 """Share of an axis by which the points of two models are apart."""
@@ -15,12 +15,15 @@ _ROW = 0.7
 """Share of a condition's row that its models fill."""
 
 
-def dodged(chart: Chart, panel: Panel, model: str) -> float:
-    """How far a model's points are drawn from where they are, in units of the panel's `x`."""
+def place(chart: Chart, panel: Panel, mark: Mark) -> float:
+    """Where a point is drawn along the panel's `x`: beside those of other models."""
     models = [own.model for own in chart.looks]
-    middle = models.index(model) - (len(models) - 1) / 2
+    middle = models.index(mark.model) - (len(models) - 1) / 2
     if chart.kind == "conditions":
-        return middle * _ROW / len(models)
-    if chart.kind != "lines" or not panel.marks:
-        return 0.0
-    return middle * (panel.x.high - panel.x.low) * min(_APART, _SPREAD / len(models))
+        return mark.x + middle * _ROW / len(models)
+    if chart.kind not in ("lines", "dumbbell"):
+        return mark.x
+    shift = middle * min(_APART, _SPREAD / len(models))
+    if panel.x.log:
+        return float(mark.x * (panel.x.high / panel.x.low) ** shift)
+    return mark.x + shift * (panel.x.high - panel.x.low)

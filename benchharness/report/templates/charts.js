@@ -20,7 +20,6 @@
         domainColor: soft, tickColor: soft, gridColor: line, labelColor: ink, titleColor: ink,
         labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal",
       },
-      style: { guide: { stroke: soft, strokeWidth: 1.1 }, dot: { strokeWidth: 1.6 } },
     };
   }
 
@@ -29,7 +28,7 @@
     if (entry.busy) { entry.again = true; return; }
     entry.busy = true;
     // Where a suspect point is hollow the page shows through, in its colour of now.
-    const values = { hidden: [...hidden], paper: colour("--page") };
+    const values = { hidden: [...hidden], paper: colour("--page"), guide: colour("--soft") };
     const params = entry.spec.params.map(one => ({ ...one, value: values[one.name] }));
     const spec = { ...entry.spec, params };
     const made = await window.vegaEmbed(place, spec, {
