@@ -9,7 +9,7 @@ from benchharness.disk import explaining, write_atomically
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
 from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
-from benchharness.report.introduction import TITLE, introduction
+from benchharness.report.introduction import TITLE, caveats, introduction
 from benchharness.report.page import opening
 from benchharness.report.plots import styles
 from benchharness.report.sections import sections
@@ -76,7 +76,7 @@ def _files(findings: Findings, choice: Choice) -> dict[str, bytes]:
     """The content of every file, by its path inside the report."""
     found, said = sections(findings, choice), introduction(findings)
     files = {
-        "report.html": page.document(TITLE, said, found, opening(findings)).encode(),
+        "report.html": page.document(TITLE, caveats(findings), found, opening(findings)).encode(),
         "summary.md": markdown.document(TITLE, said, found).encode(),
         "summary.csv": spreadsheet.document(frame.frame(findings)).encode(),
         "summary.tex": latex.document(found).encode(),

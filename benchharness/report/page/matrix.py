@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchharness.report.page import names
@@ -19,7 +19,7 @@ from benchharness.store.cells import (
 from benchharness.store.records import NOT_APPLICABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 SHADES = 9
 """Colours of a cell, from accuracy 0 to accuracy 1."""
+ON_PAPER = 16
+"""Columns that fit on A4 across, besides the clean one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A condition: a perturbation at a severity."""
 
+    place: int
+    """Among the columns of the matrix."""
     condition: str
     """`clean`, `pgd 8/255`, `motion level 3`; unique."""
     family: str
@@ -48,6 +52,11 @@ class Column:
     """Whether no other column of this perturbation has a larger severity."""
     plausible: bool | None
     """Whether an artefact can occur on any dataset of the matrix; None where unknown."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether it is of unperturbed volumes."""
+        return self.family == CLEAN_FAMILY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +96,9 @@ class Span:
     """A heading over several columns."""
 
     title: str
-    first: int
     count: int
+    clean: bool
+    """Whether it is over clean volumes, which are of one family and one perturbation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +110,45 @@ class Matrix:
     rows: tuple[Row, ...] = field(repr=False)
     """The cell at each place."""
 
-    @property
-    def families(self) -> tuple[Span, ...]:
-        """Headings of the first line."""
-        return _spans((c.family, c.family_title) for c in self.columns)
+    def families(self, columns: Sequence[Column]) -> tuple[Span, ...]:
+        """Headings of the first line over some columns."""
+        return _spans((c.family, c.family_title, c.clean) for c in columns)
+
+    def perturbations(self, columns: Sequence[Column]) -> tuple[Span, ...]:
+        """Headings of the second line over some columns."""
+        return _spans(((c.family, c.perturbation), c.title, c.clean) for c in columns)
 
     @property
-    def perturbations(self) -> tuple[Span, ...]:
-        """Headings of the second line."""
-        return _spans(((c.family, c.perturbation), c.title) for c in self.columns)
+    def sheets(self) -> tuple[tuple[Column, ...], ...]:
+        """The columns in portions that fit a sheet of paper; clean volumes lead each."""
+        clean = tuple(c for c in self.columns if c.clean)
+        others = tuple(c for c in self.columns if not c.clean)
+        portions = range(0, len(others), ON_PAPER)
+        return tuple((*clean, *others[at : at + ON_PAPER]) for at in portions) or (clean,)
+
+    @property
+    def family_titles(self) -> dict[str, str]:
+        """Every family but clean volumes, for a filter."""
+        return {c.family: c.family_title for c in self.columns if not c.clean}
+
+    @property
+    def _shown(self) -> Iterator[Shown]:
+        return (cell for line in self.lines for cell in line.cells if cell is not None)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a cell is suspect; the legend explains what occurs."""
+        return any(cell.suspect for cell in self._shown)
+
+    @property
+    def implausible(self) -> bool:
+        """Whether a cell is a stress test."""
+        return any(cell.implausible for cell in self._shown)
+
+    @property
+    def gaps(self) -> bool:
+        """Whether a cell has no number."""
+        return any(cell.value is None for cell in self._shown)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -208,7 +248,8 @@ def _columns(findings: Findings) -> tuple[Column, ...]:
         key = (rows[0].family, rows[0].perturbation)
         strongest[key] = max(strongest.get(key, 0.0), rows[0].severity or 0.0)
     return tuple(
-        _column(rows, strongest[rows[0].family, rows[0].perturbation]) for rows in groups
+        _column(place, rows, strongest[rows[0].family, rows[0].perturbation])
+        for place, rows in enumerate(groups)
     )
 
 
@@ -216,31 +257,31 @@ def _order(row: Row) -> tuple[object, ...]:
     return (*family_order(row.key.kind, row.family), row.perturbation, severity_order(row.severity))
 
 
-def _column(rows: Sequence[Row], strongest: float) -> Column:
+def _column(place: int, rows: Sequence[Row], strongest: float) -> Column:
     row, said = rows[0], {row.plausible for row in rows}
     text = format_severity(row.key)
     return Column(
+        place=place,
         condition=row.condition,
         family=row.family,
         family_title=names.family(row.key.kind, row.family),
         perturbation=row.perturbation,
         title=names.perturbation(row.perturbation),
         severity=names.severity(row.key, text),
-        short=text.removeprefix("level ") or ("" if row.family == CLEAN_FAMILY else "any"),
+        short=text.removeprefix("level ") or ("0" if row.family == CLEAN_FAMILY else "any"),
         strongest=(row.severity or 0.0) >= strongest,
         plausible=True if True in said else (False if False in said else None),
     )
 
 
-def _spans(titles: Iterable[tuple[object, str]]) -> tuple[Span, ...]:
+def _spans(titles: Iterable[tuple[object, str, bool]]) -> tuple[Span, ...]:
     """Join neighbours of one key."""
     found: list[Span] = []
     before: object = None
-    for index, (key, title) in enumerate(titles):
+    for key, title, clean in titles:
         if found and key == before:
-            last = found[-1]
-            found[-1] = Span(title=last.title, first=last.first, count=last.count + 1)
+            found[-1] = replace(found[-1], count=found[-1].count + 1)
         else:
-            found.append(Span(title=title, first=index, count=1))
+            found.append(Span(title=title, count=1, clean=clean))
         before = key
     return tuple(found)

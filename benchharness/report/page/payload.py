@@ -60,7 +60,8 @@ def payload(findings: Findings, matrix: Matrix) -> dict[str, Any]:
         "columns": [_column(column) for column in matrix.columns],
         "lines": [_line(line) for line in matrix.lines],
         "cells": [
-            {"line": places[place][0], "column": places[place][1]} | _cell(findings, row, compared, shared)
+            {"line": places[place][0], "column": places[place][1]}
+            | _cell(findings, row, compared, shared)
             for place, row in enumerate(matrix.rows)
         ],
         "shared": shared.values,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,10 +18,10 @@ from benchharness.report.tables.layout import number
 from benchharness.statistics import patients as by_patient
 from benchharness.statistics import uncertainty
 from benchharness.store import evidence
-from benchharness.store.cells import TRANSFER_FAMILY, describe_seed, format_budget
+from benchharness.store.cells import TRANSFER_FAMILY, describe_seed, format_budget, format_severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,6 +61,8 @@ class _Held:
     survived: NDArray[np.bool_]
     """(N,), volumes that nothing broke."""
     patients: NDArray[np.str_] | None
+    where: str
+    """The worst case in words."""
 
 
 def sentence(findings: Findings) -> str:
@@ -161,40 +164,36 @@ def _worst_cases(findings: Findings, dataset: str) -> Iterator[Finding]:
         wanted = conditions(findings, dataset, family)
         title = names.family("attack" if wanted[0].attack else "artefact", family)
         if not wanted[0].attack:
-            artefacts += [c for c in wanted if c.plausible is not False]
-            continue
-        limits = [c.severity for c in wanted if c.severity]
-        if limits and family != TRANSFER_FAMILY:
-            upto = f"{title} up to {format_budget(max(limits))}"
+            artefacts += [c for c in wanted if c.plausible is not False and not c.inapplicable]
+        elif family != TRANSFER_FAMILY and (limits := [c.severity for c in wanted if c.severity]):
             witnessed = family in evidence.BALLS and findings.witnessed(dataset)
-            yield _best(findings, dataset, f"{upto}{where}", wanted, witnessed=witnessed)
+            held = partial(_under_all, findings, wanted, max(limits), witnessed)
+            yield _best(
+                findings, dataset, f"{title} up to {format_budget(max(limits))}{where}", held
+            )
     if artefacts:
-        known = all(c.plausible for c in artefacts)
-        label = f"Every {'plausible ' if known else ''}artefact{where}"
-        yield _best(findings, dataset, label, artefacts)
+        plausible = "plausible " if all(c.plausible for c in artefacts) else ""
+        held = partial(_under_one, findings, artefacts)
+        yield _best(findings, dataset, f"Worst {plausible}artefact{where}", held)
 
 
 def _best(
-    findings: Findings,
-    dataset: str,
-    label: str,
-    wanted: Sequence[Condition],
-    *,
-    witnessed: bool = False,
+    findings: Findings, dataset: str, label: str, hold: Callable[[Subject], _Held | None]
 ) -> Finding:
-    """Which model keeps most volumes under everything, and whether the next can be told apart."""
+    """Which model keeps most volumes in its worst case, and whether the next can be told apart."""
     every = [s for s in subjects(findings, dataset) if len(s.seeds) == 1]
-    held = [
-        found for s in every if (found := _held(findings, s, wanted, witnessed)) is not None
-    ]
+    held = [found for subject in every if (found := hold(subject)) is not None]
     sound = sorted((h for h in held if not h.score.suspect), key=lambda h: -(h.score.value or 0))
     if not sound:
         why = "All models are suspect." if held else "No model has every cell."
         return Finding(label=label, value="not shown", text=why)
-    best, others = sound[0], sound[1:]
-    kept = f"{best.subject.label} keeps {number(best.score)} of the volumes in its worst case"
     left_out = len(every) - len(sound)
     note = f" {_counted(left_out, 'model')} left out: suspect or incomplete." if left_out else ""
+    best, others = sound[0], sound[1:]
+    if not best.score.value:
+        text = f"Whatever the model, each of its volumes was broken.{note}"
+        return Finding(label=label, value="no volume survives", text=text, tone="bad")
+    kept = f"{number(best.score)} of its volumes are right {best.where}"
     return Finding(
         label=label, value=best.subject.label, text=f"{kept}{_against(best, others)}.{note}"
     )
@@ -217,22 +216,43 @@ def _plain(held: _Held) -> str:
     return f"({held.score.value:.3f})"
 
 
-def _held(
-    findings: Findings, subject: Subject, wanted: Sequence[Condition], witnessed: bool
+def _under_all(
+    findings: Findings,
+    wanted: Sequence[Condition],
+    limit: float,
+    witnessed: bool,
+    subject: Subject,
 ) -> _Held | None:
+    """The share of volumes that no attack up to a limit breaks."""
     ranged = [c for c in wanted if c.severity is not None]
     rows = scores.gather(findings, subject, subject.seeds[0], [UNPERTURBED, *ranged])
-    if not isinstance(rows, list):
-        return None
-    limit = max(c.severity for c in ranged if c.severity is not None)
     score = scores.worst_case(findings, subject, ranged, limit, witnessed=witnessed)
-    if score.value is None:
+    if not isinstance(rows, list) or score.value is None:
         return None
     return _Held(
         subject=subject,
         score=score,
         survived=scores.survivors(findings, rows, limit, witnessed=witnessed),
         patients=patients(rows),
+        where="under all of them",
+    )
+
+
+def _under_one(findings: Findings, wanted: Sequence[Condition], subject: Subject) -> _Held | None:
+    """The lowest accuracy among conditions."""
+    rows = scores.gather(findings, subject, subject.seeds[0], wanted)
+    if not isinstance(rows, list):
+        return None
+    found = [(findings.cell_scores.single(row, "accuracy"), row) for row in rows]
+    score, row = min(found, key=lambda one: one[0].value or 0.0)
+    correct = row.correct
+    assert correct is not None
+    return _Held(
+        subject=subject,
+        score=score,
+        survived=correct,
+        patients=patients([row]),
+        where=f"under its worst, {names.condition(row, format_severity(row.key)).lower()}",
     )
 
 
