@@ -45,8 +45,16 @@ test-slow: $(STAMP) ## run the long tests too
 	$(BIN)/python -m pytest -q -m 'not browser'
 
 .PHONY: test-browser
-test-browser: $(STAMP) ## run the tests that open a report in Chromium
-	$(BIN)/python -m pytest -q -m browser
+test-browser: $(STAMP) ## install a browser where apt can, and run the tests that open a report in it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	@missing=; command -v chromium >/dev/null || missing=chromium; \
+	command -v pdftotext >/dev/null || missing="$$missing poppler-utils"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
+	else echo "install $$missing first, on Debian: sudo apt-get install $$missing"; exit 1; fi
+	$(BIN)/python -m pytest -q -m browser tests/browser
 
 .PHONY: test-ray
 test-ray: $(STAMP) ## install Ray too, and run the tests of the engine on it
