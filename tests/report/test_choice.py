@@ -135,7 +135,10 @@ def test_figures_as_pdf_are_the_same_twice(tiny: Findings, tmp_path: Path) -> No
         {path.name: path.read_bytes() for path in one.plots if path.suffix == ".pdf"}
         for one in found
     ]
-    assert len(figures[0]) == 3
+    assert {name.partition("_")[0] for name in figures[0]} == {
+        *("parameters", "flops", "latency", "curves", "reliability"),
+    }
+    assert {path.suffix for path in found[0].plots} == {".pdf", ".csv"}
     assert figures[0] == figures[1]
     assert all(content.startswith(b"%PDF") for content in figures[0].values())
     links = re.findall(r"\]\((plots/[^)]+)\)", found[0].markdown.read_text(encoding="utf-8"))

@@ -4,8 +4,9 @@ from dataclasses import replace
 import matplotlib as mpl
 
 from benchharness.report.collect import collect
-from benchharness.report.plots.canvas import look
-from benchharness.report.plots.parameters import against_parameters
+from benchharness.report.plots.canvas import render
+from benchharness.report.plots.costs import against_cost
+from benchharness.report.plots.looks import look
 from benchharness.report.plots.severities import curves
 from benchharness.report.sections import sections
 from tests.factories import Made, whole_matrix
@@ -14,11 +15,11 @@ from tests.factories import Made, whole_matrix
 def test_a_figure_is_the_same_twice_and_leaves_no_settings(full_store):
     before = dict(mpl.rcParams)
     first, second = (
-        curves(collect(full_store), "adrenalmnist3d", "linf", "accuracy") for _ in range(2)
+        render(curves(collect(full_store), "adrenalmnist3d", "linf", "accuracy")) for _ in range(2)
     )
-    assert (first.png, first.svg) == (second.png, second.svg)
+    assert (first.files, first.still) == (second.files, second.still)
     assert dict(mpl.rcParams) == before
-    assert first.png.startswith(b"\x89PNG")
+    assert dict(first.files)["png"].startswith(b"\x89PNG")
 
 
 def test_models_differ_in_colour_and_marker_and_keep_them(make_store):
@@ -35,14 +36,18 @@ def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
     drawn = {plot.name: plot for section in sections(findings) for plot in section.plots}
     assert set(drawn) == {
         "parameters_adrenalmnist3d",
+        "flops_adrenalmnist3d",
+        "latency_adrenalmnist3d",
+        "reliability_adrenalmnist3d",
         "curves_adrenalmnist3d_linf_accuracy",
         "curves_adrenalmnist3d_linf_auc",
     }
-    assert all(plot.svg.startswith(b"<?xml") for plot in drawn.values())
+    assert all(dict(plot.files)["svg"].startswith(b"<?xml") for plot in drawn.values())
 
 
 def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):
-    svg = against_parameters(collect(full_store), "adrenalmnist3d").svg.decode().lower()
+    chart = against_cost(collect(full_store), "adrenalmnist3d", "parameters")
+    svg = dict(render(chart).files)["svg"].decode().lower()
     assert "<dc:date>" not in svg
     assert {"#0072b2", "#d55e00"} <= set(re.findall(r"#[0-9a-f]{6}", svg))
 

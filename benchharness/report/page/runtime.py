@@ -27,7 +27,7 @@ def script() -> str:
         return ""
     import vl_convert
 
-    # The sign that would end the element stands in texts alone, where \u003c means the same.
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace(
-        "</script", "\\u003c/script"
-    )
+    found = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    # Inside a function its short names meet none of the page's. The sign that would end the element
+    # stands in texts alone, where \u003c means the same.
+    return "(() => {" + found.replace("</script", "\\u003c/script") + "\n})();"
