@@ -1,4 +1,4 @@
-"""Stores for the browser: made up, without any training, and with everything that a page can show."""
+"""Stores for the browser: made up, without training, with all that a page can show."""
 
 from __future__ import annotations
 

@@ -51,7 +51,10 @@ def test_print_keeps_the_header_of_every_table(opened, tmp_path):
         )
         page.pdf(path=tmp_path / "page.pdf", format="A4", landscape=True, print_background=True)
     text = subprocess.run(
-        ["pdftotext", "-raw", tmp_path / "page.pdf", "-"], check=True, capture_output=True, text=True
+        ["pdftotext", "-raw", tmp_path / "page.pdf", "-"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     # A heading may be broken over lines, and between any two of its letters.
     printed = "".join(text.split())
@@ -62,7 +65,9 @@ def test_print_keeps_the_header_of_every_table(opened, tmp_path):
 
 def test_a_thousand_cells_are_painted_within_seconds(opened, tmp_path):
     with opened(stores.many(tmp_path, 50)) as (page, watched):
-        painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        painted = page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        )
         # A second on a quiet machine; tests share theirs.
         assert 0 < painted < 5000
         assert watched.complaints == []

@@ -78,7 +78,9 @@ def test_a_dumbbell_joins_the_clean_score_to_the_perturbed_one(make_store):
     spec = charts.specification(chart, chart.panels[0])
     (value,) = spec["data"]["values"]
     assert (value["y"], value["clean"]) == (mark.score.value, mark.clean.value)
-    rule = next(one for one in marks_of(spec, "rule") if one["encoding"].get("y2") == {"field": "y"})
+    rule = next(
+        one for one in marks_of(spec, "rule") if one["encoding"].get("y2") == {"field": "y"}
+    )
     assert rule["encoding"]["y"]["field"] == "clean"
 
 
@@ -96,7 +98,10 @@ def test_panels_without_a_value_are_left_out(make_store):
     assert [panel.title for panel in chart.shown] == ["Under L∞ attacks"] * 2
     assert len(drawn(chart).axes) == 2
     with pytest.raises(BenchError, match="there is nothing to draw"):
-        drawn(replace(chart, panels=chart.panels[1:2]))
+        drawn(replace(chart, panels=()))
+    alone = collect(make_store(Made(n=20), failed))
+    (clean, _) = costs.against_cost(alone, DATA, "parameters").shown
+    assert clean.title == "Clean"
 
 
 def test_chance_is_the_commonest_class_and_half_an_auc(make_store):
@@ -145,7 +150,9 @@ def test_names_are_readable_and_suspects_hollow(make_store):
     assert "gradients vanish" in suspects[1]
     (points,) = marks_of(spec, "point")
     assert points["encoding"]["fill"]["condition"]["test"] == "datum.suspect"
-    assert {"field": "suspect", "type": "nominal", "title": "Suspect"} in points["encoding"]["tooltip"]
+    assert {"field": "suspect", "type": "nominal", "title": "Suspect"} in points["encoding"][
+        "tooltip"
+    ]
 
 
 def test_the_specification_and_the_csv_hold_the_same_numbers(full_store):
@@ -162,10 +169,19 @@ def test_no_name_ends_the_element_that_holds_a_specification():
     mark = Mark(model="</script><b>", x=1.0, score=_score(0.5), where='"]</script>')
     own = replace(_look(), model="</script><b>")
     panel = Panel(
-        title="<i>", x=Axis(title="", low=0, high=2, ticks=((1.0, "</script>"),)), y="y", marks=(mark,)
+        title="<i>",
+        x=Axis(title="", low=0, high=2, ticks=((1.0, "</script>"),)),
+        y="y",
+        marks=(mark,),
     )
     chart = Chart(
-        name="n", title="</script>", caption="", kind="conditions", looks=(own,), panels=(panel,), across=1
+        name="n",
+        title="</script>",
+        caption="",
+        kind="conditions",
+        looks=(own,),
+        panels=(panel,),
+        across=1,
     )
     text = script_json(charts.specification(chart, panel))
     assert "<" not in text
@@ -240,5 +256,7 @@ def test_seeds_are_faint_and_their_mean_is_not(make_store):
     findings = collect(make_store(*seeds))
     assert together(findings, DATA, "resnet3d_18").seeds == (0, 1)
     chart = curves(findings, DATA, "mr", "accuracy")
-    kinds = {value["seed"] for value in charts.specification(chart, chart.panels[0])["data"]["values"]}
+    kinds = {
+        value["seed"] for value in charts.specification(chart, chart.panels[0])["data"]["values"]
+    }
     assert kinds == {"all", "0", "1"}

@@ -47,7 +47,8 @@ def _figure(plot: Plot) -> str:
     """A figure where a format was chosen that Markdown shows, else a link to its file."""
     chosen = [kind for kind, _ in plot.files]
     kind = next((one for one in ("png", "svg", "pdf") if one in chosen), "csv")
-    return f"{'!' if kind in ('png', 'svg') else ''}[{_alternative(plot.title)}](plots/{plot.name}.{kind})"
+    link = f"[{_alternative(plot.title)}](plots/{plot.name}.{kind})"
+    return f"!{link}" if kind in ("png", "svg") else link
 
 
 def table(content: Table) -> str:

@@ -50,11 +50,14 @@ def charts(sections: Sequence[Section]) -> dict[str, Any]:
 def chart(plot: Plot) -> dict[str, Any]:
     """One chart: its legend and its panels, each with a title and a specification."""
     shown = plot.chart
+    marks = (mark for panel in shown.shown for mark in panel.marks)
+    seen = {mark.model for mark in marks if mark.score.value is not None}
     return {
         "across": _across(shown),
         "models": [
             {"name": own.model, "colour": own.colour, "shape": _SHAPES[own.marker]}
             for own in shown.looks
+            if own.model in seen
         ],
         "panels": [
             {"title": panel.title, "spec": specification(shown, panel)} for panel in shown.shown
@@ -70,8 +73,11 @@ def _across(shown: Chart) -> int:
 
 
 def specification(chart: Chart, panel: Panel) -> dict[str, Any]:
-    """A panel in Vega-Lite; `hidden` lists models that are not drawn, `paper` is what shows through
-    hollow points, `guide` the colour of lines behind them."""
+    """A panel in Vega-Lite.
+
+    Its parameters are the page's: `hidden` lists models that are not drawn, `paper` is what shows
+    through hollow points, `guide` is the colour of lines behind them.
+    """
     lying = chart.kind == "conditions"
     rows = len(panel.x.ticks) * max(28, _ROW * len(chart.looks) + 8)
     return {
@@ -254,7 +260,13 @@ def _drop(places: dict[str, Any]) -> list[dict[str, Any]]:
         },
         {
             "transform": whole,
-            "mark": {"type": "tick", "thickness": 2.5, "size": 15, "aria": False, "orient": "horizontal"},
+            "mark": {
+                "type": "tick",
+                "thickness": 2.5,
+                "size": 15,
+                "aria": False,
+                "orient": "horizontal",
+            },
             "encoding": places | {"y": places["y"] | {"field": "clean"}},
         },
     ]

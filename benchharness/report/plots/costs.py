@@ -71,24 +71,9 @@ def against_cost(
     axis = _axis(MEASURES[measure][1], costs.values())
     metrics = choice.shown(_METRICS)
     where = f"average over {len(datasets)} datasets" if dataset is None else dataset
-    without = [model for model in _models(findings, dataset) if model not in costs]
-    return Chart(
-        name=f"{measure}_{slug('average' if dataset is None else dataset)}",
-        title=f"{_listed(metrics)} against {MEASURES[measure][0]}, {where}",
-        caption=" ".join(
-            part
-            for part in (
-                "A line joins a model's clean score (a dash) to its mean over all perturbations "
-                "and severities of a family (its marker). Models of one cost are drawn side by side.",
-                NO_INTERVALS if dataset is None else _SPREAD,
-                CAPTION,
-                f"Not measured, and so not shown: {', '.join(without)}." if without else "",
-            )
-            if part
-        ),
-        kind="dumbbell",
-        looks=tuple(look(findings, model) for model in costs),
-        panels=tuple(
+
+    def make(wanted: Sequence[str]) -> tuple[Panel, ...]:
+        return tuple(
             Panel(
                 title=_title(findings, family),
                 x=axis,
@@ -97,8 +82,30 @@ def against_cost(
                 chance=chance(findings, dataset, metric),
             )
             for metric in metrics
-            for family in families or (CLEAN_FAMILY,)
+            for family in wanted
+        )
+
+    # Where no family is complete, clean scores alone are there to see.
+    shown = tuple(panel for panel in make(families) if not panel.empty)
+    without = [model for model in _models(findings, dataset) if model not in costs]
+    return Chart(
+        name=f"{measure}_{slug('average' if dataset is None else dataset)}",
+        title=f"{_listed(metrics)} against {MEASURES[measure][0]}, {where}",
+        caption=" ".join(
+            part
+            for part in (
+                "A line joins a model's clean score (a dash) to its mean over all perturbations "
+                "and severities of a family (its marker). Models of one cost are drawn side by "
+                "side.",
+                NO_INTERVALS if dataset is None else _SPREAD,
+                CAPTION,
+                f"Not measured, and so not shown: {', '.join(without)}." if without else "",
+            )
+            if part
         ),
+        kind="dumbbell",
+        looks=tuple(look(findings, model) for model in costs),
+        panels=shown or make((CLEAN_FAMILY,)),
         across=max(1, len(families)),
     )
 

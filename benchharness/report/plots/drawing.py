@@ -12,13 +12,16 @@ from benchharness.outside.escaping import one_line
 from benchharness.report.plots.spacing import place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
     from benchharness.report.cells.score import Score
     from benchharness.report.plots.chart import Chart, Kind, Mark, Panel
     from benchharness.report.plots.looks import Look
+
+    Placed = Sequence[tuple[float, Mark]]
+    """Points, each with the place at which it is drawn."""
 
 _GUIDE = "#999999"
 
@@ -28,8 +31,8 @@ def draw(axes: Axes, chart: Chart, panel: Panel) -> None:
     lying = chart.kind == "conditions"
     _guides(axes, panel, lying=lying)
     for own in chart.looks:
-        marks = [mark for mark in panel.marks if mark.model == own.model]
-        _DRAWN[chart.kind](axes, chart, panel, own, marks)
+        marks = (mark for mark in panel.marks if mark.model == own.model)
+        _DRAWN[chart.kind](axes, own, [(place(chart, panel, mark), mark) for mark in marks])
     if panel.title:
         axes.set_title(one_line(panel.title), wrap=True)
     _axis(axes, panel, lying=lying)
@@ -67,13 +70,10 @@ def _axis(axes: Axes, panel: Panel, *, lying: bool) -> None:
     axes.set_xlim(panel.x.low, panel.x.high)
 
 
-def _dumbbell(
-    axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]
-) -> None:
-    for mark in marks:
+def _dumbbell(axes: Axes, own: Look, placed: Placed) -> None:
+    for at, mark in placed:
         if mark.score.value is None:
             continue
-        at = place(chart, panel, mark)
         if mark.seed is not None:
             axes.plot(at, mark.score.value, color=own.colour, marker=".", alpha=0.5)
             continue
@@ -84,48 +84,39 @@ def _dumbbell(
         _point(axes, own, at, mark.score)
 
 
-def _lines(axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]) -> None:
-    for seed, group in groupby(marks, key=lambda mark: mark.seed):
-        points = list(group)
-        places = [place(chart, panel, mark) for mark in points]
-        values = [_filled(mark.score.value) for mark in points]
+def _lines(axes: Axes, own: Look, placed: Placed) -> None:
+    for seed, places, values, points in _by_seed(placed):
         if seed is not None:
             axes.plot(places, values, color=own.colour, linewidth=0.7, alpha=0.4)
             continue
         axes.plot(places, values, color=own.colour)
-        for at, mark in zip(places, points, strict=True):
+        for at, mark in points:
             _point(axes, own, at, mark.score)
 
 
-def _front(axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]) -> None:
-    for mark in marks:
-        _point(axes, own, mark.x, mark.score, along=mark.along)
+def _front(axes: Axes, own: Look, placed: Placed) -> None:
+    for at, mark in placed:
+        _point(axes, own, at, mark.score, along=mark.along)
 
 
-def _steps(axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]) -> None:
-    for _, group in groupby(marks, key=lambda mark: mark.seed):
-        points = list(group)
-        values = [_filled(mark.score.value) for mark in points]
-        axes.step([mark.x for mark in points], values, where="post", color=own.colour)
+def _steps(axes: Axes, own: Look, placed: Placed) -> None:
+    for _, places, values, _ in _by_seed(placed):
+        axes.step(places, values, where="post", color=own.colour)
 
 
-def _reliability(
-    axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]
-) -> None:
-    values = [_filled(mark.score.value) for mark in marks]
-    axes.plot([mark.x for mark in marks], values, color=own.colour, linewidth=0.8, alpha=0.6)
-    for mark in marks:
-        _point(axes, own, mark.x, mark.score, scale=0.5 + (mark.weight or 0.0) ** 0.5)
+def _reliability(axes: Axes, own: Look, placed: Placed) -> None:
+    for _, places, values, points in _by_seed(placed):
+        axes.plot(places, values, color=own.colour, linewidth=0.8, alpha=0.6)
+        for at, mark in points:
+            _point(axes, own, at, mark.score, scale=0.5 + (mark.weight or 0.0) ** 0.5)
 
 
-def _conditions(
-    axes: Axes, chart: Chart, panel: Panel, own: Look, marks: Sequence[Mark]
-) -> None:
-    for mark in marks:
-        _point(axes, own, place(chart, panel, mark), mark.score, lying=True)
+def _conditions(axes: Axes, own: Look, placed: Placed) -> None:
+    for at, mark in placed:
+        _point(axes, own, at, mark.score, lying=True)
 
 
-_DRAWN: dict[Kind, Callable[[Axes, Chart, Panel, Look, Sequence[Mark]], None]] = {
+_DRAWN: dict[Kind, Callable[[Axes, Look, Placed], None]] = {
     "dumbbell": _dumbbell,
     "lines": _lines,
     "front": _front,
@@ -133,6 +124,14 @@ _DRAWN: dict[Kind, Callable[[Axes, Chart, Panel, Look, Sequence[Mark]], None]] =
     "reliability": _reliability,
     "conditions": _conditions,
 }
+
+
+def _by_seed(placed: Placed) -> Iterator[tuple[int | None, list[float], list[float], Placed]]:
+    """The points of each training seed: the seed, their places, their values and themselves."""
+    for seed, group in groupby(placed, key=lambda one: one[1].seed):
+        points = list(group)
+        values = [_filled(mark.score.value) for _, mark in points]
+        yield seed, [at for at, _ in points], values, points
 
 
 def _point(
@@ -147,7 +146,7 @@ def _point(
 ) -> None:
     """Draw a score with its interval; a suspect one is hollow, and none without a value."""
     if score.value is None:
-        return
+        return None
     bars, others = _bars(score), None if along is None else _bars(along)
     axes.errorbar(
         [score.value if lying else at],
@@ -161,7 +160,6 @@ def _point(
         elinewidth=1.0,
         capsize=2.0,
     )
-
 
     return float(mpl.rcParams["lines.markersize"])
 

@@ -38,9 +38,7 @@ def norms(findings: Findings, dataset: str, family: str) -> Chart:
 def _panel(findings: Findings, dataset: str, attack: str) -> Panel:
     largest, marks = 0.0, []
     for subject in subjects(findings, dataset, each=False):
-        for seed, found in zip(
-            subject.seeds, needed(findings, subject, attack), strict=False
-        ):
+        for seed, found in zip(subject.seeds, needed(findings, subject, attack), strict=False):
             reached = found.norms[np.isfinite(found.norms)]
             limits = np.unique(np.concatenate([[0.0], reached]))
             largest = max(largest, float(np.quantile(limits, 0.95)))

@@ -74,7 +74,7 @@ _ALWAYS: dict[str, Any] = {
 
 
 def settings(style: str) -> dict[str, Any]:
-    """matplotlib's settings of a style.
+    """Settings of matplotlib for a style.
 
     Args:
         style: A key of `OWN`, a style that matplotlib has, or a file that ends in `.mplstyle`.
@@ -91,17 +91,23 @@ def settings(style: str) -> dict[str, Any]:
     if style not in known.available:
         names = (*OWN, *(name for name in known.available if not name.startswith("_")))
         raise unknown_name("style of figures", style, names)
-    return _REPORT | dict(known.library[style]) | _ALWAYS
+    return _REPORT | _plain(known.library[style]) | _ALWAYS
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    """Settings as a dictionary, whose keys matplotlib's type lists one by one."""
+    return dict(found)
 
 
 def _of_file(path: Path) -> dict[str, Any]:
     try:
-        return dict(mpl.rc_params_from_file(path, use_default_template=False))
+        found: dict[str, Any] = _plain(mpl.rc_params_from_file(path, use_default_template=False))
     except (OSError, ValueError, UnicodeDecodeError) as problem:
         raise BenchError(
             f"--style cannot read {path}: {problem}. Give one of {', '.join(OWN)}, a style of "
             "matplotlib, or a file of settings that ends in .mplstyle."
         ) from problem
+    return found
 
 
 def check(style: str, width: str) -> None:
