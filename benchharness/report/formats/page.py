@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from benchharness.report.tables.layout import Table
 
 
+PAGE = 5_000_000
+"""Bytes that a page stays below; volumes fill what everything else leaves."""
+_DATA = "\x00data\x00"
+"""Where the page's data go. No text of a page has a NUL: `_shown` shows it as a sign."""
+
+
 def document(
     title: str,
     introduction: Sequence[str],
@@ -34,8 +40,7 @@ def document(
         sections: In their order.
         opening: The first screen and the data of `window.bench`; None leaves both out.
     """
-    data = {} if opening is None else opening.data
-    return (
+    text = (
         _environment()
         .get_template("report.html")
         .render(
@@ -43,9 +48,14 @@ def document(
             introduction=introduction,
             sections=sections,
             opening=opening,
-            data=Markup(payload.script_json(data)),
+            data=Markup(_DATA),
         )
     )
+    if opening is None:
+        return text.replace(_DATA, "{}")
+    data = payload.script_json(opening.data)
+    shown = opening.volumes(PAGE - len(text.encode()) - len(data.encode()))
+    return text.replace(_DATA, f'{data[:-1]},"volumes":{payload.script_json(shown)}}}')
 
 
 def fragment(tables: Iterable[Table]) -> str:
