@@ -52,7 +52,7 @@ def _thinned(one: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def grey(shown: NDArray[np.float64]) -> Image:
     """Intensities in [0, 1] as grey; what is between slices is black."""
-    return np.uint8(np.nan_to_num(np.clip(shown, 0, 1)) * 255 + 0.5)
+    return (np.nan_to_num(np.clip(shown, 0, 1)) * 255 + 0.5).astype(np.uint8)
 
 
 def difference(clean: NDArray[np.float64], perturbed: NDArray[np.float64]) -> tuple[Image, float]:
@@ -76,7 +76,7 @@ def overlay(shown: NDArray[np.float64], heat: NDArray[np.float64]) -> Image:
     colours = mpl.colormaps["inferno"](strength[..., 0])[..., :3]
     base = np.nan_to_num(np.clip(shown, 0, 1))[..., None]
     mixed = base * (1 - 0.75 * strength) + colours * 0.75 * strength
-    return np.uint8(np.clip(mixed, 0, 1) * 255 + 0.5)
+    return (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def data_uri(image: Image) -> str:

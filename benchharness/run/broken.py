@@ -96,7 +96,7 @@ def draw(
                 continue
             patience = None if patience is None else patience - cost
             try:
-                scene = scene or _scene(directory, key)
+                scene = scene or _scene(directory, record)
                 pictures = _pictures(scene, record, ids)
             except AbsentError as reason:
                 absent[str(reason)] = absent.get(str(reason), 0) + 1
@@ -104,7 +104,7 @@ def draw(
             volumes.write(directory, pictures)
             note(f"volumes: {describe(record.cell)}")
     return tuple(
-        f"Volumes of {count} {'cell is' if count == 1 else 'cells are'} not drawn: {why}."
+        f"Volumes of {count} {'cell' if count == 1 else 'cells'} are not drawn: {why}."
         for why, count in absent.items()
     )
 
@@ -123,13 +123,13 @@ def _seconds(record: Record) -> float:
     return float(seconds) if attacked and isinstance(seconds, int | float) else 0.0
 
 
-def _scene(directory: Path, key: DatasetKey) -> _Scene:
+def _scene(directory: Path, record: Record) -> _Scene:
+    key = record.cell.dataset
     try:
-        dataset = datasets.load(key.name)
+        dataset = datasets.load(str(record.provenance.get("typed_dataset", key.name)))
     except BenchError as error:
-        raise AbsentError(
-            f"dataset {key.name} is not to be found ({in_one_line(error)})"
-        ) from error
+        reason = in_one_line(error).rstrip(".")
+        raise AbsentError(f"dataset {key.name} is not to be found ({reason})") from error
     if dataset.digest != key.digest:
         raise AbsentError(f"the data of {key.name} are not those that were measured")
     root = Store(directory).checkpoints
