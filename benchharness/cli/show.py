@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.measure import Measurement
@@ -14,6 +14,9 @@ from rich.text import Text
 from benchharness.cli.console import err, out, say
 from benchharness.cli.options import OPTIONS, Given, takes
 from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Kind(StrEnum):
@@ -75,6 +78,16 @@ def report(
             "as their panels need.",
         ),
     ] = "",
+    volumes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Volumes to show that each family of perturbations broke, of each network; 0 for "
+            "none. Said or not, they are drawn once; unsaid, slow attacks are left out.",
+            show_default="12",
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option(
@@ -88,9 +101,9 @@ def report(
     from benchharness import report
 
     if quick:
-        if tables is not None or metrics is not None:
+        if tables is not None or metrics is not None or volumes is not None:
             raise BenchError(
-                "--quick shows one table of accuracies. Take --tables and --metrics out."
+                "--quick shows one table of accuracies. Take --tables, --metrics and --volumes out."
             )
         out.print(report.quick.overview(directory))
         return
@@ -100,14 +113,31 @@ def report(
         formats=_names(figures),
         style=style,
         width=width,
+        **({} if volumes is None else {"volumes": volumes}),
     )
-    written = report.write(directory, choice=choice)
+    written = report.write(directory, choice=choice, draw=_drawing(patient=volumes is not None))
     out.print(written.overview)
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")
     say(f"page:   {written.html}")
     if not report.interactive():
         say(report.MISSING)
+
+
+def _drawing(*, patient: bool) -> Callable[[Path, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Draws volumes that a report lacks; torch is imported only then."""
+
+    def draw(directory: Path, absent: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        from benchharness.run import broken
+
+        limit = None if patient else broken.PATIENCE
+        say(f"volumes: drawing those of {len(absent)} cells")
+        missing = broken.draw(directory, absent, patience=limit)
+        for line in missing:
+            say(line)
+        return missing
+
+    return draw
 
 
 def _names(text: str | None) -> list[str]:

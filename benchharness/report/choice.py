@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.score import Metric
 
+DOZEN = 12
+"""Volumes shown of each network under each family of perturbations unless said otherwise."""
 FIGURE_FORMATS = ("png", "svg", "pdf")
 """What figures can be written as."""
 
@@ -31,6 +33,8 @@ class Choice:
     """How figures are set; see `plots.styles`."""
     width: str = ""
     """The width of figures: `column`, `page` or inches; by default as their panels need."""
+    volumes: int = DOZEN
+    """How many volumes the page shows of each network under each family; 0 for none."""
 
     @classmethod
     def of(
@@ -41,6 +45,7 @@ class Choice:
         formats: Sequence[str] = ("png", "svg"),
         style: str = "report",
         width: str = "",
+        volumes: int = DOZEN,
     ) -> Choice:
         """Read names as a user types them.
 
@@ -65,6 +70,7 @@ class Choice:
             formats=tuple(dict.fromkeys(formats)),
             style=style,
             width=width,
+            volumes=volumes,
         )
 
     def shown(self, usual: Sequence[Metric]) -> tuple[Metric, ...]:

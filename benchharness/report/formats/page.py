@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from benchharness.report.tables.layout import Table
 
 
+PAGE = 5_000_000
+"""Bytes that a page stays below; volumes fill what everything else leaves."""
+_DATA = "\x00data\x00"
+"""Where the page's data go. No text of a page has a NUL: `_shown` shows it as a sign."""
+
+
 def document(
     title: str,
     introduction: Sequence[str],
@@ -34,9 +40,8 @@ def document(
         sections: In their order.
         opening: The first screen and the data of `window.bench`; None leaves both out.
     """
-    data = {} if opening is None else opening.data
     drawn = charts.charts(sections)
-    return (
+    text = (
         _environment()
         .get_template("report.html")
         .render(
@@ -44,11 +49,16 @@ def document(
             introduction=introduction,
             sections=sections,
             opening=opening,
-            data=Markup(payload.script_json(data | {"charts": drawn})),
+            data=Markup(_DATA),
             # The text is vl-convert's, and was made to stand in an element of this kind.
             runtime=Markup(runtime.script()) if drawn else "",
         )
     )
+    if opening is None:
+        return text.replace(_DATA, payload.script_json({"charts": drawn}))
+    data = payload.script_json(opening.data | {"charts": drawn})
+    shown = opening.volumes(PAGE - len(text.encode()) - len(data.encode()))
+    return text.replace(_DATA, f'{data[:-1]},"volumes":{payload.script_json(shown)}}}')
 
 
 def fragment(tables: Iterable[Table]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.outside.escaping import printable
 from benchharness.report.cells.score import METRICS
-from benchharness.report.page import panel
+from benchharness.report.page import panel, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,9 @@ def _cell(
         "provenance": shared.place(panel.provenance(row)),
         "cost": shared.place(panel.cost(findings, row)),
     }
+    broken = volumes.broke(findings, row)
     optional = {
+        "broke": None if broken is None else [len(broken.ids), broken.right],
         "severity": row.severity,
         "plausible": row.plausible,
         "suspect": row.suspicion,

@@ -33,7 +33,7 @@ const panel = (() => {
     if (column.family === "clean" || own.length < 2) return null;
     const [width, height, left, bottom] = [420, 220, 40, 40], most = own.at(-1).severity || 1;
     const evenly = columns.filter(one => one.perturbation === column.perturbation).length;
-    const x = one => left + (width - left - 16) * (evenly ? own.indexOf(one) / (own.length - 1) : one.severity / most);
+    const x = one => left + (width - left - 30) * (evenly ? own.indexOf(one) / (own.length - 1) : one.severity / most);
     const y = value => 10 + (height - bottom - 10) * (1 - value);
     const parts = [];
     const draw = (tag, attributes, text) => {
@@ -89,11 +89,14 @@ const panel = (() => {
 
   function broken(place) {
     const found = volumes.cells?.[place] ?? [];
+    const [broke, right] = cells[place].broke ?? [];
     const parts = [el("h3", {}, "Volumes it broke")];
+    if (broke !== undefined) parts.push(el("p", {}, broke ? `${broke} of ${right} that are right when clean` + (found.length && found.length < broke ? `; ${found.length} shown.` : ".")
+      : `None of the ${right} that are right when clean.`));
     if (found.length) parts.push(el("p", { class: "caption" }, volumes.caption), el("ul", { class: "volumes" }, ...found.map(strip)));
-    else parts.push(el("p", { class: "caption" }, volumes.absent?.[place] ?? volumes.note ?? "None are shown."));
+    else if (broke && volumes.note) parts.push(el("p", { class: "caption" }, volumes.note));
     const elsewhere = found.length ? [] : siblings(place);
-    if (elsewhere.length) parts.push(el("p", { class: "caption" }, "Shown for this network: ", ...elsewhere.flatMap((other, at) => {
+    if (elsewhere.length) parts.push(el("p", { class: "others caption" }, "Volumes are shown of: ", ...elsewhere.flatMap((other, at) => {
       const button = el("button", { type: "button" }, title(cells[other]));
       button.addEventListener("click", () => walkTo(other));
       return at ? [" ", button] : [button];
@@ -105,7 +108,7 @@ const panel = (() => {
   function siblings(place) {
     const own = cells[place], family = columns[own.column].family;
     return Object.keys(volumes.cells ?? {}).map(Number).filter(other =>
-      cells[other].line === own.line && columns[cells[other].column].family === family).slice(0, 6);
+      other !== place && cells[other].line === own.line && columns[cells[other].column].family === family).slice(0, 6);
   }
 
   const title = cell => [columns[cell.column].title, columns[cell.column].severity].filter(Boolean).join(", ");
