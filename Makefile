@@ -54,7 +54,7 @@ test-browser: $(STAMP) ## install a browser where apt can, and run the tests tha
 		apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "install $$missing first, on Debian: sudo apt-get install $$missing"; exit 1; fi
-	$(BIN)/python -m pytest -q -m browser tests/browser
+	$(BIN)/python -m pytest -q -m browser
 
 .PHONY: test-ray
 test-ray: $(STAMP) ## install Ray too, and run the tests of the engine on it
