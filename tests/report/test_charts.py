@@ -24,7 +24,7 @@ from benchharness.report.plots.reliability import reliabilities
 from benchharness.report.plots.severities import curves
 from benchharness.report.scoring.subjects import together
 from benchharness.statistics import metrics
-from tests.factories import Made, whole_matrix
+from tests.factories import Made, store_of, whole_matrix
 
 DATA = "adrenalmnist3d"
 PGD = Made(perturbation="pgd", severity=8 / 255, correct=0.2, n=20)
@@ -91,7 +91,7 @@ def test_a_cost_that_nobody_measured_is_said_and_not_drawn(make_store):
     assert costs.not_measured(collect(make_store(Made(n=20))), DATA) == ""
 
 
-def test_panels_without_a_value_are_left_out(make_store):
+def test_panels_without_a_value_are_left_out(make_store, tmp_path):
     failed = Made(perturbation="motion", severity=1, error="NaN logits", n=20)
     findings = collect(make_store(Made(n=20), PGD, failed))
     chart = costs.against_cost(findings, DATA, "parameters")
@@ -99,7 +99,7 @@ def test_panels_without_a_value_are_left_out(make_store):
     assert len(drawn(chart).axes) == 2
     with pytest.raises(BenchError, match="there is nothing to draw"):
         drawn(replace(chart, panels=()))
-    alone = collect(make_store(Made(n=20), failed))
+    alone = collect(store_of(tmp_path / "alone", [Made(n=20), failed]).directory)
     (clean, _) = costs.against_cost(alone, DATA, "parameters").shown
     assert clean.title == "Clean"
 

@@ -68,46 +68,52 @@ def against_cost(
     datasets = scores.averaged(findings) if dataset is None else (dataset,)
     families = tuple(dict.fromkeys(f for name in datasets for f in findings.families(name)))
     costs = _costs(findings, dataset, measure)
-    axis = _axis(MEASURES[measure][1], costs.values())
     metrics = choice.shown(_METRICS)
-    where = f"average over {len(datasets)} datasets" if dataset is None else dataset
-
-    def make(wanted: Sequence[str]) -> tuple[Panel, ...]:
-        return tuple(
-            Panel(
-                title=_title(findings, family),
-                x=axis,
-                y=METRICS[metric],
-                marks=tuple(_marks(findings, dataset, costs, family, metric)),
-                chance=chance(findings, dataset, metric),
-            )
-            for metric in metrics
-            for family in wanted
-        )
-
     # Where no family is complete, clean scores alone are there to see.
-    shown = tuple(panel for panel in make(families) if not panel.empty)
+    panels = _panels(findings, dataset, measure, families, metrics)
+    panels = panels or _panels(findings, dataset, measure, (CLEAN_FAMILY,), metrics)
+    where = f"average over {len(datasets)} datasets" if dataset is None else dataset
     without = [model for model in _models(findings, dataset) if model not in costs]
+    caption = (
+        "A line joins a model's clean score (a dash) to its mean over all perturbations and "
+        "severities of a family (its marker). Models of one cost are drawn side by side.",
+        NO_INTERVALS if dataset is None else _SPREAD,
+        CAPTION,
+        f"Not measured, and so not shown: {', '.join(without)}." if without else "",
+    )
     return Chart(
         name=f"{measure}_{slug('average' if dataset is None else dataset)}",
         title=f"{_listed(metrics)} against {MEASURES[measure][0]}, {where}",
-        caption=" ".join(
-            part
-            for part in (
-                "A line joins a model's clean score (a dash) to its mean over all perturbations "
-                "and severities of a family (its marker). Models of one cost are drawn side by "
-                "side.",
-                NO_INTERVALS if dataset is None else _SPREAD,
-                CAPTION,
-                f"Not measured, and so not shown: {', '.join(without)}." if without else "",
-            )
-            if part
-        ),
+        caption=" ".join(part for part in caption if part),
         kind="dumbbell",
         looks=tuple(look(findings, model) for model in costs),
-        panels=shown or make((CLEAN_FAMILY,)),
+        panels=panels,
         across=max(1, len(families)),
     )
+
+
+def _panels(
+    findings: Findings,
+    dataset: str | None,
+    measure: str,
+    families: Sequence[str],
+    metrics: Sequence[Metric],
+) -> tuple[Panel, ...]:
+    """A panel for each metric and family in which there is something to see."""
+    costs = _costs(findings, dataset, measure)
+    axis = _axis(MEASURES[measure][1], costs.values())
+    made = (
+        Panel(
+            title=_title(findings, family),
+            x=axis,
+            y=METRICS[metric],
+            marks=tuple(_marks(findings, dataset, costs, family, metric)),
+            chance=chance(findings, dataset, metric),
+        )
+        for metric in metrics
+        for family in families
+    )
+    return tuple(panel for panel in made if not panel.empty)
 
 
 def _title(findings: Findings, family: str) -> str:

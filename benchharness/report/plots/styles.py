@@ -73,8 +73,8 @@ _ALWAYS: dict[str, Any] = {
 }
 
 
-def settings(style: str) -> dict[str, Any]:
-    """Settings of matplotlib for a style.
+def settings(style: str) -> Any:
+    """Settings of matplotlib for a style, a dictionary that `rc_context` takes.
 
     Args:
         style: A key of `OWN`, a style that matplotlib has, or a file that ends in `.mplstyle`.

@@ -12,11 +12,10 @@ from benchharness.report.scoring.conditions import UNPERTURBED, conditions, grid
 from benchharness.report.scoring.subjects import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.score import Score
-    from benchharness.report.scoring.subjects import Subject
 
 _FAMILY = "linf"
 _CLEAN = Axis(title="Clean accuracy", low=-0.02, high=1.02, ticks=SHARES)
@@ -54,24 +53,18 @@ def _panels(findings: Findings, dataset: str, models: Sequence[str]) -> Iterator
     wanted = conditions(findings, dataset, _FAMILY)
     for text, limit in grid(wanted).items():
         if limit:
-            yield _panel(
-                findings,
-                dataset,
-                models,
-                f"L∞ attacks, ε = {text}",
-                lambda subject, limit=limit: scores.worst_case(findings, subject, wanted, limit),
-            )
+            found = [
+                scores.worst_case(findings, together(findings, dataset, model), wanted, limit)
+                for model in models
+            ]
+            yield _panel(findings, dataset, models, f"L∞ attacks, ε = {text}", found)
     for family in findings.families(dataset):
         if family != _FAMILY:
-            yield _panel(
-                findings,
-                dataset,
-                models,
-                findings.title(family),
-                lambda subject, family=family: scores.family_mean(
-                    findings, subject, family, "accuracy"
-                ),
-            )
+            found = [
+                scores.family_mean(findings, together(findings, dataset, model), family, "accuracy")
+                for model in models
+            ]
+            yield _panel(findings, dataset, models, findings.title(family), found)
 
 
 def _panel(
@@ -79,14 +72,13 @@ def _panel(
     dataset: str,
     models: Sequence[str],
     title: str,
-    robust: Callable[[Subject], Score],
+    robust: Sequence[Score],
 ) -> Panel:
     marks = []
-    for model in models:
+    for model, score in zip(models, robust, strict=True):
         subject = together(findings, dataset, model)
         clean = scores.mean(findings, subject, [UNPERTURBED], "accuracy")
         if clean.value is not None:
-            score = robust(subject)
             marks.append(Mark(model=model, x=clean.value, along=clean, score=score, where=title))
     trusted = [
         (mark.x, mark.score.value)
