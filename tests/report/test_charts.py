@@ -61,7 +61,7 @@ def test_colours_can_be_seen_on_white_and_on_dark():
         linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
-    dark = luminance("#15181c")
+    dark = luminance("#14171a")
     for colour in COLOURS:
         assert 1.05 / (luminance(colour) + 0.05) >= 3
         assert (luminance(colour) + 0.05) / (dark + 0.05) >= 3

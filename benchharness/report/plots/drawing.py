@@ -146,7 +146,7 @@ def _point(
 ) -> None:
     """Draw a score with its interval; a suspect one is hollow, and none without a value."""
     if score.value is None:
-        return None
+        return
     bars, others = _bars(score), None if along is None else _bars(along)
     axes.errorbar(
         [score.value if lying else at],
@@ -160,8 +160,6 @@ def _point(
         elinewidth=1.0,
         capsize=2.0,
     )
-
-    return float(mpl.rcParams["lines.markersize"])
 
 
 def _bars(score: Score) -> list[list[float]] | None:
