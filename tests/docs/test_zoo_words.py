@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from benchharness import cli
 from benchharness.networks import zoo
 from benchharness.networks.zoo.adding import LARGEST
+from benchharness.run import config, planning
 from benchharness.store.folder import Store
 from tests.docs.test_examples import PAGES, commands
 
@@ -30,12 +31,16 @@ def test_the_words_for_newcomers_train_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_ZOO", str(tmp_path / "empty"))
-    done = CliRunner().invoke(
-        cli.app, [*words(), "--out", str(tmp_path / "out"), "--device", "cpu", "--dry-run"]
-    )
-    assert done.exit_code == 0, done.output
-    (row,) = [line for line in done.output.splitlines() if line.startswith("medvit3d_n ")]
-    assert row.split()[1:5] == ["phantom3d", "6", "0", "0"]  # to run, done, to train
+    _, *typed = words()
+    flags = {flag.removeprefix("--"): value for flag, value in batched(typed)}
+    planned = planning.plan(config.load(None, flags | {"out": tmp_path / "out"}))
+    assert len(planned.cells) == 6
+    (entry,) = [one for one in zoo.find("medvit3d_n@quick") if one.card.seed == 0]
+    assert {job.weights.checkpoint.sha256 for job in planned.jobs} == {entry.card.sha256}
+
+
+def batched(typed: list[str]) -> list[tuple[str, str]]:
+    return list(zip(typed[::2], typed[1::2], strict=True))
 
 
 @pytest.mark.slow
