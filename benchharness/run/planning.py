@@ -5,7 +5,7 @@ Whatever a user can get wrong is found here, before anything is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, datasets, registry
@@ -14,9 +14,9 @@ from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
-from benchharness.run import keys, own_weights
+from benchharness.run import carrying, keys, own_weights
 from benchharness.run.data import Data, Volumes
-from benchharness.run.locating import check_recipes, locate
+from benchharness.run.locating import check_recipes
 from benchharness.run.values import flag
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.data import Limits
-    from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
     from benchharness.store.outlines import Outline
@@ -65,6 +64,14 @@ class Plan:
     outline: Outline | None = None
     """The whole that this is a share of; None where it is no share."""
 
+    sources: Mapping[Data, Dataset] = field(default_factory=dict)
+    """Datasets that networks are trained on, beside those of the jobs."""
+
+    @property
+    def datasets(self) -> dict[Data, Dataset]:
+        """Everything that a worker may have to load."""
+        return {**self.sources, **{job.data: job.dataset for job in self.jobs}}
+
     @property
     def cells(self) -> tuple[Cell, ...]:
         """All cells, in the order in which they run."""
@@ -90,7 +97,13 @@ def plan(config: RunConfig) -> Plan:
     jobs: list[Job] = []
     own = own_weights.own_weights(config.checkpoint, chosen.names, chosen.files)
     loaded = _datasets(config)
-    check_recipes(config, (dataset for _, dataset in loaded))
+    targets = {
+        typed: Volumes.of(dataset, typed, config.data_root, config.preparation)
+        for typed, dataset in loaded
+    }
+    sources = carrying.sources(config, targets)
+    trained_on = sources or targets
+    check_recipes(config, (volumes.dataset for volumes in trained_on.values()))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)
@@ -99,13 +112,25 @@ def plan(config: RunConfig) -> Plan:
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        volumes = Volumes.of(dataset, typed, config.data_root, config.preparation)
-        made = [*_jobs(config, models, volumes, files, usable, list(chosen_artefacts.values()))]
+        located = [
+            weights
+            for model, options in models
+            for weights in carrying.locate(
+                config, model, options, targets[typed], files[model.name], sources
+            )
+        ]
+        corrupting = list(chosen_artefacts.values())
+        made = [*_jobs(config, located, targets[typed], usable, corrupting)]
         notes += _readings(made)
         notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
         jobs += made
     notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
-    return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
+    return Plan(
+        jobs=tuple(jobs),
+        perturbations=perturbations,
+        notes=tuple(notes),
+        sources={volumes.data: volumes.dataset for volumes in sources.values()},
+    )
 
 
 def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
@@ -276,9 +301,8 @@ def _readings(jobs: Iterable[Job]) -> list[str]:
 
 def _jobs(
     config: RunConfig,
-    models: Models,
+    located: Sequence[Weights],
     volumes: Volumes,
-    files: Mapping[str, Files],
     usable: Sequence[Attack],
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
@@ -291,17 +315,15 @@ def _jobs(
     # The same for every network, and a user's code is asked for them.
     made = [(attack, tuple(keys.attack_keys(config, attack, dataset))) for attack in usable]
     networks: list[Job] = []
-    for model, options in models:
+    for weights in located:
+        seen = has_gradient(weights.model)
         of_attacks = [
             key
             for attack, severities in made
-            if not attack.needs_source and (has_gradient(model) or not _sees_gradients(attack))
+            if not attack.needs_source and (seen or not _sees_gradients(attack))
             for key in severities
         ]
-        networks += [
-            _job(weights, whole, [CLEAN, *of_attacks, *of_artefacts])
-            for weights in locate(config, model, options, dataset, files[model.name])
-        ]
+        networks.append(_job(weights, whole, [CLEAN, *of_attacks, *of_artefacts]))
     yield from networks
     if controls := list(keys.control_keys(config, usable, dataset)):
         some = whole.limited(full_range.VOLUMES)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness.canonical import Pairs, digest, pairs
+from benchharness.store.carried import called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -323,8 +324,10 @@ def precision(perturbation: PerturbationKey) -> str:
 def describe(cell: Cell) -> str:
     """A cell in a few words: `resnet3d_18 · quick · phantom3d · pgd 8/255 · seed 0`."""
     recipe, seed = cell.checkpoint.recipe_name, describe_seed(cell.checkpoint.seed)
-    network = [cell.model.name] if recipe is None else [cell.model.name, recipe]
-    return " · ".join((*network, cell.dataset.name, condition(cell.perturbation), seed))
+    name = called(cell.model.name, cell.checkpoint.recipe)
+    return " · ".join(
+        (name, *([recipe] if recipe else []), cell.dataset.name, condition(cell.perturbation), seed)
+    )
 
 
 def describe_seed(seed: int | None) -> str:
