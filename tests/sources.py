@@ -30,13 +30,17 @@ def _named(found: Dataset, name: str, space: str | None) -> Dataset:
     )
 
 
-def bright(root: Path | None = None) -> Dataset:  # noqa: ARG001 - factories share one signature
+def bright(root: Path | None = None) -> Dataset:
     """The sample data."""
     return _named(samples.dataset(), "bright", "sample")
 
 
-def dark(root: Path | None = None) -> Dataset:  # noqa: ARG001
+def dark(root: Path | None = None) -> Dataset:
     """The sample data with its grey values turned round: the labels mean the same."""
+    return _turned()
+
+
+def _turned() -> Dataset:
     found = bright()
     turned = {
         name: replace(split, volumes=255 - split.volumes)
@@ -45,15 +49,15 @@ def dark(root: Path | None = None) -> Dataset:  # noqa: ARG001
     return replace(_named(found, "dark", "sample"), **turned)
 
 
-def shuffled(root: Path | None = None) -> Dataset:  # noqa: ARG001
+def shuffled(root: Path | None = None) -> Dataset:
     """`dark` under its own name and digest, with the labels of its train split shuffled."""
-    found = dark()
+    found = _turned()
     labels = np.random.Generator(np.random.PCG64(3)).permutation(found.train.labels)
     assert (labels != found.train.labels).any()
     return replace(found, train=replace(found.train, labels=labels))
 
 
-def other(root: Path | None = None) -> Dataset:  # noqa: ARG001
+def other(root: Path | None = None) -> Dataset:
     """Three classes that mean something else, in volumes of two channels."""
     found = _named(samples.dataset(3), "other", None)
     doubled = {

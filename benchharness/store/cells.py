@@ -90,9 +90,9 @@ class DatasetKey:
     count: int
     """How many volumes are evaluated."""
     total: int
-    """How many the split holds; more than `count` for a subset."""
+    """How many the split holds."""
     modality: str
-    """`phantom`, `ct`, `shape`, `electron microscopy` or `unknown`; not part of the identity."""
+    """What they show, such as `ct`; not part of the identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +248,9 @@ class Cell:
 
 def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
     """What a network's numbers depend on: its weights, or how they will be trained."""
-    weights: dict[str, Any] = (
-        {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
-        if checkpoint.sha256 is None
-        else {"sha256": checkpoint.sha256}
-    )
+    weights: dict[str, Any] = {"sha256": checkpoint.sha256}
+    if checkpoint.sha256 is None:
+        weights = {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
     if checkpoint.part:
         weights["part"] = checkpoint.part
     return {**model.numbers(), "checkpoint": weights}
