@@ -205,14 +205,7 @@ def load(
         raise BenchError(
             f"--init-method {parsed['init_method']} has nothing to work on. Pass --init PATH too."
         )
-    idle = [flag(key) for key in ("adapt", "shots", "select") if key in parsed]
-    if idle and not parsed.get("train_on"):
-        raise BenchError(
-            f"{idle[0]} is about a source, and there is none. Add --train-on DATASET, or take it "
-            "out."
-        )
-    if SCRATCH in parsed.get("train_on", ()) and not any(parsed.get("shots", ())):
-        raise BenchError("--train-on none learns from few volumes of the target. Add --shots 16.")
+    _check_sources(parsed)
     return RunConfig(
         **parsed,
         attack_parameters=tuple(
@@ -229,6 +222,18 @@ def load(
         ),
         given=tuple(given),
     )
+
+
+def _check_sources(parsed: Mapping[str, Any]) -> None:
+    """Refuse what is said of sources where there are none."""
+    idle = [flag(key) for key in ("adapt", "shots", "select") if key in parsed]
+    if idle and not parsed.get("train_on"):
+        raise BenchError(
+            f"{idle[0]} is about a source, and there is none. Add --train-on DATASET, or take it "
+            "out."
+        )
+    if SCRATCH in parsed.get("train_on", ()) and not any(parsed.get("shots", ())):
+        raise BenchError("--train-on none learns from few volumes of the target. Add --shots 16.")
 
 
 def _read(path: Path) -> dict[str, Any]:

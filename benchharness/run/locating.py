@@ -22,12 +22,11 @@ from benchharness.run.own_weights import WeightsFile
 from benchharness.run.weights import Weights, missing, trained
 from benchharness.store import parity
 from benchharness.store.cards import START, WEIGHTS
-from benchharness.store.carried import SCRATCH
 from benchharness.store.cells import CheckpointKey
 from benchharness.training import initialisation, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -40,25 +39,6 @@ if TYPE_CHECKING:
     from benchharness.store.cells import ModelKey
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipe import Recipe
-
-
-def check_recipes(config: RunConfig, datasets: Iterable[Dataset]) -> None:
-    """Refuse recipes that do not exist, and tables of a config file that change nothing.
-
-    Raises:
-        BenchError: For either.
-    """
-    known = variants.known(config.recipe_options)
-    asked = config.recipes or tuple(dataset.default_recipe for dataset in datasets)
-    if any(config.shots):
-        asked = (*asked, "finetune", *(["scratch"] if SCRATCH in config.train_on else []))
-    used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
-    for name, _ in config.recipe_options:
-        if name not in used:
-            raise BenchError(
-                f"[recipe.{name}] of the config makes a recipe that this run does not use. Add "
-                f"{name} to --recipes or take the table out."
-            )
 
 
 def locate(

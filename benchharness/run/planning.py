@@ -15,13 +15,13 @@ from benchharness.errors import BenchError
 from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
 from benchharness.run import carrying, keys, own_weights
+from benchharness.run import notes as notes_of
 from benchharness.run.data import Data, Volumes
-from benchharness.run.locating import check_recipes
 from benchharness.run.values import flag
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
@@ -103,11 +103,11 @@ def plan(config: RunConfig) -> Plan:
     }
     sources = carrying.sources(config, targets)
     trained_on = sources or targets
-    check_recipes(config, (volumes.dataset for volumes in trained_on.values()))
+    carrying.check_recipes(config, (volumes.dataset for volumes in trained_on.values()))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)
-        notes += [*dataset.notes, *_limit_notes(config, dataset), *left_out]
+        notes += [*dataset.notes, *notes_of.limit(config, dataset), *left_out]
         files = {
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
@@ -121,10 +121,10 @@ def plan(config: RunConfig) -> Plan:
         ]
         corrupting = list(chosen_artefacts.values())
         made = [*_jobs(config, located, targets[typed], usable, corrupting)]
-        notes += _readings(made)
-        notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
+        notes += [*notes_of.readings(located), *notes_of.outputs(located)]
         jobs += made
-    notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
+    networks = [job.weights for job in jobs]
+    notes += [*notes_of.given(config, networks), *notes_of.unrepeated(config, networks)]
     return Plan(
         jobs=tuple(jobs),
         perturbations=perturbations,
@@ -142,48 +142,6 @@ def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
     for _, dataset in found:
         keys.check_folder_name("dataset", dataset.name)
     return found
-
-
-def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.limit is None or config.limit <= len(dataset.test):
-        return []
-    return [
-        f"--limit {config.limit} is more than {dataset.name} has: all {len(dataset.test)} test "
-        "volumes are evaluated."
-    ]
-
-
-def _given_notes(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
-    """Say what a network that was handed over as an object is known by."""
-    names = {given.name for given in config.given}
-    found = {job.weights.model.name: job.weights for job in jobs}
-    return [
-        f"{name} was handed over as an object and is known by the digests of its code "
-        f"({str(dict(own.model.arguments)['code'])[:8]}) and its weights "
-        f"({own.checkpoint.sha256[:8]})."
-        for name, own in found.items()
-        if name in names and "code" in dict(own.model.arguments) and own.checkpoint.sha256
-    ]
-
-
-def _unrepeated(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
-    """Say which networks several `--seeds` do not repeat.
-
-    Raises:
-        BenchError: When that is all of them.
-    """
-    if len(config.seeds) < 2:
-        return []
-    single = {job.weights.model.name: job.weights.path for job in jobs if job.weights.seed is None}
-    seeds = ",".join(map(str, config.seeds))
-    lines = [
-        f"--checkpoint {name}={path} is one network, so --seeds {seeds} measures it once. For one "
-        f"file a seed type --checkpoint {name}#{config.seeds[0]}=PATH and so on."
-        for name, path in single.items()
-    ]
-    if lines and all(job.weights.seed is None for job in jobs):
-        raise BenchError(f"{lines[0]} Else leave --seeds out.")
-    return lines
 
 
 def _dataset_names(config: RunConfig) -> tuple[str, ...]:
@@ -287,16 +245,6 @@ def _check_sources(
             f"{attack.name} needs a model with a gradient, and all of these are ONNX files; add "
             "another to --models."
         )
-
-
-def _readings(jobs: Iterable[Job]) -> list[str]:
-    """How the weights that the user brought were read, a line a network."""
-    found = {
-        f"{job.weights.model.name}: {job.weights.path.name}: {job.weights.reading}."
-        for job in jobs
-        if job.weights.reading
-    }
-    return sorted(found)
 
 
 def _jobs(

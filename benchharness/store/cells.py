@@ -88,7 +88,7 @@ class DatasetKey:
     volumes: str
     """Digest of the evaluated volumes' ids, in order."""
     count: int
-    """How many volumes are evaluated."""
+    """How many are evaluated."""
     total: int
     """How many the split holds."""
     modality: str
@@ -322,10 +322,9 @@ def precision(perturbation: PerturbationKey) -> str:
 def describe(cell: Cell) -> str:
     """A cell in a few words: `resnet3d_18 · quick · phantom3d · pgd 8/255 · seed 0`."""
     recipe, seed = cell.checkpoint.recipe_name, describe_seed(cell.checkpoint.seed)
-    name = called(cell.model.name, cell.checkpoint.recipe)
-    return " · ".join(
-        (name, *([recipe] if recipe else []), cell.dataset.name, condition(cell.perturbation), seed)
-    )
+    name, what = called(cell.model.name, cell.checkpoint.recipe), condition(cell.perturbation)
+    network = [name] if recipe is None else [name, recipe]
+    return " · ".join((*network, cell.dataset.name, what, seed))
 
 
 def describe_seed(seed: int | None) -> str:

@@ -172,8 +172,7 @@ def _labelled(job: Job, state: State, classifier: Classifier) -> float:
                     classifier, recipe, inputs, targets, factors, eps=eps, starts=starts
                 )
             loss = beside.loss(loss, batch, batch.start / len(split))
-            value = loss.item()  # A GPU is waited for once a step.
-            if not math.isfinite(value):
+            if not math.isfinite(value := loss.item()):  # A GPU is waited for once a step.
                 raise CellError(
                     f"training diverged: the loss was {value} in epoch {state.epoch + 1}"
                 )

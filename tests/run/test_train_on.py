@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from benchharness.errors import BenchError
 from benchharness.run import config, planning, runner
+from benchharness.run.estimate import estimate
 from benchharness.run.progress import Display
 from benchharness.store import cards as cards_of
 from benchharness.store import carried
@@ -160,6 +161,21 @@ def test_nothing_is_trained_twice(matrix: Path, tmp_path: Path) -> None:
         train_on="tests.sources:bright,tests.sources:dark",
     )
     assert (summary.trained, len(summary.identities)) == (2, 4)
+
+
+def test_a_plan_counts_shared_trainings_once(tmp_path: Path) -> None:
+    plan = planning.plan(
+        settings(
+            tmp_path,
+            train_on="tests.sources:bright,none",
+            adapt="none,adabn",
+            shots="0,16",
+        )
+    )
+    assert len(plan.jobs) == 5
+    assert estimate(plan, ()).trainings == 5
+    names = [describe(cell) for cell in plan.cells]
+    assert any("tiny from bright by adabn, 16 shots" in name for name in names)
 
 
 def test_a_killed_adaptation_resumes_to_the_bit(

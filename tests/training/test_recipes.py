@@ -54,7 +54,7 @@ def test_an_unknown_recipe_lists_what_there_is() -> None:
     assert str(caught.value) == (
         "unknown recipe 'medmist'. Did you mean 'medmnist' or 'medmnist2d'? Known: adv_artefact, "
         "adv_fast, adv_pgd, artefact_augment, finetune, medmnist, medmnist2d, noise, quick, "
-            "scratch, strong, trades."
+        "scratch, strong, trades."
     )
 
 
