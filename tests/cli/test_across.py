@@ -30,29 +30,36 @@ def short_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(recipes.RECIPES, name, short)
 
 
-def test_from_the_command_to_the_report(bench: Bench, tmp_path: Path) -> None:
+def test_from_the_command_to_the_comparison(bench: Bench, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, said, _ = bench("train", *RUN, "--out", out)
     assert code == 0
     # The source, its statistics on the target, few labels after each, and from scratch.
     assert "5 checkpoints trained" in said
-    code, said, _ = bench("run", *RUN, "--attacks", "fgsm", "--eps", "8/255", "--out", out)
+    code, said, _ = bench("run", *RUN, "--limit", "8", "--out", out)
     assert code == 0
     assert "0 checkpoints trained" in said
     names = {record.cell.checkpoint.recipe_name for record in Store(out).records().values()}
     assert names == {"quick", "adabn", "finetune", "scratch"}
-    code, said, _ = bench("report", out)
-    assert code == 0
-    page = (out / "report" / "report.md").read_text()
-    assert "## Across datasets" in page
-    assert "Sources and targets: tiny, quick" in page
-    assert "Against scratch on dark" in page
     code, said, _ = bench(
         *("compare", out, "--base-model", "tiny from bright"),
         *("--new-model", "tiny from bright by adabn"),
     )
     assert code in (0, 1)
     assert "tiny from bright by adabn against tiny from bright" in said
+
+
+@pytest.mark.slow
+def test_the_report_has_sources_and_targets(bench: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, _, _ = bench("run", *RUN, "--out", out)
+    assert code == 0
+    code, _, _ = bench("report", out)
+    assert code == 0
+    page = (out / "report" / "summary.md").read_text()
+    assert "## Across datasets" in page
+    assert "Sources and targets: tiny, quick" in page
+    assert "Against scratch on dark" in page
 
 
 def test_labels_that_do_not_correspond_are_one_line(bench: Bench, tmp_path: Path) -> None:
