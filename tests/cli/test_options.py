@@ -31,6 +31,7 @@ TABLES = {"attack_parameters", "model_options", "recipe_options", "given"}
 CONFIGURED = ("run", "train", "check", "explain", "ci")
 
 IN_WORDS = {
+    "train_on": "each dataset itself",
     "limit": "all",
     "data_root": "$BENCH_DATA_ROOT, else ~/.medmnist",
     "modality": "unknown",
@@ -51,6 +52,10 @@ TYPED: dict[str, tuple[str, Any]] = {
     "outputs": ("a=0", ["a=0"]),
     "trust": ("", True),
     "datasets": ("d", "d"),
+    "train_on": ("s", "s"),
+    "adapt": ("coral", "coral"),
+    "shots": ("0,16", "0,16"),
+    "select": ("target_val", "target_val"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),
     "size": ("16", "16"),

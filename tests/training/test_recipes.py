@@ -44,6 +44,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "artefact_levels": ("everything", (1, 2)),
     "starts_from": ("everything", "strong"),
     "steps": ("adv_pgd", 8),
+    "keep": ("quick", "last"),
 }
 """Recipe and other value, where another by arithmetic would not do."""
 
