@@ -124,6 +124,21 @@ def sources(config: RunConfig, loaded: Mapping[str, Volumes]) -> dict[str, Volum
     return found
 
 
+def every(
+    config: RunConfig,
+    models: Iterable[tuple[ModelKey, ModelOptions]],
+    target: Volumes,
+    files: Mapping[str, Files],
+    among: Sources,
+) -> list[Weights]:
+    """The weights of all models on a target, as `locate` finds them."""
+    return [
+        weights
+        for model, options in models
+        for weights in locate(config, model, options, target, files[model.name], among)
+    ]
+
+
 def locate(
     config: RunConfig,
     model: ModelKey,

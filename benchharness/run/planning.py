@@ -112,13 +112,7 @@ def plan(config: RunConfig) -> Plan:
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        located = [
-            weights
-            for model, options in models
-            for weights in carrying.locate(
-                config, model, options, targets[typed], files[model.name], sources
-            )
-        ]
+        located = carrying.every(config, models, targets[typed], files, sources)
         corrupting = list(chosen_artefacts.values())
         made = [*_jobs(config, located, targets[typed], usable, corrupting)]
         notes += [*notes_of.readings(located), *notes_of.outputs(located)]
