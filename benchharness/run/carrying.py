@@ -155,7 +155,7 @@ def locate(
     Raises:
         BenchError: As `locating.locate`, and where a source cannot be carried to the target.
     """
-    if own or not config.train_on:
+    if own or options.zoo or not config.train_on:
         yield from locating.locate(config, model, options, target.dataset, own)
         return
     for source in among.values():

@@ -151,7 +151,7 @@ def _network(
 
 def _name(weights: Weights, *, recipes: bool, seeds: bool) -> str:
     """What tells a network apart from the others."""
-    recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.recipe else ""
+    recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.checkpoint.recipe else ""
     name = called(weights.model.name, weights.checkpoint.recipe)
     return name + recipe + (f" seed {weights.seed}" if seeds else "")
 

@@ -33,6 +33,7 @@ CONFIGURED = ("run", "train", "check", "explain", "ci")
 IN_WORDS = {
     "train_on": "each dataset itself",
     "limit": "all",
+    "zoo": "$BENCH_ZOO, else the user's cache",
     "data_root": "$BENCH_DATA_ROOT, else ~/.medmnist",
     "modality": "unknown",
     "channels": "one channel",
@@ -51,6 +52,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "checkpoint": ("a=w.pth", ["a=w.pth"]),
     "outputs": ("a=0", ["a=0"]),
     "trust": ("", True),
+    "zoo": ("zoo", Path("zoo")),
     "datasets": ("d", "d"),
     "train_on": ("s", "s"),
     "adapt": ("coral", "coral"),
