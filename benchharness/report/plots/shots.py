@@ -1,0 +1,85 @@
+"""AUC over the number of labelled volumes: from each source, and from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from benchharness.report.parts import slug
+from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
+from benchharness.report.plots.guessing import CAPTION, chance
+from benchharness.report.plots.looks import look
+from benchharness.report.scoring import scores
+from benchharness.report.scoring.carried import any_carried, stands
+from benchharness.report.tables.sources import arms, counts
+from benchharness.store.cells import CLEAN_FAMILY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.plots.looks import Look
+    from benchharness.report.scoring.carried import Stand
+
+
+def curves(findings: Findings) -> Iterator[Chart]:
+    """A chart for each target with two numbers of shots or more."""
+    if not any_carried(findings):
+        return
+    for target in findings.datasets:
+        few = [one for one in stands(findings, target) if one.carried and one.carried.shots]
+        if len(counts(few)) > 1:
+            yield _chart(findings, target, few)
+
+
+def _chart(findings: Findings, target: str, few: Sequence[Stand]) -> Chart:
+    """A panel for each network, a line for each source."""
+    names = tuple(dict.fromkeys(stand.name for stand in few))
+    looks: dict[str, Look] = {}
+    for key, own in arms(few).items():
+        model = next(iter(own.values())).subject.model
+        looks[_label(key, few)] = replace(look(findings, model), model=_label(key, few))
+    shots = counts(few)
+    axis = Axis(
+        title="Labelled volumes of the target",
+        low=-0.2,
+        high=len(shots) - 0.8,
+        ticks=tuple((float(place), str(count)) for place, count in enumerate(shots)),
+    )
+    return Chart(
+        name=f"shots_{slug(target)}",
+        title=f"AUC over labelled volumes of {target}",
+        caption="From the weights of each source, and from scratch with the same volumes. Bars are "
+        f"95 % confidence intervals. {CAPTION}",
+        kind="lines",
+        looks=tuple(looks.values()),
+        panels=tuple(
+            Panel(
+                title=name,
+                x=axis,
+                y="AUC",
+                marks=tuple(_marks(findings, few, name, shots)),
+                chance=chance(findings, target, "auc"),
+            )
+            for name in names
+        ),
+        across=max(1, len(names)),
+    )
+
+
+def _marks(
+    findings: Findings, few: Sequence[Stand], name: str, shots: Sequence[int | str]
+) -> Iterator[Mark]:
+    for key, own in arms([one for one in few if one.name == name]).items():
+        for place, count in enumerate(shots):
+            if count in own:
+                score = scores.single(findings, own[count].subject, CLEAN_FAMILY, "auc")
+                yield Mark(
+                    model=_label(key, few), x=float(place), score=score, where=f"{count} volumes"
+                )
+
+
+def _label(key: tuple[str, str, str], few: Sequence[Stand]) -> str:
+    """A source, with its recipe and selection where several lines start from it."""
+    alone = sum(other[0] == key[0] for other in arms(few)) == 1
+    return key[0] if alone else ", ".join(part for part in key if part)
