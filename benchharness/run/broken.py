@@ -16,6 +16,7 @@ import torch
 from benchharness import artefacts, attacks, datasets
 from benchharness.artefacts import Artefact
 from benchharness.canonical import digest, pairs
+from benchharness.disk import fetching
 from benchharness.errors import BenchError
 from benchharness.explanation import strips
 from benchharness.explanation.gradcam import GradCAM
@@ -126,7 +127,8 @@ def _seconds(record: Record) -> float:
 def _scene(directory: Path, record: Record) -> _Scene:
     key = record.cell.dataset
     try:
-        dataset = datasets.load(str(record.provenance.get("typed_dataset", key.name)))
+        with fetching.offline():
+            dataset = datasets.load(str(record.provenance.get("typed_dataset", key.name)))
     except BenchError as error:
         reason = in_one_line(error).rstrip(".")
         raise AbsentError(f"dataset {key.name} is not to be found ({reason})") from error

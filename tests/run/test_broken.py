@@ -17,6 +17,7 @@ from benchharness.run.progress import Display
 from benchharness.store import volumes as stored
 from benchharness.training import recipes
 from tests import samples
+from tests.factories import Made, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,3 +117,12 @@ def test_slow_attacks_are_left_to_those_who_ask(store: Path) -> None:
     assert "bench report --volumes 12 draws them all the same" in said
     assert all(stored.read(store, identity) is None for identity in attacks)
     assert all(stored.read(store, identity) is not None for identity in artefacts)
+
+
+def test_a_report_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA_ROOT", str(tmp_path / "none"))
+    cells = [Made(n=8), Made(n=8, correct=0.0, perturbation="motion", severity=5)]
+    store = store_of(tmp_path / "store", cells).directory
+    (said,) = broken.draw(store, volumes.wanted(collect(store), 2))
+    assert "adrenalmnist3d.npz is not there" in said
+    assert not (tmp_path / "none").exists()
