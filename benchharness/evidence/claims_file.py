@@ -119,7 +119,9 @@ def _claim(given: Fields, groups: Groups) -> Claim:
         point=point,
         condition=_either(given, "condition", _condition),
         population=_either(given, "population", lambda own: _population(own, groups)),
-        bound=given.number("bound", 0, 1, "a share above 0 and up to 1, such as 0.9", open_low=True),
+        bound=given.number(
+            "bound", 0, 1, "a share above 0 and up to 1, such as 0.9", open_low=True
+        ),
         confidence=given.number(
             "confidence", 0.5, 1, "at least 0.5 and below 1, such as 0.95", open_high=True
         ),

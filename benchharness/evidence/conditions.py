@@ -144,7 +144,9 @@ def steps(measured: Measured, condition: Condition) -> Iterator[float]:
     rows: Sequence[Row]
     if condition.kind == "artefacts":
         names = condition.only or plausible(measured)
-        rows = [row for row in measured.rows if row.key.kind == "artefact" and row.key.name in names]
+        rows = [
+            row for row in measured.rows if row.key.kind == "artefact" and row.key.name in names
+        ]
     else:
         rows = [row for row in attacks(measured, condition.norm) if _by_gradient(row)]
     yield from sorted({row.severity for row in rows if row.severity})

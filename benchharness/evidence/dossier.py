@@ -82,9 +82,7 @@ def _check_free(out: Path, archive: Path) -> None:
     """Refuse to mix two dossiers: a file that stays would not be in the manifest."""
     if archive.exists() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         taken = archive if archive.exists() else out
-        raise BenchError(
-            f"{taken} is there already. Remove it, or name another folder with --out."
-        )
+        raise BenchError(f"{taken} is there already. Remove it, or name another folder with --out.")
 
 
 def _files(evidence: Evidence, directory: Path, claims: Path) -> dict[str, bytes]:
@@ -93,7 +91,11 @@ def _files(evidence: Evidence, directory: Path, claims: Path) -> dict[str, bytes
     title = f"{product.name} {product.release}: evidence"
     cover, parts = sections.cover(evidence), sections.sections(evidence)
     footer = f"{title} · {product.author} · {product.date}"
-    said = [f"{name}: {text}" for name, text in cover]
+    said = [
+        product.intended_use,
+        f"By {product.author}, {product.date}. {words.tally(evidence.outcomes)}.",
+        evidence.counts,
+    ]
     return {
         PAGE: page.document(title, said, parts).encode(),
         PDF: pdf.document(title, cover, parts, footer=footer),

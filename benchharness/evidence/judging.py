@@ -52,9 +52,7 @@ class Outcome:
         return verdicts.worst_of(one.verdict for one in self.judged)
 
 
-def judge(
-    claim: Claim, measured: Measured, groups: dict[str, tuple[Group, ...]]
-) -> Outcome:
+def judge(claim: Claim, measured: Measured, groups: dict[str, tuple[Group, ...]]) -> Outcome:
     """Judge a claim.
 
     In a population of several groups each is judged at the claim's confidence. All must meet the
@@ -127,18 +125,24 @@ class _Judging:
             if severities:
                 yield f"{_axis(condition)}: {self._crossing(group, condition, severities)}"
 
-    def _crossing(
-        self, group: Group, condition: Condition, severities: Sequence[float]
-    ) -> str:
+    def _crossing(self, group: Group, condition: Condition, severities: Sequence[float]) -> str:
         held = "clean"
         for severity in (None, *severities):
-            at = Condition(kind="clean") if severity is None else replace(condition, severity=severity)
-            found = self.estimate(group, conditions.covered(self.measured, at), self.claim.confidence)
+            at = (
+                Condition(kind="clean")
+                if severity is None
+                else replace(condition, severity=severity)
+            )
+            found = self.estimate(
+                group, conditions.covered(self.measured, at), self.claim.confidence
+            )
             if found.low is None:
                 return "no interval"
             if found.low < self.claim.bound:
-                return "below it when clean" if severity is None else (
-                    f"between {held} and {_severity(condition, severity)}"
+                return (
+                    "below it when clean"
+                    if severity is None
+                    else (f"between {held} and {_severity(condition, severity)}")
                 )
             held = held if severity is None else _severity(condition, severity)
         return f"not up to {held}"

@@ -70,9 +70,7 @@ def estimate(
     return _estimate(values[metric], found, size, unit)
 
 
-def _rate(
-    counted: Booleans, right: Booleans, patients: Patients | None, level: float
-) -> Estimate:
+def _rate(counted: Booleans, right: Booleans, patients: Patients | None, level: float) -> Estimate:
     own = None if patients is None else patients[counted]
     size, unit = _counted(int(counted.sum()), own)
     if not counted.any():

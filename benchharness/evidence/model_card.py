@@ -47,7 +47,6 @@ def _result(outcome: Outcome, evidence: Evidence) -> dict[str, Any]:
                 "type": claim.metric,
                 "name": f"{claim.measured}, {claim.condition}, {one.group}",
                 "value": one.found.value,
-                "verified": False,
             }
             for one in outcome.judged
             if one.found.value is not None
@@ -64,7 +63,9 @@ def _text(evidence: Evidence) -> Iterator[str]:
     yield from _part("Intended use", [product.intended_use])
     training = [f"Network: {cell.model.name} ({cell.model.factory})."]
     if checkpoint.recipe is None:
-        training.append("Its weights were brought, so this file does not say how they were trained.")
+        training.append(
+            "Its weights were brought, so this file does not say how they were trained."
+        )
     else:
         settings = ", ".join(f"{name} {value}" for name, value in checkpoint.recipe)
         training.append(f"Training: {settings}; seed {checkpoint.seed}.")

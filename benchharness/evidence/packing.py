@@ -27,9 +27,7 @@ def packed(directory: Path, measured: Measured) -> bytes:
         for record in store.records().values()
         if evidence.checkpoint_of(record.cell) == place
     ]
-    members = {
-        "records.jsonl": "".join(f"{record.to_line()}\n" for record in records).encode()
-    }
+    members = {"records.jsonl": "".join(f"{record.to_line()}\n" for record in records).encode()}
     for record in records:
         if record.predictions is not None:
             store.predictions(record)  # checks the file against its hash

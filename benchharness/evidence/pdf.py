@@ -23,6 +23,10 @@ _VERDICTS = {"met": "#1b6e3c", "not met": "#a3231f", "not shown": "#7a5200"}
 """Colours of verdicts, which their words tell as well; each has a contrast above 5 on white."""
 _MARGIN = 42
 _SIZE, _LEADING = 7.5, 9.5
+_TOGETHER = 110
+"""Points that a heading and the first rows below it need."""
+_PADDING = 6
+"""Of reportlab's frame, on either side."""
 
 
 def document(
@@ -64,7 +68,7 @@ def document(
         canvas.drawString(_MARGIN, 24, one_line(footer)[:150])
         canvas.drawRightString(width - _MARGIN, 24, f"Page {page.page}")
 
-    room = width - 2 * _MARGIN
+    room = width - 2 * (_MARGIN + _PADDING)
     flow = [*_cover(title, cover, room), PageBreak()]
     for section in sections:
         flow += _section(section, room)
@@ -115,24 +119,25 @@ def _cover(title: str, cover: Sequence[tuple[str, str]], room: float) -> Iterato
 
 
 def _section(section: Section, room: float) -> Iterator[Any]:
-    from reportlab.platypus import Spacer
+    from reportlab.platypus import CondPageBreak, Spacer
 
-    yield _paragraph(section.title, fontName=_BOLD, fontSize=14, leading=20, keepWithNext=1)
+    yield CondPageBreak(_TOGETHER)
+    yield _paragraph(section.title, fontName=_BOLD, fontSize=14, leading=20)
     if section.text:
-        yield _paragraph(section.text, textColor=_SOFT, spaceAfter=4, keepWithNext=1)
+        yield _paragraph(section.text, textColor=_SOFT, spaceAfter=4)
     for table in (*section.lead, *section.tables):
         yield from _table(table, room)
         yield Spacer(1, 14)
 
 
 def _table(table: Table, room: float) -> Iterator[Any]:
-    from reportlab.platypus import LongTable
+    from reportlab.platypus import CondPageBreak, LongTable
 
-    yield _paragraph(
-        table.title, fontName=_BOLD, fontSize=9.5, leading=13, spaceBefore=4, keepWithNext=1
-    )
+    # Not keepWithNext: a table of several pages would leave the page of its heading empty.
+    yield CondPageBreak(_TOGETHER)
+    yield _paragraph(table.title, fontName=_BOLD, fontSize=9.5, leading=13, spaceBefore=4)
     if table.caption:
-        yield _paragraph(table.caption, textColor=_SOFT, spaceAfter=3, keepWithNext=1)
+        yield _paragraph(table.caption, textColor=_SOFT, spaceAfter=3)
     head = [_paragraph(name, fontName=_BOLD) for name in table.header]
     body = [
         [_paragraph(entry.plain, textColor=_VERDICTS.get(entry.plain, _INK)) for entry in row]
@@ -177,5 +182,8 @@ def _style(*, head: bool) -> list[tuple[Any, ...]]:
         ("RIGHTPADDING", (0, 0), (-1, -1), 3),
     ]
     if head:
-        style += [("BACKGROUND", (0, 0), (-1, 0), _SHADE), ("LINEBELOW", (0, 0), (-1, 0), 0.8, _INK)]
+        style += [
+            ("BACKGROUND", (0, 0), (-1, 0), _SHADE),
+            ("LINEBELOW", (0, 0), (-1, 0), 0.8, _INK),
+        ]
     return style

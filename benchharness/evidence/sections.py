@@ -123,7 +123,7 @@ def _crossings(evidence: Evidence) -> Table:
         ("Claim", "Population", "Along", "Falls below"),
         rows,
         caption="Every severity counts as the worst case over all up to it, of the cells that were "
-        "measured.",
+        "measured. A claim that falls below its limit when clean stands at no severity.",
     )
 
 

@@ -77,9 +77,7 @@ def measured(directory: Path, wanted: Subject) -> Measured:
         )
     return Measured(
         rows=rows,
-        witnesses=tuple(
-            row for row in findings.witnesses(clean) if row.record.control
-        ),
+        witnesses=tuple(row for row in findings.witnesses(clean) if row.record.control),
         clean=clean,
         predictions=clean.predictions,
         metadata=_metadata(directory, clean.record.cell.dataset.digest, clean.predictions.ids),
@@ -112,9 +110,7 @@ def _named(cell: Cell) -> str:
     return " · ".join(dict.fromkeys(parts))
 
 
-def _metadata(
-    directory: Path, digest: str, ids: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
+def _metadata(directory: Path, digest: str, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What the table says of each of these volumes, by column."""
     by_id = metadata.read(directory, digest)
     names = dict.fromkeys(name for row in by_id.values() for name in row)

@@ -80,7 +80,9 @@ def evaluate(
         return _attacked(made, batch_size, progress)
     if isinstance(perturbation, Artefact):
         return _corrupted(cell, classifier, split, perturbation, made, batch_size, progress)
-    predictions = _predictions(split, classifier.predict(made.volumes, batch_size, progress=progress))
+    predictions = _predictions(
+        split, classifier.predict(made.volumes, batch_size, progress=progress)
+    )
     if val is None:
         return Evaluated(predictions=predictions, facts={})
     validation = _predictions(val, classifier.predict(val.volumes, batch_size))

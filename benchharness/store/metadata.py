@@ -64,7 +64,9 @@ def read(directory: Path, digest: str) -> dict[str, dict[str, str]]:
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"cannot read {path}: {error}. Type the same 'bench run' again.") from error
+        raise BenchError(
+            f"cannot read {path}: {error}. Type the same 'bench run' again."
+        ) from error
     if any("id" not in row or None in row or None in row.values() for row in rows):
         raise BenchError(f"{path} is no table of volumes. Type the same 'bench run' again.")
     return {

@@ -105,9 +105,7 @@ class Predictions:
         )
 
 
-def _fit(
-    ids: NDArray[Any], labels: NDArray[Any], logits: NDArray[Any]
-) -> tuple[bool, bool]:
+def _fit(ids: NDArray[Any], labels: NDArray[Any], logits: NDArray[Any]) -> tuple[bool, bool]:
     """Whether shapes, and whether types, are those of predictions."""
     return (
         ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
