@@ -15,7 +15,7 @@ from benchharness.store import metadata
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from benchharness.comparison.groups import Group
     from benchharness.comparison.pairing import Pairing

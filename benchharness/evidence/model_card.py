@@ -94,8 +94,8 @@ def _claims(outcomes: Sequence[Outcome]) -> list[str]:
 def _limits(evidence: Evidence) -> list[str]:
     modality = evidence.measured.cell.dataset.modality
     limits = [
-        f"Measured on one test set ({modality}). Intervals speak of other patients from where these "
-        "came from, and of no other scanner, site or population.",
+        f"Measured on one test set ({modality}). Intervals speak of other patients from where "
+        "these came from, and of no other scanner, site or population.",
     ]
     small = sorted({str(one) for own in evidence.groups.values() for one in own if one.small})
     if small:

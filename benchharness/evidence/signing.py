@@ -16,7 +16,7 @@ from benchharness.evidence.extra import needed
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSWORD = "BENCH_KEY_PASSWORD"  # noqa: S105 - the name of a variable
+PASSWORD = "BENCH_KEY_PASSWORD"
 """The environment variable with the password of an encrypted key."""
 
 
@@ -39,8 +39,8 @@ def sign(content: bytes, key_file: Path, comment: str) -> bytes:
         return bytes(key.sign(content, trusted_comment=comment))
     except (OSError, ValueError, library.Error) as error:
         raise BenchError(
-            f"cannot sign with {key_file}: {_reason(error)}. Give the secret key that 'minisign -G' "
-            f"wrote, and its password in {PASSWORD} if it has one."
+            f"cannot sign with {key_file}: {_reason(error)}. Give the secret key that "
+            f"'minisign -G' wrote, and its password in {PASSWORD} if it has one."
         ) from error
 
 

@@ -70,7 +70,7 @@ def subgroups(
         patients: (N,), resampled with all their volumes; None where they are not known.
     """
 
-    def measured(group: Group, members: Booleans) -> dict[str, Estimate]:
+    def measured(members: Booleans) -> dict[str, Estimate]:
         return {
             metric: estimate(
                 sample,
@@ -83,8 +83,8 @@ def subgroups(
             for metric, (sample, threshold) in samples.items()
         }
 
-    rows = [(group, measured(group, group.members)) for group in (everyone, *groups)]
-    others = [measured(group, ~group.members) for group in groups]
+    rows = [(group, measured(group.members)) for group in (everyone, *groups)]
+    others = [measured(~group.members) for group in groups]
     found: list[Gap] = []
     for metric in METRICS:
         if metric in samples:

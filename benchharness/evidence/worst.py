@@ -86,7 +86,7 @@ def worst(rows: Sequence[Row], label: int | None) -> Sample:
 
 
 def log_odds(logits: Floats, label: int) -> Floats:
-    """log p/(1 − p) of a class from logits (N, K), (N,)."""
+    """Log p/(1 − p) of a class from logits (N, K), (N,)."""
     values = logits.astype(np.float64)
     others = np.delete(values, label, axis=1)
     odds: Floats = values[:, label] - special.logsumexp(others, axis=1)

@@ -72,7 +72,7 @@ class Predictions:
             ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
             patients = arrays.pop("patients", None)
             ids.tolist()  # Raises where the bytes are no text.
-            validation = _validation(arrays, source, logits)
+            validation = _validation(arrays, logits)
             fitting = (
                 *_fit(ids, labels, logits),
                 patients is None or (patients.shape == ids.shape and patients.dtype.kind == "U"),
@@ -113,9 +113,7 @@ def _fit(ids: NDArray[Any], labels: NDArray[Any], logits: NDArray[Any]) -> tuple
     )
 
 
-def _validation(
-    arrays: dict[str, NDArray[Any]], source: str, logits: NDArray[Any]
-) -> Predictions | None:
+def _validation(arrays: dict[str, NDArray[Any]], logits: NDArray[Any]) -> Predictions | None:
     """Take the validation volumes out of the arrays of an archive, where it has any.
 
     Raises:
