@@ -117,9 +117,10 @@ def _values(group: Group, members: Booleans) -> tuple[Floats, Floats, Unit, int]
     known = next((cell.patients for cell in cells if cell.patients is not None), None)
     own = None if known is None else by_patient.with_several_volumes(known[members])
     base, new = (
-        uncertainty.per_patient(
-            np.mean([cell.right(side(cell))[members] for cell in cells], axis=0), own
+        uncertainty.per_patient(np.mean([shares[members] for shares in side], axis=0), own)
+        for side in (
+            [cell.right(cell.base) for cell in cells],
+            [cell.right(cell.new) for cell in cells],
         )
-        for side in (lambda cell: cell.base, lambda cell: cell.new)
     )
     return base, new, "volumes" if own is None else "patients", len(base)

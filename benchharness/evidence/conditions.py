@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,20 +44,35 @@ def covered(measured: Measured, condition: Condition) -> Covered:
     all whose volumes lie within ε, transferred ones and those of the probe included; at ε itself
     there must be one that follows the network's own gradient.
     """
-    if condition.kind == "clean":
-        found, missing = [], []
-    elif condition.kind == "artefacts":
+    found: list[Row] = []
+    missing: list[str] = []
+    if condition.kind == "artefacts":
         found, missing = _artefacts(measured, condition)
-    else:
+    elif condition.kind == "attacks":
         found, missing = _attacks(measured, condition)
     usable = [measured.clean]
-    for row in found:
+    for own in found:
+        row = _spread(own, measured)
         if why := _unusable(row, measured):
             missing.append(f"{row.condition} ({why})")
         elif not row.record.inapplicable:
             usable.append(row)
     suspect = tuple(f"{row.condition}: {row.suspicion}" for row in usable if row.suspicion)
     return Covered(rows=tuple(usable), missing=tuple(dict.fromkeys(missing)), suspect=suspect)
+
+
+def _spread(row: Row, measured: Measured) -> Row:
+    """A control as a cell of all volumes: those that it was not tried on keep their clean answer.
+
+    Controls such as the probe take some volumes by design, and what they break counts.
+    """
+    found, clean = row.predictions, measured.predictions
+    if not row.record.control or found is None or not set(found.ids) <= set(clean.ids):
+        return row
+    places = {name: place for place, name in enumerate(clean.ids.tolist())}
+    logits = clean.logits.copy()
+    logits[[places[name] for name in found.ids.tolist()]] = found.logits
+    return replace(row, predictions=replace(clean, logits=logits, validation=None))
 
 
 def _unusable(row: Row, measured: Measured) -> str:

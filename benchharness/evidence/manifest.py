@@ -83,7 +83,7 @@ def _listed(files: Mapping[str, bytes], source: Path) -> dict[str, str]:
             f"{source}: {MANIFEST} is of version {version}, and this program reads {_VERSION}. "
             "Update benchharness."
         )
-    return listed
+    return {str(name): str(digest) for name, digest in listed.items()}
 
 
 def read(path: Path) -> dict[str, bytes]:

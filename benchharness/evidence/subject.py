@@ -48,7 +48,7 @@ class Measured:
     @property
     def classes(self) -> int:
         """How many classes the network tells apart."""
-        return self.predictions.logits.shape[1]
+        return int(self.predictions.logits.shape[1])
 
     @property
     def all_rows(self) -> tuple[Row, ...]:
@@ -80,7 +80,9 @@ def measured(directory: Path, wanted: Subject) -> Measured:
         witnesses=tuple(row for row in findings.witnesses(clean) if row.record.control),
         clean=clean,
         predictions=clean.predictions,
-        metadata=_metadata(directory, clean.record.cell.dataset.digest, clean.predictions.ids),
+        metadata=_metadata(
+            directory, clean.record.cell.dataset.digest, clean.predictions.ids.tolist()
+        ),
     )
 
 
@@ -114,4 +116,4 @@ def _metadata(directory: Path, digest: str, ids: Sequence[str]) -> dict[str, tup
     """What the table says of each of these volumes, by column."""
     by_id = metadata.read(directory, digest)
     names = dict.fromkeys(name for row in by_id.values() for name in row)
-    return {name: tuple(by_id.get(str(one), {}).get(name, "") for one in ids) for name in names}
+    return {name: tuple(by_id.get(one, {}).get(name, "") for one in ids) for name in names}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchharness.evidence.claims import Claim
     from benchharness.report.cells.rows import Row
     from benchharness.statistics.basis import Booleans, Floats
-    from benchharness.statistics.metrics import Labels
+    from benchharness.statistics.metrics import Labels, Logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +85,7 @@ def worst(rows: Sequence[Row], label: int | None) -> Sample:
     )
 
 
-def log_odds(logits: Floats, label: int) -> Floats:
+def log_odds(logits: Logits, label: int) -> Floats:
     """Log p/(1 − p) of a class from logits (N, K), (N,)."""
     values = logits.astype(np.float64)
     others = np.delete(values, label, axis=1)

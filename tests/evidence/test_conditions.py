@@ -68,6 +68,22 @@ def test_attacks_within_the_ball_count_and_stronger_ones_do_not(evidence: Gather
     assert one.crossings == ("attacks in L∞: between ε = 4/255 and ε = 8/255",)
 
 
+def test_what_the_probe_breaks_counts_though_it_takes_some_volumes_only(evidence: Gather) -> None:
+    attack = replace(BASE, perturbation="pgd", severity=8 / 255, access="white box")
+    probe = replace(
+        attack,
+        perturbation="probe",
+        n=10,
+        first=20,
+        correct=[False] * 4 + [True] * 6,
+        access="both",
+    )
+    wanted = claim(condition='{ attacks = "8/255", norm = "linf" }', bound="0.8")
+    (outcome,) = evidence([BASE, attack, probe], wanted).outcomes
+    assert outcome.covered.missing == ()
+    assert outcome.judged[0].found.value == pytest.approx(56 / 60)
+
+
 def test_a_claim_on_clean_volumes_says_where_it_ends_along_everything_run(evidence: Gather) -> None:
     attack = replace(BASE, perturbation="pgd", severity=4 / 255, access="white box")
     (outcome,) = evidence([BASE, attack], claim()).outcomes
@@ -119,7 +135,9 @@ def test_a_class_must_be_there_and_named_where_there_are_several(evidence: Gathe
 
 def test_one_network_is_meant(evidence: Gather) -> None:
     cells = [BASE, replace(BASE, model="medvit3d_n")]
-    with pytest.raises(BenchError, match=r"these fit: medvit3d_n · .*; resnet3d_18 · .*\[subject\]"):
+    with pytest.raises(
+        BenchError, match=r"these fit: medvit3d_n · .*; resnet3d_18 · .*\[subject\]"
+    ):
         evidence(cells, claim())
     chosen = evidence(cells, '[subject]\nmodel = "medvit3d_n"\n' + claim())
     assert chosen.measured.cell.model.name == "medvit3d_n"
