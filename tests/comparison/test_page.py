@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from benchharness.comparison import Settings, compare, page, subgroups
 from benchharness.store import metadata
 from tests.factories import Made, store_of, tiny
@@ -14,6 +12,8 @@ from tests.factories import Made, store_of, tiny
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
     Bench = Callable[..., tuple[int, str, str]]
 

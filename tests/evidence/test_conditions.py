@@ -141,7 +141,7 @@ def test_one_network_is_meant(evidence: Gather) -> None:
         evidence(cells, claim())
     chosen = evidence(cells, '[subject]\nmodel = "medvit3d_n"\n' + claim())
     assert chosen.measured.cell.model.name == "medvit3d_n"
-    with pytest.raises(BenchError, match="fits no network of the run. It holds"):
+    with pytest.raises(BenchError, match=r"fits no network of the run\. It holds"):
         evidence(cells, '[subject]\nmodel = "x"\n' + claim())
-    with pytest.raises(BenchError, match="the clean cell of .* was not run"):
+    with pytest.raises(BenchError, match=r"the clean cell of .* was not run"):
         evidence([motion(1, range(0))], claim())

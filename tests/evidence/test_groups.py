@@ -87,12 +87,12 @@ def test_bands_and_small_groups_are_named(evidence: Gather) -> None:
 
 
 def test_columns_and_groups_that_are_not_there_are_refused(evidence: Gather) -> None:
-    with pytest.raises(BenchError, match="unknown column 'stie'. Did you mean 'site'"):
+    with pytest.raises(BenchError, match=r"unknown column 'stie'\. Did you mean 'site'"):
         evidence([CELL], claim(), groups='[groups]\ncolumns = ["stie"]\n', columns=COLUMNS)
     wanted = claim(population='{ site = "Wien" }')
-    with pytest.raises(BenchError, match="unknown group of site 'Wien'.* Known: Bern, Graz"):
+    with pytest.raises(BenchError, match=r"unknown group of site 'Wien'.* Known: Bern, Graz"):
         evidence([CELL], wanted, groups=BY_SITE, columns=COLUMNS)
-    with pytest.raises(BenchError, match="groups.bands cuts site, and 'Graz' is no number"):
+    with pytest.raises(BenchError, match=r"groups\.bands cuts site, and 'Graz' is no number"):
         evidence([CELL], claim(), groups="[groups.bands]\nsite = [1]\n", columns=COLUMNS)
 
 
