@@ -48,7 +48,7 @@ def reason(outcome: Outcome, one: Judged) -> str:
     if found.low < bound:
         said.append(f"The bounds [{found.low:.3f}, {found.high:.3f}] straddle {bound:g}.")
         if one.decides is not None:
-            said.append(f"If the value stays, {one.decides} {found.unit} decide.")
+            said.append(f"If the value stays, {one.decides} {found.unit} decide, not {found.size}.")
         elif found.high < bound:
             said.append("With several groups judged, one needs a wider interval for not met.")
     else:
