@@ -16,6 +16,8 @@ _WRITE = "write"
 class _Evidence(TyperGroup):
     """`bench evidence RUN` is `bench evidence write RUN`."""
 
+    usual = _WRITE
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and "--help" not in args[:1]:
             args = [_WRITE, *args]
