@@ -33,6 +33,7 @@ def _dataset(name: str, size: int) -> Dataset:
         train=train,
         val=val,
         test=test,
+        label_space="phantom3d",
     )
 
 
