@@ -88,6 +88,7 @@ def test_the_dossier_holds_every_file_and_verifies(run: Path, bench: Bench) -> N
         assert (code, said) == (0, f"{path}: 6 files, as written; not signed.\n")
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(run: Path, bench: Bench) -> None:
     bench(*WRITE)
     bench(*WRITE[:-1], "again")
@@ -101,6 +102,7 @@ def test_two_dossiers_are_not_mixed(run: Path, bench: Bench) -> None:
     assert (code, "out.zip is there already. Remove it" in told) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_packed_run_is_a_run_again(run: Path, bench: Bench) -> None:
     bench(*WRITE)
     with zipfile.ZipFile(run / "out" / "run.zip") as archive:
@@ -204,6 +206,7 @@ def test_a_signature_that_is_asked_for_must_be_there(
     assert (code, "cannot sign with claims.toml" in told) == (2, True)
 
 
+@pytest.mark.slow
 def test_an_encrypted_key_needs_its_password(
     run: Path, bench: Bench, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

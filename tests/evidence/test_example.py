@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from benchharness.evidence import claims_file
 from benchharness.evidence.gathering import gather
 from benchharness.evidence.verifying import verify
@@ -20,6 +22,7 @@ def test_the_committed_folder_verifies_and_is_small() -> None:
     assert (DOSSIER / "claims.toml").read_bytes() == (EXAMPLE / "claims.toml").read_bytes()
 
 
+@pytest.mark.slow
 def test_its_run_gives_one_claim_met_one_not_met_and_one_not_shown(tmp_path: Path) -> None:
     with zipfile.ZipFile(DOSSIER / "run.zip") as archive:
         archive.extractall(tmp_path)
