@@ -14,6 +14,7 @@ from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
     from benchharness.comparison import StoreComparison
+    from benchharness.store.source import Source
 
 
 class Format(StrEnum):
@@ -108,6 +109,14 @@ def compare(
             metavar="SEED", help="Use only this training seed of NEW. Default: the mean of all."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a page that opens offline: what got worse, for whom, by the columns "
+            "of the data's table, and the weights and versions of both sides.",
+        ),
+    ] = None,
 ) -> None:
     """Say whether NEW is worse than BASE: exit code 0 no, 1 yes, 2 not comparable.
 
@@ -136,12 +145,11 @@ def compare(
                 "this one: --base-recipe quick --new-recipe adv_pgd."
             )
         new = base
-    result = comparison.compare(
-        open_source(base),
-        open_source(new),
-        settings,
-        names=settings.called(str(base), str(new)),
-    )
+    sources = open_source(base), open_source(new)
+    names = settings.called(str(base), str(new))
+    result = comparison.compare(*sources, settings, names=names)
+    if html is not None:
+        _write_page(html, result, *sources)
     _show(result, style)
     raise typer.Exit(result.exit_code)
 
@@ -207,6 +215,17 @@ def ci(
         say(f"budget: {line}", to=err)
     say(f"Gate: {found.files}. Report: {found.report or 'none, every cell failed'}.", to=err)
     raise typer.Exit(found.exit_code)
+
+
+def _write_page(path: Path, result: StoreComparison, *sources: Source) -> None:
+    from benchharness.comparison import page, subgroups
+    from benchharness.disk import explaining, write_atomically
+
+    content = page.html(result, subgroups.tables(*sources)).encode()
+    with explaining(str(path), "Pass another --html."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    say(f"page: {path}", to=err)
 
 
 def _names(metric: str) -> tuple[str, ...]:

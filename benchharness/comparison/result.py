@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from benchharness.comparison.cells import ComparedCell
     from benchharness.comparison.endpoints import Endpoint, Verdict
     from benchharness.comparison.origins import Origin
+    from benchharness.comparison.pairing import Pairing
     from benchharness.comparison.places import Gap
     from benchharness.comparison.settings import Settings
     from benchharness.store.source import Source
@@ -36,6 +37,8 @@ class StoreComparison:
     notes: tuple[str, ...]
     origins: tuple[Origin, Origin]
     """Weights and versions behind BASE and behind NEW."""
+    pairing: Pairing
+    """The cells of both sides, volume by volume."""
 
     @property
     def verdict(self) -> Verdict:
@@ -120,4 +123,5 @@ def compare(
         gaps=pairing.gaps,
         notes=pairing.notes,
         origins=pairing.origins,
+        pairing=pairing,
     )

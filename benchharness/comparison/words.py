@@ -158,9 +158,9 @@ def endpoint_row(endpoint: Endpoint) -> tuple[str, ...]:
         _share(endpoint.new),
         DASH
         if judgement is None
-        else f"{_difference(judgement.difference, judgement.interval)} "
+        else f"{difference(judgement.difference, judgement.interval)} "
         f"at {100 * judgement.interval.level:.3g} %",
-        DASH if judgement is None else _p(judgement.p_adjusted),
+        DASH if judgement is None else p_value(judgement.p_adjusted),
         DASH if judgement is None or told else f"±{judgement.detectable:.3f}",
         endpoint.verdict,
     )
@@ -176,12 +176,12 @@ def cell_row(cell: ComparedCell) -> tuple[str, ...]:
         _share(cell.base),
         _share(cell.new),
         f"{cell.lost:g} / {cell.won:g}",
-        _difference(cell.accuracy.difference, cell.accuracy.interval),
-        _p(cell.p_adjusted),
+        difference(cell.accuracy.difference, cell.accuracy.interval),
+        p_value(cell.p_adjusted),
         _share(cell.base_auc),
         _share(cell.new_auc),
-        DASH if auc is None else _difference(auc.difference, auc.interval),
-        DASH if cell.auc_p_adjusted is None else _p(cell.auc_p_adjusted),
+        DASH if auc is None else difference(auc.difference, auc.interval),
+        DASH if cell.auc_p_adjusted is None else p_value(cell.auc_p_adjusted),
     )
 
 
@@ -189,12 +189,14 @@ def _share(value: float | None) -> str:
     return DASH if value is None else f"{value:.3f}"
 
 
-def _difference(value: float, interval: statistics.Interval) -> str:
+def difference(value: float, interval: statistics.Interval) -> str:
+    """A difference with its interval: `-0.041 [-0.073, -0.010]`."""
     # Rounding must not show a bound on the other side of 0 or a difference of -0.000.
     return f"{value + 0.0:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p-value with three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

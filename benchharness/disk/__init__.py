@@ -23,7 +23,7 @@ from filelock import FileLock
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -55,6 +55,9 @@ UNPACKED_LIMIT = 1 << 28
 The logits of a million volumes with sixty classes fit.
 """
 
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip archive can hold."""
 
 LONGEST_NAME = 255
 """Bytes that the name of a file or folder may have on every common file system."""
@@ -233,6 +236,15 @@ def unpack(content: bytes) -> dict[str, bytes]:
         if size > UNPACKED_LIMIT:
             raise ValueError(f"{size} bytes unpacked, expected at most {UNPACKED_LIMIT}")
         return {member.filename: archive.read(member) for member in members}
+
+
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    """A zip archive of members by name; the same members give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member, zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
 
 
 def read_array(content: bytes) -> NDArray[Any]:

@@ -66,6 +66,11 @@ def spreadsheet(value: object) -> object:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def from_spreadsheet(text: str) -> str:
+    """The text that `spreadsheet` wrote, without the apostrophe that it may have put before it."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
 def markdown(text: str) -> str:
     """Text inside a heading, a table or a sentence of Markdown: no markup, no HTML."""
     return _INLINE.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), one_line(text))

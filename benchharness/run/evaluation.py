@@ -80,17 +80,22 @@ def evaluate(
         return _attacked(made, batch_size, progress)
     if isinstance(perturbation, Artefact):
         return _corrupted(cell, classifier, split, perturbation, made, batch_size, progress)
-    logits = classifier.predict(made.volumes, batch_size, progress=progress)
+    predictions = _predictions(
+        split, classifier.predict(made.volumes, batch_size, progress=progress)
+    )
+    if val is None:
+        return Evaluated(predictions=predictions, facts={})
+    validation = _predictions(val, classifier.predict(val.volumes, batch_size))
     return Evaluated(
-        predictions=_predictions(split, logits),
-        facts={} if val is None else {"thresholds": _thresholds(classifier, val, batch_size)},
+        predictions=replace(predictions, validation=replace(validation, patients=None)),
+        facts={"thresholds": _thresholds(validation)},
     )
 
 
-def _thresholds(classifier: Classifier, val: Split, batch_size: int) -> dict[str, Any]:
+def _thresholds(val: Predictions) -> dict[str, Any]:
     """What `statistics.frozen_threshold` gives for each class on clean validation volumes."""
-    probabilities = metrics.softmax(classifier.predict(val.volumes, batch_size))
-    classes = range(classifier.num_classes)
+    probabilities = metrics.softmax(val.logits)
+    classes = range(val.logits.shape[1])
     return {
         "split": "val",
         "rule": "largest Youden index",

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchharness.canonical import canonical_json, sha256
-from benchharness.disk import DAMAGE, explaining, read_array, unpack, write_atomically
+from benchharness.disk import DAMAGE, explaining, read_array, unpack, write_atomically, zipped
 from benchharness.errors import BenchError
 from benchharness.store.predictions import Predictions, fault
 from benchharness.store.provenance import package_version
@@ -41,8 +40,6 @@ SCHEMA = 1
 
 _FORMAT = "benchharness baseline"
 _HEADER, _RECORDS, _VOLUMES = "baseline.json", "records.jsonl", "volumes.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every member: the same store gives the same file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,15 +119,7 @@ def pack(source: Source) -> bytes:
         "written_by": package_version(),
         "sha256": {name: sha256(member) for name, member in members.items()},
     }
-    return _zip({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})
-
-
-def _zip(members: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, member in members.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member, zipfile.ZIP_DEFLATED, 9)
-    return buffer.getvalue()
+    return zipped({_HEADER: (json.dumps(header, indent=2) + "\n").encode(), **members})
 
 
 def read(path: Path) -> Baseline:

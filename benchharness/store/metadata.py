@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 from benchharness.disk import explaining, files_within, write_atomically
+from benchharness.errors import BenchError
 from benchharness.outside import escaping
 
 if TYPE_CHECKING:
@@ -49,6 +50,33 @@ def keep(directory: Path, digest: str, ids: Sequence[str], columns: Columns) -> 
         path.parent.mkdir(exist_ok=True)
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
+
+
+def read(directory: Path, digest: str) -> dict[str, dict[str, str]]:
+    """What is known of the volumes of a dataset: texts by id and column; empty without a file.
+
+    Raises:
+        BenchError: When the file cannot be read or is no table of volumes.
+    """
+    path = directory / FOLDER / f"{digest.rpartition(':')[2]}.csv"
+    if path not in files(directory):
+        return {}
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BenchError(
+            f"cannot read {path}: {error}. Type the same 'bench run' again."
+        ) from error
+    if any("id" not in row or None in row or None in row.values() for row in rows):
+        raise BenchError(f"{path} is no table of volumes. Type the same 'bench run' again.")
+    return {
+        row["id"]: {
+            escaping.from_spreadsheet(name): escaping.from_spreadsheet(text)
+            for name, text in row.items()
+            if name != "id"
+        }
+        for row in rows
+    }
 
 
 def files(directory: Path) -> Iterator[Path]:

@@ -20,6 +20,9 @@ BROKEN_BY = "broken_by"
 0 marks a volume that was misclassified when clean, −1 one that no part broke.
 """
 
+_VALIDATION = ("val_ids", "val_labels", "val_logits")
+"""The arrays of the validation volumes, which a clean cell keeps."""
+
 MINIMAL_NORM = "minimal_norm"
 """The finding of an attack without a budget: the norm of the closest volume that it found."""
 
@@ -38,6 +41,8 @@ class Predictions:
     """Per-volume findings of an attack, each of shape (N,): `norm`, `loss_start`, `loss_end`."""
     patients: NDArray[np.str_] | None = None
     """Shape (N,): the patient that each volume shows; None where the dataset does not say."""
+    validation: Predictions | None = None
+    """Of the clean validation volumes, on which thresholds are frozen; clean cells keep them."""
 
     def to_bytes(self) -> bytes:
         """The .npz archive as bytes; the same predictions give the same bytes."""
@@ -45,6 +50,9 @@ class Predictions:
         extra: dict[str, Any] = {f"extra_{name}": self.extra[name] for name in sorted(self.extra)}
         if self.patients is not None:
             extra["patients"] = self.patients
+        if self.validation is not None:
+            val = self.validation
+            extra |= dict(zip(_VALIDATION, (val.ids, val.labels, val.logits), strict=True))
         np.savez_compressed(buffer, ids=self.ids, labels=self.labels, logits=self.logits, **extra)
         return buffer.getvalue()
 
@@ -64,9 +72,9 @@ class Predictions:
             ids, labels, logits = (arrays.pop(name) for name in ("ids", "labels", "logits"))
             patients = arrays.pop("patients", None)
             ids.tolist()  # Raises where the bytes are no text.
+            validation = _validation(arrays, logits)
             fitting = (
-                ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
-                ids.dtype.kind == "U" and labels.dtype == np.int64 and logits.dtype == np.float32,
+                *_fit(ids, labels, logits),
                 patients is None or (patients.shape == ids.shape and patients.dtype.kind == "U"),
             )
         except DAMAGE as error:
@@ -87,7 +95,39 @@ class Predictions:
                     "per volume. Remove it and its record, then run again."
                 )
         extra = {name.removeprefix("extra_"): values for name, values in arrays.items()}
-        return cls(ids=ids, labels=labels, logits=logits, extra=extra, patients=patients)
+        return cls(
+            ids=ids,
+            labels=labels,
+            logits=logits,
+            extra=extra,
+            patients=patients,
+            validation=validation,
+        )
+
+
+def _fit(ids: NDArray[Any], labels: NDArray[Any], logits: NDArray[Any]) -> tuple[bool, bool]:
+    """Whether shapes, and whether types, are those of predictions."""
+    return (
+        ids.shape == labels.shape == logits.shape[:1] and logits.ndim == 2,
+        ids.dtype.kind == "U" and labels.dtype == np.int64 and logits.dtype == np.float32,
+    )
+
+
+def _validation(arrays: dict[str, NDArray[Any]], logits: NDArray[Any]) -> Predictions | None:
+    """Take the validation volumes out of the arrays of an archive, where it has any.
+
+    Raises:
+        ValueError: When they are no predictions of the same classes.
+    """
+    if not set(_VALIDATION) & arrays.keys():
+        return None
+    ids, labels, own = (arrays.pop(name) for name in _VALIDATION)
+    ids.tolist()  # Raises where the bytes are no text.
+    if not all(_fit(ids, labels, own)) or own.shape[1:] != logits.shape[1:]:
+        raise ValueError(f"the validation volumes have ids {ids.shape} and logits {own.shape}")
+    if wrong := fault(labels, own):
+        raise ValueError(f"the validation volumes have {wrong}")
+    return Predictions(ids=ids, labels=labels, logits=own)
 
 
 def fault(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> str:

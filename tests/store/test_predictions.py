@@ -95,3 +95,31 @@ def test_damaged_archives_are_an_error_and_nothing_else() -> None:
     assert len(refusals) > 300
     known = ("cannot read predictions p.npz: ", "p.npz holds")
     assert all(refusal.startswith(known) and "\n" not in refusal for refusal in refusals)
+
+
+def test_validation_volumes_are_kept_and_leave_no_trace_where_there_are_none() -> None:
+    plain, val = predictions(), replace(predictions(4), extra={})
+    with np.load(io.BytesIO(plain.to_bytes())) as archive:
+        assert not [name for name in archive.files if name.startswith("val_")]
+    content = replace(plain, validation=val).to_bytes()
+    read = Predictions.from_bytes(content, source="p.npz")
+    assert read.validation is not None
+    assert read.validation.ids.tolist() == val.ids.tolist()
+    assert np.array_equal(read.validation.logits, val.logits)
+    assert set(read.extra) == set(plain.extra)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": np.asarray([0, 1, 2, 9])},
+        {"logits": np.zeros((4, 2), np.float32)},
+        {"logits": np.full((4, 3), np.nan, np.float32)},
+        {"labels": np.asarray([0, 1, 2])},
+    ],
+)
+def test_wrong_validation_volumes_are_refused(wrong: dict[str, Any]) -> None:
+    val = replace(predictions(4), extra={}, **wrong)
+    content = replace(predictions(), validation=val).to_bytes()
+    with pytest.raises(BenchError, match=r"cannot read predictions p\.npz: the validation volumes"):
+        Predictions.from_bytes(content, source="p.npz")
