@@ -142,6 +142,9 @@ class Dataset:
     """How volumes from files were put on their grid, for the reader; the digest covers it."""
     remarks: tuple[str, ...] = ()
     """What its reader found worth saying of the data, a line each."""
+    label_space: str | None = None
+    """Names what the labels mean, in their order: the labels of two datasets correspond exactly
+    when both have the same. None corresponds to nothing, not even to another None."""
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -164,6 +167,10 @@ class Dataset:
     def in_channels(self) -> int:
         """Number of channels, C."""
         return int(self.test.volumes.shape[1])
+
+    def corresponds(self, other: Dataset) -> bool:
+        """Whether a label means the same in both datasets."""
+        return self.label_space is not None and self.label_space == other.label_space
 
     @property
     def grid(self) -> tuple[int, int, int]:

@@ -77,6 +77,7 @@ def _dataset(
         modality=modality,
         digest=f"sha256:{_digest(*splits.values())}",
         default_recipe="quick",
+        label_space="phantom3d",
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
