@@ -59,7 +59,7 @@ BONE = 0.3148 * 1.92
 # CT. The window suits mineral and soft tissue. Noise is that of thin slices at a low dose; cupping
 # is what a correction of beam hardening leaves (Barrett and Keat, RadioGraphics 24, 1679, 2004).
 _WINDOW = (-200.0, 400.0)  # HU shown as 0 and as 1
-_CT_NOISE = (60.0, 90.0)  # standard deviation, HU
+_CT_NOISE = (65.0, 95.0)  # standard deviation, HU
 _CUPPING = (0.0, 30.0)  # HU missing on the axis of rotation
 _SMOOTH, _RAMP = (1, 2, 1), (1, 6, 15, 20, 15, 6, 1)  # binomial kernels, as `_correlated` says
 _SUPPRESSED = 0.8  # share of the low frequencies that the ramp takes away
@@ -75,9 +75,9 @@ _REPETITION = (120.0, 250.0)  # ms
 _FLIP = (60.0, 80.0)  # degrees
 _ECHO = (6.0, 11.0)  # ms
 _GAIN = (0.7, 0.95)  # shown intensity of fat alone
-_RECEIVE = (0.1, 0.3)  # standard deviation of the logarithm of the receive field
+_RECEIVE = (0.05, 0.2)  # standard deviation of the logarithm of the receive field
 _RECEIVE_CELLS = 1
-_MR_NOISE = (0.04, 0.07)  # standard deviation of either channel, shown intensity
+_MR_NOISE = (0.02, 0.04)  # standard deviation of either channel, shown intensity
 
 # X-ray.
 _PHOTONS = (2000.0, 4000.0)  # counted in a pixel of 2 mm without a patient: one fluoroscopic frame
@@ -123,7 +123,9 @@ def render(rendering: Rendering, split: str, index: int, size: int) -> tuple[Byt
     scene = phantom.anatomy(split, index, size)
     scanner = numpy_generator(f"phantom3d_{rendering}", VERSION, split, index, "scanner", size)
     image = _SCANNERS[rendering](mixture(scene), scanner)
-    mask = scene.mask.any(axis=0, keepdims=True) if rendering == "xray" else scene.mask
+    mask: Masks = scene.mask
+    if rendering == "xray":
+        mask = np.any(mask, axis=0, keepdims=True)
     return phantom.to_bytes(image), mask
 
 
@@ -141,14 +143,15 @@ def hounsfield(attenuation: Floats) -> Floats:
 
 
 def _ct(scene: Mixture, scanner: np.random.Generator) -> Floats:
-    units = hounsfield(scene.attenuation)
+    units: Floats = hounsfield(scene.attenuation)
     size = units.shape[-1]
     squared = ((np.arange(size) + 0.5) / size * 2 - 1) ** 2
     off_axis = np.minimum(squared[:, None] + squared[None, :], 1)
     units = units - scanner.uniform(*_CUPPING) * (1 - off_axis)
     units += scanner.uniform(*_CT_NOISE) * correlated(scanner, size)
     low, high = _WINDOW
-    return (units - low) / (high - low)
+    shown: Floats = (units - low) / (high - low)
+    return shown
 
 
 def correlated(scanner: np.random.Generator, size: int) -> Floats:
@@ -170,7 +173,8 @@ def correlated(scanner: np.random.Generator, size: int) -> Floats:
 
 def _noise_kernel() -> Floats:
     ramp = np.outer(_RAMP, _RAMP) / sum(_RAMP) ** 2
-    smooth = np.pad(np.outer(_SMOOTH, _SMOOTH) / sum(_SMOOTH) ** 2, (len(_RAMP) - len(_SMOOTH)) // 2)
+    beside = (len(_RAMP) - len(_SMOOTH)) // 2
+    smooth = np.pad(np.outer(_SMOOTH, _SMOOTH) / sum(_SMOOTH) ** 2, beside)
     kernel = smooth - _SUPPRESSED * ramp
     unit: Floats = kernel / np.sqrt((kernel * kernel).sum())
     return unit
