@@ -28,9 +28,9 @@ GOLDEN = {
     "xray": "1736074230cd623e6ee8a44b1b2ff85af352b83133c0b45d96b710cb90b18379",
 }
 DIGESTS = {
-    "ct": "",
-    "mr": "",
-    "xray": "",
+    "ct": "sha256:e6ed295eda0c64d541abd55f3d3a1ef4ec4b0d6c26cee142b388e2609512c763",
+    "mr": "sha256:d0300d0ad98347751a33c3b5afc446d0cd0d1f87a50e9a9ed764f3e1bdd1b9fb",
+    "xray": "sha256:aa0b8812765aff61e80171d3b773709ac897a8077b6bd4441433e70b9a804f2f",
 }
 
 

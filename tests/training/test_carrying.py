@@ -152,7 +152,7 @@ def test_a_head_for_other_classes_or_other_labels_stays_the_networks_own(
 
 def test_what_does_not_fit_is_refused_in_one_line() -> None:
     own = samples.tiny(2).state_dict()
-    with pytest.raises(ValueError, match="method must be one of centre, as_is, .*, got 'media'"):
+    with pytest.raises(ValueError, match=r"method must be one of centre, as_is, .*, got 'media'"):
         carrying.carry(own, own, method="media")
     with pytest.raises(ValueError, match=r"^1 names are not in both \(first: more\)$"):
         carrying.carry({**own, "more": torch.ones(1)}, own)
