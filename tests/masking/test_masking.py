@@ -40,7 +40,17 @@ ONE_OF_EACH = (
 """A member of each kind, for the default suite."""
 
 
-REGISTRY = ("medvit3d_n", "medvit3d_cbam", "medvit3d_t", "resnet3d_18")
+REGISTRY = (
+    "medvit3d_n",
+    "medvit3d_cbam",
+    "medvit3d_t",
+    "medvit3d_s",
+    "medvit3d_l",
+    "resnet3d_18",
+    "resnet3d_34",
+    "resnet3d_50",
+    "densenet3d_121",
+)
 FALSE_ALARMS = ("constant",)
 """Honest networks that are marked all the same, as docs/masking.md says."""
 
