@@ -115,7 +115,7 @@ class _Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anatomy:
+class _Anatomy:
     """What a scene holds before any scanner sees it, on a grid `(size, size, size)`.
 
     Every rendering of a name begins with this, so all of them show the same scene.
@@ -131,7 +131,7 @@ class Anatomy:
     """Standard deviation of the phantom's own noise."""
 
 
-def anatomy(split: str, index: int, size: int) -> Anatomy:
+def anatomy(split: str, index: int, size: int) -> _Anatomy:
     """Sample one scene on a grid; each part has its own generator, so no draw shifts another."""
     name = ("phantom3d", VERSION, split, index)
     kind = CLASSES[index % len(CLASSES)]
@@ -143,7 +143,7 @@ def anatomy(split: str, index: int, size: int) -> Anatomy:
     tissue += _TISSUE * smooth_field(numpy_generator(*name, "tissue"), size, _TISSUE_CELLS)
     grain = smooth_field(numpy_generator(*name, "grain"), size, _GRAINS[kind])
     inside = np.clip(0.5 - distance / _EDGE, 0, 1)
-    return Anatomy(
+    return _Anatomy(
         tissue=tissue,
         structure=inside * scene.contrast * (1 + _TEXTURE * grain),
         mask=distance < 0,

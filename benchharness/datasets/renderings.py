@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
     Labels = np.ndarray[Any, np.dtype[np.int64]]
     Masks = np.ndarray[Any, np.dtype[np.bool_]]
-    Scanner = Callable[["Mixture", np.random.Generator], Floats]
+    Scanner = Callable[["_Mixture", np.random.Generator], Floats]
 
 Rendering = Literal["ct", "mr", "xray"]
 
@@ -85,7 +85,7 @@ _SHOWN = (0.9, 1.5)  # ln(I0 / I) shown as 0 and as 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
+class _Mixture:
     """Volume shares of three materials, which add up to one, each `(size, size, size)`."""
 
     fat: Floats
@@ -122,18 +122,18 @@ def render(rendering: Rendering, split: str, index: int, size: int) -> tuple[Byt
     """One scene `(D, H, W)` as a scanner shows it, and where its structure is."""
     scene = phantom.anatomy(split, index, size)
     scanner = numpy_generator(f"phantom3d_{rendering}", VERSION, split, index, "scanner", size)
-    image = _SCANNERS[rendering](mixture(scene), scanner)
+    image = _SCANNERS[rendering](mixture(scene.tissue, scene.structure), scanner)
     mask: Masks = scene.mask
     if rendering == "xray":
         mask = np.any(mask, axis=0, keepdims=True)
     return phantom.to_bytes(image), mask
 
 
-def mixture(scene: phantom.Anatomy) -> Mixture:
-    """What a scene is made of."""
-    mineral = np.clip(_MINERAL * scene.structure, 0, 1)
-    muscle = (1 - mineral) * np.clip(scene.tissue / _MOST_MUSCLE, 0, 1)
-    return Mixture(fat=1 - mineral - muscle, muscle=muscle, mineral=mineral)
+def mixture(tissue: Floats, structure: Floats) -> _Mixture:
+    """What a scene is made of: see `phantom.anatomy`."""
+    mineral = np.clip(_MINERAL * structure, 0, 1)
+    muscle = (1 - mineral) * np.clip(tissue / _MOST_MUSCLE, 0, 1)
+    return _Mixture(fat=1 - mineral - muscle, muscle=muscle, mineral=mineral)
 
 
 def hounsfield(attenuation: Floats) -> Floats:
@@ -142,7 +142,7 @@ def hounsfield(attenuation: Floats) -> Floats:
     return scaled
 
 
-def _ct(scene: Mixture, scanner: np.random.Generator) -> Floats:
+def _ct(scene: _Mixture, scanner: np.random.Generator) -> Floats:
     units: Floats = hounsfield(scene.attenuation)
     size = units.shape[-1]
     squared = ((np.arange(size) + 0.5) / size * 2 - 1) ** 2
@@ -180,7 +180,7 @@ def _noise_kernel() -> Floats:
     return unit
 
 
-def _mr(scene: Mixture, scanner: np.random.Generator) -> Floats:
+def _mr(scene: _Mixture, scanner: np.random.Generator) -> Floats:
     repetition, flip = scanner.uniform(*_REPETITION), math.radians(scanner.uniform(*_FLIP))
     echo, gain = scanner.uniform(*_ECHO), scanner.uniform(*_GAIN)
     fat = _PROTONS_FAT * spoiled_echo(_T1_FAT, _T2_FAT, repetition, flip, echo)
@@ -219,7 +219,7 @@ def rician(signal: Floats, deviation: float, scanner: np.random.Generator) -> Fl
     return magnitude
 
 
-def _xray(scene: Mixture, scanner: np.random.Generator) -> Floats:
+def _xray(scene: _Mixture, scanner: np.random.Generator) -> Floats:
     photons = scanner.uniform(*_PHOTONS)
     step = FIELD_OF_VIEW / 10 / len(scene.fat)
     counted = counts(transmitted(scene.attenuation, step) * photons, scanner)

@@ -115,7 +115,8 @@ def test_muscle_is_brighter_than_fat_in_ct_and_darker_in_mr(made: dict[str, list
 
 
 def test_shares_of_materials_add_up_and_hounsfield_units_are_defined_by_water() -> None:
-    parts = renderings.mixture(phantom.anatomy("test", 0, 28))
+    scene = phantom.anatomy("test", 0, 28)
+    parts = renderings.mixture(scene.tissue, scene.structure)
     np.testing.assert_allclose(parts.fat + parts.muscle + parts.mineral, 1)
     assert min(parts.fat.min(), parts.muscle.min(), parts.mineral.min()) >= 0
     points = np.array([0.0, renderings.WATER, renderings.FAT, renderings.MUSCLE, renderings.BONE])
