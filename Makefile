@@ -67,6 +67,10 @@ test-pythons: ## run the tests on the other Pythons of pyproject.toml, where uv 
 		.venv-$$version/bin/python -m pytest -q || exit 1; \
 	done
 
+.PHONY: results
+results: $(STAMP) ## measure what results/medmnist3d lacks: days on a CPU, to be stopped at any time
+	$(BIN)/python -m tests.results run
+
 .PHONY: gate
 gate: $(STAMP) ## hold the models of docs/ci/bench.toml against the committed baseline
 	rm -rf results/ci/records.jsonl results/ci/predictions

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchharness import __version__, threads
-from benchharness.cli import caches, check, compare, explain, run, show, stores
+from benchharness.cli import caches, check, compare, explain, run, show, stores, zoo
 from benchharness.cli.console import say, speak_any_encoding
 from benchharness.cli.guard import INTERRUPTED, guarded
 from benchharness.cli.options import spelling
@@ -54,6 +54,7 @@ app.command("ci")(compare.ci)
 app.command("reference")(stores.reference)
 app.add_typer(stores.baseline_app, name="baseline")
 app.add_typer(stores.records_app, name="records")
+app.add_typer(zoo.zoo_app, name="zoo")
 app.add_typer(caches.cache_app, name="cache")
 
 

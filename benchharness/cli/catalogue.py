@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, registry
 from benchharness.errors import BenchError, CellError
-from benchharness.networks import building
+from benchharness.networks import building, zoo
 from benchharness.outside.containment import contained, in_one_line
 from benchharness.store.cells import ModelKey
 
@@ -71,9 +71,19 @@ def _model(entry: Entry) -> tuple[str, ...]:
             ModelKey(name=entry.name, factory=entry.target), num_classes=2, in_channels=1
         )
     except CellError as error:
-        return entry.name, "unknown", f"{_first_line(factory)} ({error})".strip(), entry.source
+        what = f"{_first_line(factory)} ({error})".strip()
+        return entry.name, "unknown", _of_zoo(entry.name), what, entry.source
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    return entry.name, f"{millions:.2f} M", _first_line(factory), entry.source
+    return entry.name, f"{millions:.2f} M", _of_zoo(entry.name), _first_line(factory), entry.source
+
+
+def _of_zoo(model: str) -> str:
+    """The recipes and datasets of which the zoo has checkpoints: `@quick: phantom3d`."""
+    found: dict[str, dict[str, None]] = {}
+    for one in zoo.entries():
+        if one.card.model == model:
+            found.setdefault(one.recipe, {})[one.card.dataset] = None
+    return "; ".join(f"@{recipe}: {', '.join(on)}" for recipe, on in found.items()) or "–"
 
 
 def _dataset(entry: Entry) -> tuple[str, ...]:
@@ -156,7 +166,7 @@ def _first_line(target: object) -> str:
 
 
 _TABLES: Mapping[Registry, tuple[tuple[str, ...], Callable[[Entry], tuple[str, ...]]]] = {
-    "models": (("model", "parameters", "what it is", "from"), _model),
+    "models": (("model", "parameters", "zoo", "what it is", "from"), _model),
     "datasets": (("dataset", "larger", "what it is", "from"), _dataset),
     "attacks": (
         (

@@ -18,6 +18,7 @@ WITHOUT_CONFIG = {"eps": "8/255", "severities": "3"}
     "checkpoint",
     "outputs",
     "trust",
+    "zoo",
     "datasets",
     "limit",
     "data_root",

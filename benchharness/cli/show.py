@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from benchharness.cli.console import err, out, say
 from benchharness.cli.options import OPTIONS, Given, takes
+from benchharness.cli.rows import print_rows
 from benchharness.errors import BenchError
 
 
@@ -153,27 +151,6 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
     from benchharness.cli.catalogue import catalogue
 
     found = catalogue(kind.value)
-    table = Table(*found.columns)
-    for row in found.rows:
-        table.add_row(*map(Text, row))
-    # rich cuts a table to the console's width; measured on a wide one, it keeps its own.
-    plenty = out.options.update(max_width=10_000)
-    if Measurement.get(out, plenty, table).maximum <= out.width:
-        out.print(table)
-    else:
-        _print_blocks(found.columns, found.rows)
+    print_rows(found.columns, found.rows)
     for name, members in found.groups:
         out.print(f"{name} = {', '.join(members)}", markup=False, highlight=False)
-
-
-def _print_blocks(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
-    """Print each row as a paragraph, for terminals narrower than the table."""
-    width = max(map(len, columns[1:])) + 2
-    for row in rows:
-        out.print(row[0], style="bold", highlight=False, markup=False)
-        grid = Table.grid(padding=(0, 0))
-        grid.add_column(width=width + 2, no_wrap=True)
-        grid.add_column()
-        for column, field in zip(columns[1:], row[1:], strict=True):
-            grid.add_row(Text(f"  {column}"), Text(field))
-        out.print(grid)

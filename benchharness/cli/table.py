@@ -11,7 +11,7 @@ TABLE: tuple[Option, ...] = (
         key="models",
         panel=Panel.MODELS,
         metavar="NAMES",
-        help="Names, package.module:factory, or files such as onnx:FILE, separated by commas.",
+        help="Names, model@recipe of the zoo, package.module:factory, or files such as onnx:FILE.",
     ),
     Option(
         key="checkpoint",
@@ -34,6 +34,14 @@ TABLE: tuple[Option, ...] = (
         panel=Panel.MODELS,
         kind=bool,
         help="Open files that can run code: TorchScript, .pt2, expressions of MONAI bundles.",
+    ),
+    Option(
+        key="zoo",
+        panel=Panel.MODELS,
+        metavar="FOLDER",
+        kind=Path,
+        help="Folder of the zoo's checkpoints beyond those of the package.",
+        unset="$BENCH_ZOO, else the user's cache",
     ),
     Option(
         key="datasets",

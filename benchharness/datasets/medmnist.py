@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pooch
-
 from benchharness.datasets import archive
 from benchharness.datasets.base import Dataset
-from benchharness.disk import locked, replacing, user_path
-from benchharness.errors import BenchError
+from benchharness.disk import fetching, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +72,7 @@ def _factory(flag: str, suffix: str, *, modality: Modality, recipe: str, summary
         url, md5 = str(info[f"url{suffix}"]), str(info[f"MD5{suffix}"])
         path = data_root(root) / f"{name}.npz"
         if path.exists():
-            _clear(path.parent)
+            fetching.clear(path.parent, path.suffix)
         else:
             _download(url, md5, path)
         found = archive.read(path, name=name, md5=md5)
@@ -119,55 +115,14 @@ def is_published(md5: str) -> bool:
 
 
 def _download(url: str, md5: str, path: Path) -> None:
-    """Fetch an archive with a progress bar; an incomplete file never gets the final name.
-
-    Processes that want the same archive fetch it once. What a killed one left is removed.
+    """Fetch an archive, as `fetching.download`.
 
     Raises:
         BenchError: When the address cannot be reached, the file is not the published one, or the
             folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(_lock(path.parent, path.name)):
-            if not path.exists():
-                _clear(path.parent, held=path.name)
-                with replacing(path) as partial:
-                    _fetch(url, md5, partial)
-            _lock(path.parent, path.name).unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        response = getattr(error, "response", None)
-        if response is not None:  # pooch leaves the connection of a refused request open
-            response.close()
-        reason = " ".join(str(error).split())
-        raise BenchError(
-            f"cannot download {url} ({reason}). Fetch it by hand and save it as {path}, or name "
-            "the folder that holds it with --data-root or BENCH_DATA_ROOT."
-        ) from error
-
-
-def _fetch(url: str, md5: str, path: Path) -> None:
-    pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(path), None)
-    found = pooch.file_hash(str(path), alg="md5")
-    if found != md5:
-        raise ValueError(f"the hash of what came is {found}, expected {md5}")
-
-
-def _lock(folder: Path, name: str) -> Path:
-    return folder / f".{name}.lock"
-
-
-def _clear(folder: Path, held: str | None = None) -> None:
-    """Remove what killed downloads left behind; those of living processes hold their lock.
-
-    Args:
-        folder: Of the archives.
-        held: The archive whose lock the caller holds.
-    """
-    for partial in folder.glob(".*.npz.*.partial"):
-        name = f"{partial.name[1:].rpartition('.npz.')[0]}.npz"
-        lock = nullcontext() if name == held else locked(_lock(folder, name), timeout=0)
-        with suppress(OSError), lock:  # held by another (a Timeout is one), or not ours to remove
-            partial.unlink(missing_ok=True)
-            if name != held:
-                _lock(folder, name).unlink(missing_ok=True)
+    remedy = (
+        f"Fetch it by hand and save it as {path}, or name the folder that holds it with "
+        "--data-root or BENCH_DATA_ROOT."
+    )
+    fetching.download(url, path, known=f"md5:{md5}", remedy=remedy)

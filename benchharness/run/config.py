@@ -51,6 +51,9 @@ class ModelOptions:
     """None leaves it to the recipe."""
     outputs: Asked = NOTHING
     """What is known of what the network returns; `--outputs` wins over it."""
+    zoo: tuple[str, ...] = ()
+    """Names of the zoo's checkpoints that are measured, such as `medvit3d_n@quick`; none for a
+    network that is trained or brought. A config file names them under `models`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,9 @@ class RunConfig:
     """(model, what its logits are taken from); a model of None means every model."""
     trust: bool = False
     """Whether files that run code when they are opened may be opened."""
+    zoo: Path | None = None
+    """Folder of the zoo's checkpoints beyond those of the package; None leaves it to
+    `zoo.own_folder`."""
     datasets: tuple[str, ...] = ("phantom3d",)
     limit: int | None = None
     """Evaluate only this many volumes, stratified by class; None evaluates all."""

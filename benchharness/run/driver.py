@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchharness.run.engines.schedule import Step
     from benchharness.run.engines.tasks import Result, Said, Task
     from benchharness.run.ledger import Checkpoint, Ledger
-    from benchharness.run.measuring import Measured
+    from benchharness.run.measuring import Measured, Setting
     from benchharness.run.planning import Job, Plan
     from benchharness.run.progress import Display
     from benchharness.run.progress import Task as Bar
@@ -64,10 +64,13 @@ class Driver:
         plan: Plan,
         engine: Engine,
         ledger: Ledger,
+        setting: Setting,
         display: Display,
         stop: Callable[[], bool] | None,
     ) -> None:
         self.plan, self.engine, self.ledger, self.display = plan, engine, ledger, display
+        self.setting = setting
+        """How the first worker measures: for tasks, and for records of what no worker could do."""
         self.workers = engine.workers
         self.cells = stop is not None
         self.stop = stop or (lambda: False)
@@ -158,7 +161,7 @@ class Driver:
         return [Place(job=number, cell=place) for place in places]
 
     def _give_up(self, number: int, places: list[int], reason: str) -> None:
-        self.ledger.give_up(number, places, reason)
+        self.ledger.give_up(number, places, reason, self.setting)
         self.display.advance(len(places))
 
     def _begin(self) -> None:
@@ -208,7 +211,7 @@ class Driver:
             before = self.ledger.before_of(step.job, step.cell)
         except CellError as error:
             self.schedule.settled(worker)
-            self._append(self.ledger.failure(step.job, step.cell, str(error)))
+            self._append(self.ledger.failure(step.job, step.cell, str(error), self.setting))
             return
         task = Measure(
             job=step.job,
@@ -219,8 +222,8 @@ class Driver:
             cell=cell,
             perturbation=self.plan.perturbations.get(cell.perturbation.name),
             before=before,
-            batch_size=self.ledger.setting.batch_size,
-            compiled=self.ledger.setting.compiled,
+            batch_size=self.setting.batch_size,
+            compiled=self.setting.compiled,
         )
         self._submit(worker, step, task, describe(cell), len(job.split))
 
@@ -305,7 +308,7 @@ class Driver:
     def _failed(self, step: Step, reason: str) -> None:
         """A step has ended without a result: one error record, or a training's cells given up."""
         if isinstance(step, Place):
-            self._append(self.ledger.failure(step.job, step.cell, reason))
+            self._append(self.ledger.failure(step.job, step.cell, reason, self.setting))
             return
         weights, job = self.trainings[step.key]
         name = f"{weights.model.name} on {job.dataset.name}"

@@ -13,7 +13,9 @@ from benchharness.canonical import digest, pairs
 from benchharness.errors import BenchError
 from benchharness.networks.formats import sources
 from benchharness.networks.formats.sources import Source
+from benchharness.networks.zoo import is_name
 from benchharness.outside.containment import loading
+from benchharness.run import zoo
 from benchharness.run.config import ModelOptions
 from benchharness.run.own_weights import stranger
 from benchharness.store.cells import (
@@ -66,11 +68,12 @@ def models(config: RunConfig) -> Chosen:
             for a model that is not among them.
     """
     options = dict(config.model_options)
+    of_zoo = zoo.asked(config)
     keys: dict[str, ModelKey] = {}
     names: dict[str, str] = {}
     files: dict[str, Path] = {}
     notes: list[str] = []
-    for typed, source in _sources(config, options):
+    for typed, source in _sources(config, options, of_zoo):
         key = source.model
         registry.import_target(key.factory)
         check_folder_name("model", key.name)
@@ -96,7 +99,7 @@ def models(config: RunConfig) -> Chosen:
         _refuse_strangers(option, of_option, keys)
     return Chosen(
         models=tuple(
-            (key, _options(config, options.get(name), name)) for name, key in keys.items()
+            (key, _options(config, options.get(name), name, of_zoo)) for name, key in keys.items()
         ),
         names=names,
         files=files,
@@ -104,18 +107,27 @@ def models(config: RunConfig) -> Chosen:
     )
 
 
-def _options(config: RunConfig, said: ModelOptions | None, name: str) -> ModelOptions:
+def _options(
+    config: RunConfig, said: ModelOptions | None, name: str, of_zoo: Mapping[str, tuple[str, ...]]
+) -> ModelOptions:
     """What the config says of a model, and `--outputs` for it or for every model."""
     options, flags = said or ModelOptions(), dict(config.outputs)
-    return replace(options, outputs=flags.get(name, flags.get(None, options.outputs)))
+    outputs = flags.get(name, flags.get(None, options.outputs))
+    return replace(options, outputs=outputs, zoo=of_zoo.get(name, ()))
 
 
 def _sources(
-    config: RunConfig, options: Mapping[str, ModelOptions]
+    config: RunConfig,
+    options: Mapping[str, ModelOptions],
+    of_zoo: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[str, Source]]:
     """Every model, with what was typed for it: named ones, then those handed over as objects."""
+    first = {names[0]: names for names in of_zoo.values()}
     for typed in registry.expand("models", config.models):
-        yield typed, _source(config, typed, options)
+        if typed in first:
+            yield typed, Source(model=zoo.key(first[typed], config), path=None)
+        elif not is_name(typed):
+            yield typed, _source(config, typed, options)
     for given in config.given:
         key = ModelKey(name=given.name, factory=given.factory, arguments=given.arguments)
         yield given.name, Source(model=key, path=None)

@@ -55,16 +55,13 @@ class Ledger:
     Args:
         plan: What is to be done.
         store: Whose lock is held.
-        setting: How the first worker measures, for records of what no worker could do.
         note: Told one line at a time what a user should know.
     """
 
-    def __init__(
-        self, plan: Plan, store: Store, setting: Setting, note: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, store: Store, note: Callable[[str], None]) -> None:
         self.jobs = list(plan.jobs)
         """As far as their checkpoints are known."""
-        self.store, self.setting, self.note = store, setting, note
+        self.store, self.note = store, note
         found = store.recorded()
         self.recorded, self._damaged = set(found.sound), found.damaged
         self._identities = [tuple(cell.identity for cell in job.cells) for job in self.jobs]
@@ -78,6 +75,11 @@ class Ledger:
         self.failures: list[str] = []
         self.evaluated = self.trained = self.skipped = self.controls = 0
         self.seconds = self.control_seconds = 0.0
+
+    def has_work(self, *, cells: bool) -> bool:
+        """Whether a training, or a cell where those are wanted, is left to be done."""
+        left = [number for number in range(len(self.jobs)) if self.left(number)]
+        return any(cells or self.needs(number) for number in left)
 
     def keep_metadata(self) -> None:
         """Write what is known of the volumes of every dataset."""
@@ -213,19 +215,19 @@ class Ledger:
         records, identities = self.store.records(), self._identities[number]
         return tuple(self.store.predictions(records[identities[other]]) for other in needed)
 
-    def give_up(self, number: int, places: Sequence[int], reason: str) -> None:
+    def give_up(self, number: int, places: Sequence[int], reason: str, setting: Setting) -> None:
         """Record cells as failed that cannot be measured, so that reports show them.
 
         Without weights they keep the identity under which they were planned. They run again as soon
         as somebody asks for them, since they are not recorded as measured.
         """
         for place in places:
-            self.store.append(self.failure(number, place, reason).record)
+            self.store.append(self.failure(number, place, reason, setting).record)
 
-    def failure(self, number: int, place: int, reason: str) -> Measured:
-        """A cell that could not be measured at all."""
+    def failure(self, number: int, place: int, reason: str, setting: Setting) -> Measured:
+        """A cell that could not be measured at all; `setting` is how it would have been."""
         job = self.jobs[number]
-        return measuring.failed(job.cells[place], job, self.setting, reason)
+        return measuring.failed(job.cells[place], job, setting, reason)
 
     def append(self, measured: Measured) -> None:
         """Store predictions first, then the record that names them."""

@@ -18,6 +18,7 @@ from benchharness.networks.classifier import Classifier
 from benchharness.networks.formats import folders, programs
 from benchharness.networks.preprocessing import Preprocessing
 from benchharness.outside.containment import contained, in_one_line
+from benchharness.run import zoo
 from benchharness.run.own_weights import WeightsFile
 from benchharness.run.weights import Weights, missing, trained
 from benchharness.store import parity
@@ -59,7 +60,7 @@ def check_recipes(config: RunConfig, datasets: Iterable[Dataset]) -> None:
 def locate(
     config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
 ) -> Iterator[Weights]:
-    """Find the weights of a model on a dataset: the user's own, else one for each training seed.
+    """Find the weights of a model on a dataset: the user's own, else of each training seed.
 
     Raises:
         BenchError: When weights do not fit the network, or are missing and may not be trained, or
@@ -74,6 +75,9 @@ def locate(
 def _located(
     config: RunConfig, model: ModelKey, options: ModelOptions, dataset: Dataset, own: Files
 ) -> Iterator[Weights]:
+    if options.zoo:
+        yield from zoo.locate(config, options.zoo, dataset)
+        return
     if not own:
         yield from _by_recipe(config, model, options, dataset)
         return

@@ -255,7 +255,7 @@ def _check_sources(
 ) -> None:
     if not attack.needs_source:
         return
-    if len(models) * max(1, len(recipes)) < 2:
+    if sum(len(options.zoo or recipes) or 1 for _, options in models) < 2:
         raise BenchError(f"{attack.name} needs two models or more; add one to --models.")
     if len(blind) == len(models):
         raise BenchError(

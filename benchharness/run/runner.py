@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchharness.run import engines, measuring
 from benchharness.run.cutting import share_of_cells, share_of_trainings
 from benchharness.run.driver import Driver
+from benchharness.run.engines.serial import Serial
 from benchharness.run.ledger import Ledger
 from benchharness.store import outlines
 from benchharness.store.folder import Store
@@ -66,15 +67,25 @@ def recorded_identities(store: Store) -> set[str]:
 def _driven(
     config: RunConfig, planned: Plan, display: Display, stop: Callable[[], bool] | None
 ) -> Ledger:
-    """Do what a plan lacks; only its trainings where `stop` is None."""
-    engine = engines.choose(config, planned, display.note)
+    """Do what a plan lacks; only its trainings where `stop` is None.
+
+    An engine is chosen under the store's lock, and only where something is left for it: choosing
+    may time a batch or reach for a cluster.
+    """
     store = Store(config.out)
-    with store.writing(), display, engine:
-        if planned.outline is not None:
-            outlines.keep(store.directory, planned.outline)
-        setting = measuring.Setting(
-            device=engine.workers[0].device, batch_size=config.batch_size, compiled=config.compile
-        )
-        ledger = Ledger(planned, store, setting, display.note)
-        Driver(planned, engine, ledger, display, stop).drive()
+    with store.writing(), display:
+        ledger = Ledger(planned, store, display.note)
+        if ledger.has_work(cells=stop is not None):
+            engine = engines.choose(config, planned, display.note)
+        else:
+            engine = Serial("cpu", planned)
+        with engine:
+            if planned.outline is not None:
+                outlines.keep(store.directory, planned.outline)
+            setting = measuring.Setting(
+                device=engine.workers[0].device,
+                batch_size=config.batch_size,
+                compiled=config.compile,
+            )
+            Driver(planned, engine, ledger, setting, display, stop).drive()
     return ledger

@@ -150,7 +150,7 @@ def _network(
 
 def _name(weights: Weights, *, recipes: bool, seeds: bool) -> str:
     """What tells a network apart from the others."""
-    recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.recipe else ""
+    recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.checkpoint.recipe else ""
     return weights.model.name + recipe + (f" seed {weights.seed}" if seeds else "")
 
 

@@ -281,6 +281,7 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "checkpoint": _checkpoints,
     "outputs": _outputs,
     "trust": _switch,
+    "zoo": _path,
     "datasets": _names,
     "limit": _count,
     "data_root": _path,

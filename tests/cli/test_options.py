@@ -32,6 +32,7 @@ CONFIGURED = ("run", "train", "check", "explain", "ci")
 
 IN_WORDS = {
     "limit": "all",
+    "zoo": "$BENCH_ZOO, else the user's cache",
     "data_root": "$BENCH_DATA_ROOT, else ~/.medmnist",
     "modality": "unknown",
     "channels": "one channel",
@@ -50,6 +51,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "checkpoint": ("a=w.pth", ["a=w.pth"]),
     "outputs": ("a=0", ["a=0"]),
     "trust": ("", True),
+    "zoo": ("zoo", Path("zoo")),
     "datasets": ("d", "d"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),

@@ -74,6 +74,10 @@ class _AwkwardError(Exception):
         super().__init__(f"told to raise {one + two}")
 
 
+TOGETHER = "together"
+"""Where the folder has a file of this name, `Waits` waits for a second process, too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits(_Rough):
     """Takes its time, and says that it has begun and which process it is."""
@@ -83,6 +87,8 @@ class Waits(_Rough):
     def act(self) -> None:
         (folder() / f"pid-{os.getpid()}").touch()
         time.sleep(0.3)
+        while (folder() / TOGETHER).exists() and len(list(folder().glob("pid-*"))) < 2:
+            time.sleep(0.02)
 
 
 class Counted(Gamma):

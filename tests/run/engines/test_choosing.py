@@ -204,13 +204,20 @@ def test_this_machine_says_what_it_has() -> None:
     assert peak is None or peak > 10**7
 
 
-def test_nothing_starts_where_all_is_recorded(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [{"workers": 2}, {"workers": "auto"}, {"engine": "ray", "address": "203.0.113.1:6379"}],
+    ids=["workers", "auto", "ray"],
+)
+def test_nothing_starts_where_all_is_recorded(
+    data: Path, tmp_path: Path, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     torch.save(samples.tiny(2).state_dict(), tmp_path / "tiny.pth")
     own = {"checkpoint": [f"tiny={tmp_path / 'tiny.pth'}"], "out": tmp_path / "out", "limit": 2}
     display = Display(Console(file=io.StringIO()))
     runner.run(settings(data, device="cpu", **own), display)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "ProcessPoolExecutor", None)
-        summary = runner.run(settings(data, device="cpu", workers=2, **own), display)
+    monkeypatch.setattr(engines, "choose", None)
+    monkeypatch.setattr(engines.cluster, "library", lambda: None)
+    summary = runner.run(settings(data, device="cpu", **asked, **own), display)
     assert (summary.evaluated, summary.recorded) == (0, 1)

@@ -1,0 +1,1 @@
+"""How the committed tables of results/medmnist3d and docs/results.md are made."""
