@@ -58,11 +58,11 @@ BONE = 0.3148 * 1.92
 
 # CT. The window suits mineral and soft tissue. Noise is that of thin slices at a low dose; cupping
 # is what a correction of beam hardening leaves (Barrett and Keat, RadioGraphics 24, 1679, 2004).
-_WINDOW = (-200.0, 400.0)  # HU shown as 0 and as 1
-_CT_NOISE = (75.0, 105.0)  # standard deviation, HU
+_WINDOW = (-400.0, 600.0)  # HU shown as 0 and as 1
+_CT_NOISE = (90.0, 130.0)  # standard deviation, HU
 _CUPPING = (0.0, 30.0)  # HU missing on the axis of rotation
 _SMOOTH, _RAMP = (1, 2, 1), (1, 6, 15, 20, 15, 6, 1)  # binomial kernels, as `_correlated` says
-_SUPPRESSED = 0.9  # share of the low frequencies that the ramp takes away
+_SUPPRESSED = 0.8  # share of the low frequencies that the ramp takes away
 
 # MR at 1.5 T: relaxation in ms (Gold et al., American Journal of Roentgenology 183, 343, 2004) and
 # proton densities relative to water, rounded. Mineral has no signal of its own. It adds to R2* in

