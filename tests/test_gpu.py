@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchharness import artefacts, attacks, registry
+from benchharness import artefacts, attacks, registry, training
 from benchharness.artefacts import batched
 from benchharness.attacks.core.norms import norm_named
 from benchharness.errors import BenchError
@@ -157,7 +157,7 @@ def test_batched_artefacts_agree_with_those_of_the_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
 def test_every_recipe_trains_on_the_device(recipe: str, tmp_path: Path) -> None:
-    job = loop.Job(
+    job = training.Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=samples.dataset(),
         recipe=dataclasses.replace(recipes.find(recipe), epochs=2, batch_size=8),

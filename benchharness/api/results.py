@@ -12,9 +12,11 @@ import pandas as pd
 from benchharness import report
 from benchharness.comparison import render
 from benchharness.networks import checkpoints
+from benchharness.report.choice import DOZEN
 from benchharness.report.collect import collect
 from benchharness.report.formats import frame, page, volumes
 from benchharness.report.tables.summaries import overview
+from benchharness.run import broken
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -68,16 +70,20 @@ class Result:
         """
         return volumes.frame(collect(self.directory), set(self.summary.identities))
 
-    def report(self, out: str | PathLike[str] | None = None) -> Path:
+    def report(self, out: str | PathLike[str] | None = None, *, volumes: int = DOZEN) -> Path:
         """Write the report of the whole store, and return its page.
 
         Args:
             out: Folder to write to; `report` inside the store when None.
+            volumes: How many volumes to show that a family of perturbations broke, of each
+                network; 0 for none.
 
         Raises:
             BenchError: When every cell failed, or the folder cannot be written.
         """
-        return report.write(self.directory, None if out is None else Path(out)).html
+        where = None if out is None else Path(out)
+        choice = report.Choice(volumes=volumes)
+        return report.write(self.directory, where, choice=choice, draw=broken.draw).html
 
     def _repr_html_(self) -> str:
         """The overview of each dataset, as a notebook shows it."""

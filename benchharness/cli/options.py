@@ -34,7 +34,8 @@ OPTIONS: Mapping[str, Option] = {option.key: option for option in TABLE}
 PREPARATION = datasets.OPTIONS
 """Keys that say how volumes from a folder or a CSV become a grid."""
 
-TRAINING = ("seeds", "recipes", "init", "init_method")
+SOURCES = ("train_on", "adapt", "shots", "select")
+TRAINING = ("seeds", "recipes", *SOURCES, "init", "init_method")
 """Keys that say which checkpoint is meant, and how it is trained if it is missing."""
 
 _SPELLINGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from benchharness.cli.console import err, out, say
 from benchharness.cli.options import OPTIONS, Given, takes
 from benchharness.cli.rows import print_rows
 from benchharness.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Kind(StrEnum):
@@ -57,6 +60,16 @@ def report(
             help="Formats of figures, separated by commas: png, svg, pdf; the first two always.",
         ),
     ] = "png,svg",
+    volumes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Volumes to show that each family of perturbations broke, of each network; 0 for "
+            "none. Said or not, they are drawn once; unsaid, slow attacks are left out.",
+            show_default="12",
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option(
@@ -70,20 +83,39 @@ def report(
     from benchharness import report
 
     if quick:
-        if tables is not None or metrics is not None:
+        if tables is not None or metrics is not None or volumes is not None:
             raise BenchError(
-                "--quick shows one table of accuracies. Take --tables and --metrics out."
+                "--quick shows one table of accuracies. Take --tables, --metrics and --volumes out."
             )
         out.print(report.quick.overview(directory))
         return
     choice = report.Choice.of(
-        tables=_names(tables), metrics=_names(metrics), formats=_names(figures)
+        tables=_names(tables),
+        metrics=_names(metrics),
+        formats=_names(figures),
+        **({} if volumes is None else {"volumes": volumes}),
     )
-    written = report.write(directory, choice=choice)
+    written = report.write(directory, choice=choice, draw=_drawing(patient=volumes is not None))
     out.print(written.overview)
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")
     say(f"page:   {written.html}")
+
+
+def _drawing(*, patient: bool) -> Callable[[Path, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Draws volumes that a report lacks; torch is imported only then."""
+
+    def draw(directory: Path, absent: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        from benchharness.run import broken
+
+        limit = None if patient else broken.PATIENCE
+        say(f"volumes: drawing those of {len(absent)} cells")
+        missing = broken.draw(directory, absent, patience=limit)
+        for line in missing:
+            say(line)
+        return missing
+
+    return draw
 
 
 def _names(text: str | None) -> list[str]:

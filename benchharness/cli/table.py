@@ -180,6 +180,31 @@ TABLE: tuple[Option, ...] = (
         aliases=("--recipe",),
     ),
     Option(
+        key="train_on",
+        panel=Panel.TRAINING,
+        metavar="NAMES",
+        help="Datasets to learn from in place of the judged ones; none: --shots from scratch.",
+        unset="each dataset itself",
+    ),
+    Option(
+        key="adapt",
+        panel=Panel.TRAINING,
+        metavar="NAMES",
+        help="none, instance_norm, adabn, coral, dann, entropy: without the target's labels.",
+    ),
+    Option(
+        key="shots",
+        panel=Panel.TRAINING,
+        metavar="NUMBERS",
+        help="Labelled volumes of the target to fine-tune on: 0,16,64,all.",
+    ),
+    Option(
+        key="select",
+        panel=Panel.TRAINING,
+        metavar="SPLIT",
+        help="Where --train-on weights are chosen: source_val, or target_val, as tables then say.",
+    ),
+    Option(
         key="init",
         panel=Panel.TRAINING,
         metavar="PATH",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchharness.store.carried import called
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,7 +41,7 @@ def of(side: Side) -> Origin:
     records = list(_records(side))
     weights = {
         Weights(
-            model=record.cell.model.name,
+            model=called(record.cell.model.name, record.cell.checkpoint.recipe),
             dataset=record.cell.dataset.name,
             seed=record.cell.checkpoint.seed,
             sha256=record.cell.checkpoint.sha256,

@@ -11,6 +11,7 @@ from benchharness.comparison.alignment import PairedCell, aligned
 from benchharness.comparison.places import Gap
 from benchharness.errors import BenchError
 from benchharness.store import suspicion
+from benchharness.store.carried import called
 from benchharness.store.cells import OWN_WEIGHTS
 from benchharness.store.measurement import differences
 
@@ -97,7 +98,8 @@ def _check_common(both: tuple[Side, Side], choices: tuple[Choice, Choice]) -> No
         wanted = "" if choice.model is None else f" of model {choice.model!r}"
         wanted += "" if choice.recipe is None else f" with recipe {choice.recipe!r}"
         wanted += "" if choice.seed is None else f" with training seed {choice.seed}"
-        held = f"It holds models: {', '.join(sorted({cell.model.name for cell in cells}))}"
+        names = {called(cell.model.name, cell.checkpoint.recipe) for cell in cells}
+        held = f"It holds models: {', '.join(sorted(names))}"
         if choice.recipe is not None:
             trained = {cell.checkpoint.recipe_name or OWN_WEIGHTS for cell in cells}
             held += f"; recipes: {', '.join(sorted(trained))}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchharness.comparison.places import Place
 from benchharness.errors import BenchError
 from benchharness.store import measurement
+from benchharness.store.carried import called
 from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Choice:
     """Which model, recipe and training seed of a source take part."""
 
     model: str | None = None
-    """Name of the one model; None takes all."""
+    """The one model, such as `medvit3d_n`, or `medvit3d_n from phantom3d_ct by coral`; None takes
+    all."""
     recipe: str | None = None
     """Name of the one recipe; None takes all, and weights that the user brought."""
     seed: int | None = None
@@ -41,7 +43,7 @@ class Choice:
         cell = record.cell
         return (
             not record.control
-            and self.model in (None, cell.model.name)
+            and self.model in (None, _called(cell))
             and self.recipe in (None, cell.checkpoint.recipe_name)
             and self.seed in (None, cell.checkpoint.seed)
         )
@@ -102,7 +104,7 @@ def read(name: str, source: Source, choice: Choice, label: str | None) -> Side:
         if record.cell.perturbation.kind == "none":
             side.clean[_weights(record.cell)] = record
         if record.cell.checkpoint.sha256 == newest[_training(record.cell)]:
-            _add(side, record, label or record.cell.model.name)
+            _add(side, record, label or _called(record.cell))
     return side
 
 
@@ -136,8 +138,13 @@ def _trained_in_two_ways(
 
 def _training(cell: Cell) -> tuple[Any, ...]:
     """What was trained, whatever weights came out of it."""
-    key = (cell.model.name, cell.dataset.digest, cell.checkpoint.seed)
+    key = (_called(cell), cell.dataset.digest, cell.checkpoint.seed)
     return (*key, *map(str, _build(cell).values()))
+
+
+def _called(cell: Cell) -> str:
+    """A model's name, and where its weights were carried from if they were."""
+    return called(cell.model.name, cell.checkpoint.recipe)
 
 
 def _weights(cell: Cell) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pooch
@@ -11,7 +12,20 @@ from benchharness.disk import locked, replacing
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_OFFLINE: ContextVar[bool] = ContextVar("offline", default=False)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Inside, `download` refuses: for what must not fetch anything that nobody asked for."""
+    before = _OFFLINE.set(True)
+    try:
+        yield
+    finally:
+        _OFFLINE.reset(before)
 
 
 def download(url: str, path: Path, *, known: str, remedy: str) -> None:
@@ -27,8 +41,10 @@ def download(url: str, path: Path, *, known: str, remedy: str) -> None:
 
     Raises:
         BenchError: When the address cannot be reached, the file is another one, or the folder
-            cannot be written.
+            cannot be written; inside `offline`, always.
     """
+    if _OFFLINE.get():
+        raise BenchError(f"{path} is not there")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(_lock(path.parent, path.name)):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.score import Metric
 
+DOZEN = 12
+"""Volumes shown of each network under each family of perturbations unless said otherwise."""
 FIGURE_FORMATS = ("png", "svg", "pdf")
 """What figures can be written as; the first two always are."""
 
@@ -27,10 +29,17 @@ class Choice:
     """() is what each table shows by default."""
     pdf: bool = False
     """Whether figures are written as PDF too."""
+    volumes: int = DOZEN
+    """How many volumes the page shows of each network under each family; 0 for none."""
 
     @classmethod
     def of(
-        cls, *, tables: Sequence[str] = (), metrics: Sequence[str] = (), formats: Sequence[str] = ()
+        cls,
+        *,
+        tables: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        formats: Sequence[str] = (),
+        volumes: int = DOZEN,
     ) -> Choice:
         """Read names as a user types them.
 
@@ -49,7 +58,9 @@ class Choice:
                 raise unknown_name("format of figures", name, FIGURE_FORMATS)
         if "" in tables:
             raise BenchError("--tables got an empty name. Type names separated by commas.")
-        return cls(tables=tuple(tables), metrics=tuple(chosen), pdf="pdf" in formats)
+        return cls(
+            tables=tuple(tables), metrics=tuple(chosen), pdf="pdf" in formats, volumes=volumes
+        )
 
     def shown(self, usual: Sequence[Metric]) -> tuple[Metric, ...]:
         """The metrics of a table or figure that usually shows some."""

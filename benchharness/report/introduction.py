@@ -21,10 +21,15 @@ def introduction(findings: Findings) -> tuple[str, ...]:
         f"Cells: {len(findings.rows)} ({len(findings.failed)} failed). "
         f"Models: {len(findings.models)}. Datasets: {len(findings.datasets)}."
     )
+    return (counts, *caveats(findings))
+
+
+def caveats(findings: Findings) -> tuple[str, ...]:
+    """What the report covers in part, and what it is not for."""
     subsets = [
         f"{key.name} ({key.count} of {key.total} volumes)"
         for key in dict.fromkeys(row.record.cell.dataset for row in findings.rows)
         if key.count < key.total
     ]
     subset = f"Subsets, not whole test sets: {', '.join(subsets)}." if subsets else ""
-    return tuple(text for text in (counts, subset, NOT_FOR_CLINICAL_USE) if text)
+    return tuple(text for text in (subset, NOT_FOR_CLINICAL_USE) if text)

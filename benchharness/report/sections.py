@@ -10,9 +10,10 @@ from benchharness.errors import unknown_name
 from benchharness.report import dataset, explanations
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import Picture, Section
+from benchharness.report.plots import shots
 from benchharness.report.plots.parameters import against_parameters
 from benchharness.report.scoring import scores
-from benchharness.report.tables import origins, results, summaries
+from benchharness.report.tables import origins, results, sources, summaries
 from benchharness.report.tables.certificates import certificates
 from benchharness.report.tables.layout import chosen
 
@@ -66,6 +67,16 @@ def _average(findings: Findings, choice: Choice) -> Iterator[Section]:
         )
 
 
+def _sources(findings: Findings, choice: Choice) -> Iterator[Section]:
+    if found := tuple(sources.tables(findings)):
+        yield Section(
+            title="Across datasets",
+            text="Networks that were trained on one dataset and judged on another.",
+            lead=found,
+            plots=tuple(shots.curves(findings, pdf=choice.pdf)),
+        )
+
+
 def _datasets(findings: Findings, choice: Choice) -> Iterator[Section]:
     for name in findings.datasets:
         yield dataset.section(findings, name, choice)
@@ -110,6 +121,7 @@ def _provenance(findings: Findings, _: Choice) -> Iterator[Section]:
 
 SECTIONS: tuple[Callable[[Findings, Choice], Iterator[Section]], ...] = (
     _average,
+    _sources,
     _datasets,
     _artefacts,
     _certificates,

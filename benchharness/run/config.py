@@ -18,7 +18,8 @@ from benchharness.canonical import Pairs, pairs
 from benchharness.datasets.preparation import Preparation
 from benchharness.errors import BenchError, unknown_name
 from benchharness.networks.asked import NOTHING, Asked
-from benchharness.run.values import PARSERS
+from benchharness.run.values import PARSERS, flag
+from benchharness.store.carried import SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,6 +123,15 @@ class RunConfig:
     """Training seeds."""
     recipes: tuple[str, ...] = ()
     """How to train; none trains each dataset with its default recipe."""
+    train_on: tuple[str, ...] = ()
+    """Sources: datasets whose labels are learned from, or `none` for few volumes from scratch; none
+    given trains on each of `datasets` itself."""
+    adapt: tuple[str, ...] = ("none",)
+    """How a source is adapted to unlabelled volumes of the target."""
+    shots: tuple[int | str, ...] = (0,)
+    """Labelled volumes of the target that are learned from after the source; `all` for all."""
+    select: Literal["source_val", "target_val"] = "source_val"
+    """The split that weights are chosen on where they come from a source."""
     init: tuple[tuple[str | None, Path], ...] = ()
     """(model, file) of weights that training starts from; a model of None means every model."""
     init_method: str = "centre"
@@ -201,6 +211,7 @@ def load(
         raise BenchError(
             f"--init-method {parsed['init_method']} has nothing to work on. Pass --init PATH too."
         )
+    _check_sources(parsed)
     return RunConfig(
         **parsed,
         attack_parameters=tuple(
@@ -217,6 +228,18 @@ def load(
         ),
         given=tuple(given),
     )
+
+
+def _check_sources(parsed: Mapping[str, Any]) -> None:
+    """Refuse what is said of sources where there are none."""
+    idle = [flag(key) for key in ("adapt", "shots", "select") if key in parsed]
+    if idle and not parsed.get("train_on"):
+        raise BenchError(
+            f"{idle[0]} is about a source, and there is none. Add --train-on DATASET, or take it "
+            "out."
+        )
+    if SCRATCH in parsed.get("train_on", ()) and not any(parsed.get("shots", ())):
+        raise BenchError("--train-on none learns from few volumes of the target. Add --shots 16.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _cut(
 
 def _describe_training(weights: Weights, job: Job) -> str:
     assert weights.recipe is not None
-    model, data = weights.model.name, job.dataset.name
+    model, data = weights.model.name, weights.on(job.dataset)[0]
     return f"training {model} · {data} · {weights.recipe.name} · {describe_seed(weights.seed)}"
 
 

@@ -185,7 +185,7 @@ class Driver:
 
     def _begin_training(self, worker: int, step: Training) -> None:
         weights, job = self.trainings[step.key]
-        if self.ledger.found_card(step.key, weights, job.dataset.name):
+        if self.ledger.found_card(step.key, weights, weights.on(job.dataset)[0]):
             self.schedule.settled(worker)
             self._open_jobs()
             return
@@ -194,12 +194,13 @@ class Driver:
             self._failed(step, f"what it starts from failed: {reason}")
             return
         assert weights.recipe is not None
-        name = f"{weights.model.name} on {job.dataset.name}"
+        name = f"{weights.model.name} on {weights.on(job.dataset)[0]}"
         self.display.note(
             f"training {name}: no checkpoint in {self.ledger.store.directory} yet "
             f"(recipe {weights.recipe.name}, seed {weights.seed})"
         )
-        task = Train(weights=weights, data=job.data)
+        data = job.data if weights.home is None else weights.home.material
+        task = Train(weights=weights, data=data)
         self._submit(worker, step, task, f"train {name}", weights.recipe.epochs)
 
     def _begin_cell(self, worker: int, step: Place) -> None:
@@ -311,7 +312,7 @@ class Driver:
             self._append(self.ledger.failure(step.job, step.cell, reason, self.setting))
             return
         weights, job = self.trainings[step.key]
-        name = f"{weights.model.name} on {job.dataset.name}"
+        name = f"{weights.model.name} on {weights.on(job.dataset)[0]}"
         self.ledger.training_failed(step.key, name, reason)
         self._open_jobs()
 

@@ -95,6 +95,9 @@ def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
 def training_passes(weights: Weights, data: Dataset) -> int:
     """Forward passes of a volume that take as long as a training."""
     assert weights.recipe is not None
+    home = weights.home
+    if home is not None:
+        return weights.recipe.passes(home.train, home.val)
     return weights.recipe.passes(len(data.train), len(data.val))
 
 

@@ -45,7 +45,7 @@ def checkpoint_of(weights: Weights, job: Job) -> Checkpoint:
         model=weights.model,
         path=weights.path,
         part=weights.checkpoint.part,
-        dataset=job.dataset.digest,
+        dataset=weights.on(job.dataset)[1],
     )
 
 

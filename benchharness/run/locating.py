@@ -27,34 +27,19 @@ from benchharness.store.cells import CheckpointKey
 from benchharness.training import initialisation, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
 
+    from benchharness.canonical import Pairs
     from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
+    from benchharness.run.material import Home
     from benchharness.run.own_weights import Files
     from benchharness.store.cells import ModelKey
     from benchharness.training.initialisation import InitialWeights
     from benchharness.training.recipe import Recipe
-
-
-def check_recipes(config: RunConfig, datasets: Iterable[Dataset]) -> None:
-    """Refuse recipes that do not exist, and tables of a config file that change nothing.
-
-    Raises:
-        BenchError: For either.
-    """
-    known = variants.known(config.recipe_options)
-    asked = config.recipes or tuple(dataset.default_recipe for dataset in datasets)
-    used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
-    for name, _ in config.recipe_options:
-        if name not in used:
-            raise BenchError(
-                f"[recipe.{name}] of the config makes a recipe that this run does not use. Add "
-                f"{name} to --recipes or take the table out."
-            )
 
 
 def locate(
@@ -209,20 +194,29 @@ def _by_recipe(
     known = variants.known(config.recipe_options)
     for name in config.recipes or (dataset.default_recipe,):
         chain = [
-            (recipe, *_expected(model, options, recipe, dataset))
+            (recipe, *expected(model, options, recipe, dataset))
             for recipe in variants.chain(name, known)
         ]
-        _check_alike(chain, dataset)
+        check_alike(chain, dataset)
         for seed in config.seeds:
             weights = None
             for recipe, own, note in chain:
-                weights = _of_recipe(config, own, dataset, recipe, seed, weights)
+                weights = of_recipe(config, own, dataset, recipe, seed, weights)
                 weights = replace(weights, note=note)
             assert weights is not None
-            yield _trainable(config, weights, dataset) if weights.to_train else weights
+            yield ready(config, weights, dataset)
 
 
-def _expected(
+def ready(config: RunConfig, weights: Weights, dataset: Dataset) -> Weights:
+    """Weights that exist, or may be trained.
+
+    Raises:
+        BenchError: When they may not be.
+    """
+    return _trainable(config, weights, dataset) if weights.to_train else weights
+
+
+def expected(
     model: ModelKey, options: ModelOptions, recipe: Recipe, dataset: Dataset
 ) -> tuple[ModelKey, str]:
     """The model as a recipe trains it, and what the user should know of its outputs."""
@@ -230,7 +224,7 @@ def _expected(
     return _fitted_untrained(model, options, dataset)
 
 
-def _check_alike(chain: Sequence[tuple[Recipe, ModelKey, str]], dataset: Dataset) -> None:
+def check_alike(chain: Sequence[tuple[Recipe, ModelKey, str]], dataset: Dataset) -> None:
     """Refuse to go on from weights that were trained on other volumes.
 
     Raises:
@@ -244,17 +238,21 @@ def _check_alike(chain: Sequence[tuple[Recipe, ModelKey, str]], dataset: Dataset
             )
 
 
-def _of_recipe(
+def of_recipe(
     config: RunConfig,
     model: ModelKey,
     dataset: Dataset,
     recipe: Recipe,
     seed: int,
     start: Weights | None,
+    *,
+    home: Home | None = None,
+    carried: Pairs = (),
 ) -> Weights:
     """The weights that a recipe makes of a training seed.
 
-    The digest of how the weights that it starts from were trained is part of its settings.
+    The digest of how the weights that it starts from were trained is part of its settings, and so
+    is how a source is carried to a target.
     """
     settings = recipe.to_pairs()
     initial = _initial(config, model.name) if start is None else None
@@ -262,6 +260,7 @@ def _of_recipe(
         settings = initial.extend(settings)
     if start is not None:
         settings = pairs({**dict(settings), START: digest(start.checkpoint.recipe)})
+    settings = pairs({**dict(settings), **dict(carried)})
     folder, card = trained(config, model, dataset, settings, seed)
     return Weights(
         model=model,
@@ -272,6 +271,8 @@ def _of_recipe(
         recipe=recipe,
         initial=initial,
         start=start,
+        home=home,
+        carried=carried,
     )
 
 

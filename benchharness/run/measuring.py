@@ -225,6 +225,8 @@ def _blank(cell: Cell, job: Job, setting: Setting, reason: str) -> Record:
         "batch_size": setting.batch_size_for(job.dataset),
         "compiled": setting.compiled,
     }
+    if job.data.typed != job.dataset.name:
+        made["typed_dataset"] = job.data.typed
     if job.weights.reading:
         made["weights"] = job.weights.reading
     if job.dataset.preparation:

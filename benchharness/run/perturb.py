@@ -140,12 +140,30 @@ def perturb(
         # Without this, a perturbation that nobody found would be measured as clean.
         assert cell.perturbation.kind == "none", f"{cell.perturbation.name} is not in the plan"
         return Stored(volumes=split.volumes, device=classifier.device)
+    found = corrupted(cell, split, perturbation, classifier.device, whole=whole)
+    return Stored(volumes=found.volumes, device=classifier.device, corrupted=found)
+
+
+def corrupted(
+    cell: Cell,
+    split: Split,
+    artefact: Artefact,
+    device: torch.device,
+    *,
+    whole: Split | None = None,
+) -> CorruptedSet:
+    """The corrupted volumes of a split, which need no network.
+
+    Args:
+        cell: Its perturbation, level and seed decide what is made.
+        split: The clean volumes.
+        artefact: What the cell names.
+        device: Where batched implementations run.
+        whole: As for `perturb`.
+    """
     if whole is not None and set(split.ids) <= set(whole.ids):
-        measured = _corrupted(cell, whole, perturbation, classifier.device)
-        corrupted = _taken(measured, whole.ids, split.ids)
-    else:
-        corrupted = _corrupted(cell, split, perturbation, classifier.device)
-    return Stored(volumes=corrupted.volumes, device=classifier.device, corrupted=corrupted)
+        return _taken(_corrupted(cell, whole, artefact, device), whole.ids, split.ids)
+    return _corrupted(cell, split, artefact, device)
 
 
 def _corrupted(cell: Cell, split: Split, artefact: Artefact, device: torch.device) -> CorruptedSet:

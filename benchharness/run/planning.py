@@ -5,7 +5,7 @@ Whatever a user can get wrong is found here, before anything is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchharness import artefacts, attacks, datasets, registry
@@ -14,21 +14,20 @@ from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
-from benchharness.run import keys, own_weights
+from benchharness.run import carrying, keys, own_weights
+from benchharness.run import notes as notes_of
 from benchharness.run.data import Data, Volumes
-from benchharness.run.locating import check_recipes, locate
 from benchharness.run.values import flag
 from benchharness.store.cells import CLEAN, Cell, SourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
     from benchharness.datasets import Dataset, Split
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.data import Limits
-    from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
     from benchharness.store.cells import ModelKey, PerturbationKey
     from benchharness.store.outlines import Outline
@@ -65,6 +64,14 @@ class Plan:
     outline: Outline | None = None
     """The whole that this is a share of; None where it is no share."""
 
+    sources: Mapping[Data, Dataset] = field(default_factory=dict)
+    """Datasets that networks are trained on, beside those of the jobs."""
+
+    @property
+    def datasets(self) -> dict[Data, Dataset]:
+        """Everything that a worker may have to load."""
+        return {**self.sources, **{job.data: job.dataset for job in self.jobs}}
+
     @property
     def cells(self) -> tuple[Cell, ...]:
         """All cells, in the order in which they run."""
@@ -90,22 +97,34 @@ def plan(config: RunConfig) -> Plan:
     jobs: list[Job] = []
     own = own_weights.own_weights(config.checkpoint, chosen.names, chosen.files)
     loaded = _datasets(config)
-    check_recipes(config, (dataset for _, dataset in loaded))
+    targets = {
+        typed: Volumes.of(dataset, typed, config.data_root, config.preparation)
+        for typed, dataset in loaded
+    }
+    sources = carrying.sources(config, targets)
+    trained_on = sources or targets
+    carrying.check_recipes(config, (volumes.dataset for volumes in trained_on.values()))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)
-        notes += [*dataset.notes, *_limit_notes(config, dataset), *left_out]
+        notes += [*dataset.notes, *notes_of.limit(config, dataset), *left_out]
         files = {
             key.name: own_weights.choose(own, key.name, (typed, dataset.name), config.seeds)
             for key, _ in models
         }
-        volumes = Volumes.of(dataset, typed, config.data_root, config.preparation)
-        made = [*_jobs(config, models, volumes, files, usable, list(chosen_artefacts.values()))]
-        notes += _readings(made)
-        notes += dict.fromkeys(job.weights.note for job in made if job.weights.note)
+        located = carrying.every(config, models, targets[typed], files, sources)
+        corrupting = list(chosen_artefacts.values())
+        made = [*_jobs(config, located, targets[typed], usable, corrupting)]
+        notes += [*notes_of.readings(located), *notes_of.outputs(located)]
         jobs += made
-    notes += [*_given_notes(config, jobs), *_unrepeated(config, jobs)]
-    return Plan(jobs=tuple(jobs), perturbations=perturbations, notes=tuple(notes))
+    networks = [job.weights for job in jobs]
+    notes += [*notes_of.given(config, networks), *notes_of.unrepeated(config, networks)]
+    return Plan(
+        jobs=tuple(jobs),
+        perturbations=perturbations,
+        notes=tuple(notes),
+        sources={volumes.data: volumes.dataset for volumes in sources.values()},
+    )
 
 
 def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
@@ -117,48 +136,6 @@ def _datasets(config: RunConfig) -> list[tuple[str, Dataset]]:
     for _, dataset in found:
         keys.check_folder_name("dataset", dataset.name)
     return found
-
-
-def _limit_notes(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.limit is None or config.limit <= len(dataset.test):
-        return []
-    return [
-        f"--limit {config.limit} is more than {dataset.name} has: all {len(dataset.test)} test "
-        "volumes are evaluated."
-    ]
-
-
-def _given_notes(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
-    """Say what a network that was handed over as an object is known by."""
-    names = {given.name for given in config.given}
-    found = {job.weights.model.name: job.weights for job in jobs}
-    return [
-        f"{name} was handed over as an object and is known by the digests of its code "
-        f"({str(dict(own.model.arguments)['code'])[:8]}) and its weights "
-        f"({own.checkpoint.sha256[:8]})."
-        for name, own in found.items()
-        if name in names and "code" in dict(own.model.arguments) and own.checkpoint.sha256
-    ]
-
-
-def _unrepeated(config: RunConfig, jobs: Sequence[Job]) -> list[str]:
-    """Say which networks several `--seeds` do not repeat.
-
-    Raises:
-        BenchError: When that is all of them.
-    """
-    if len(config.seeds) < 2:
-        return []
-    single = {job.weights.model.name: job.weights.path for job in jobs if job.weights.seed is None}
-    seeds = ",".join(map(str, config.seeds))
-    lines = [
-        f"--checkpoint {name}={path} is one network, so --seeds {seeds} measures it once. For one "
-        f"file a seed type --checkpoint {name}#{config.seeds[0]}=PATH and so on."
-        for name, path in single.items()
-    ]
-    if lines and all(job.weights.seed is None for job in jobs):
-        raise BenchError(f"{lines[0]} Else leave --seeds out.")
-    return lines
 
 
 def _dataset_names(config: RunConfig) -> tuple[str, ...]:
@@ -264,21 +241,10 @@ def _check_sources(
         )
 
 
-def _readings(jobs: Iterable[Job]) -> list[str]:
-    """How the weights that the user brought were read, a line a network."""
-    found = {
-        f"{job.weights.model.name}: {job.weights.path.name}: {job.weights.reading}."
-        for job in jobs
-        if job.weights.reading
-    }
-    return sorted(found)
-
-
 def _jobs(
     config: RunConfig,
-    models: Models,
+    located: Sequence[Weights],
     volumes: Volumes,
-    files: Mapping[str, Files],
     usable: Sequence[Attack],
     artefacts: Sequence[Artefact],
 ) -> Iterator[Job]:
@@ -291,17 +257,15 @@ def _jobs(
     # The same for every network, and a user's code is asked for them.
     made = [(attack, tuple(keys.attack_keys(config, attack, dataset))) for attack in usable]
     networks: list[Job] = []
-    for model, options in models:
+    for weights in located:
+        seen = has_gradient(weights.model)
         of_attacks = [
             key
             for attack, severities in made
-            if not attack.needs_source and (has_gradient(model) or not _sees_gradients(attack))
+            if not attack.needs_source and (seen or not _sees_gradients(attack))
             for key in severities
         ]
-        networks += [
-            _job(weights, whole, [CLEAN, *of_attacks, *of_artefacts])
-            for weights in locate(config, model, options, dataset, files[model.name])
-        ]
+        networks.append(_job(weights, whole, [CLEAN, *of_attacks, *of_artefacts]))
     yield from networks
     if controls := list(keys.control_keys(config, usable, dataset)):
         some = whole.limited(full_range.VOLUMES)

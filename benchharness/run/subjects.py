@@ -14,6 +14,7 @@ from benchharness.run import measuring
 from benchharness.run.perturb import perturb
 from benchharness.run.planning import plan
 from benchharness.run.weights import untrained
+from benchharness.store.carried import called
 from benchharness.store.cells import CONTROL_FAMILY, condition
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _subject(
     by_network: dict[tuple[str, str | None, int | None], list[Job]] = {}
     for job in jobs:
         made = job.weights.checkpoint
-        key = (job.weights.model.name, made.recipe_name, made.seed)
+        key = (called(job.weights.model.name, made.recipe), made.recipe_name, made.seed)
         by_network.setdefault(key, []).append(job)
     networks = list(by_network.values())
     if not _comparable(networks):
@@ -151,7 +152,8 @@ def _network(
 def _name(weights: Weights, *, recipes: bool, seeds: bool) -> str:
     """What tells a network apart from the others."""
     recipe = f" · {weights.checkpoint.recipe_name}" if recipes and weights.checkpoint.recipe else ""
-    return weights.model.name + recipe + (f" seed {weights.seed}" if seeds else "")
+    name = called(weights.model.name, weights.checkpoint.recipe)
+    return name + recipe + (f" seed {weights.seed}" if seeds else "")
 
 
 def _condition(

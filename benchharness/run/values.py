@@ -270,6 +270,18 @@ def _classes(_: str, value: object) -> tuple[str, ...]:
     return parse_classes(value)
 
 
+def _shots(key: str, value: object) -> tuple[int | str, ...]:
+    """Numbers of volumes, each once, and `all`."""
+    items = (item if item == "all" else _natural(key, item) for item in _items(key, value))
+    return tuple(dict.fromkeys(items))
+
+
+def _select(key: str, value: object) -> Literal["source_val", "target_val"]:
+    if value not in ("source_val", "target_val"):
+        raise BenchError(f"{flag(key)} takes source_val or target_val, got {value!r}.")
+    return value
+
+
 def _precision(_: str, value: object) -> Literal["float32", "bf16"]:
     if value not in ("float32", "bf16"):
         raise BenchError(f"unknown precision {value!r}. Type float32 or bf16.")
@@ -302,6 +314,10 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "fast_artefacts": _switch,
     "seeds": _naturals,
     "recipes": _names,
+    "train_on": _names,
+    "adapt": _names,
+    "shots": _shots,
+    "select": _select,
     "init": _init,
     "init_method": _text,
     "train": _switch,

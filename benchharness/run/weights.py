@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchharness.canonical import Pairs
     from benchharness.datasets import Dataset
     from benchharness.run.config import RunConfig
+    from benchharness.run.material import Home
     from benchharness.store.cards import ModelCard
     from benchharness.store.cells import CheckpointKey, ModelKey
     from benchharness.store.parity import Parity
@@ -44,6 +45,11 @@ class Weights:
     """Why the network cannot be built, so that its cells fail; empty where it can."""
     note: str = ""
     """How its logits are taken from what it returns; empty where it returns them."""
+    home: Home | None = None
+    """What they are trained on where that is not just the dataset that they are judged on."""
+    carried: Pairs = ()
+    """How a source is carried to a target in this training; empty where nothing of the target takes
+    part."""
     parity: Parity | None = None
     """The check that found this network's numbers to be its owner's; None without one."""
 
@@ -51,6 +57,11 @@ class Weights:
     def to_train(self) -> bool:
         """Whether they do not exist yet."""
         return self.checkpoint.sha256 is None
+
+    def on(self, judged: Dataset) -> tuple[str, str]:
+        """Name and digest of the dataset that they are trained on, by default the judged one."""
+        home = self.home or judged
+        return home.name, home.digest
 
     def lineage(self) -> Iterator[Weights]:
         """What these weights start from, the first of them first, then they themselves."""
@@ -101,8 +112,8 @@ def missing(weights: Weights, dataset: Dataset, config: RunConfig) -> str:
     assert weights.recipe is not None
     other = f" or {config.checkpoints_from}" if config.checkpoints_from else ""
     return (
-        f"no checkpoint of {weights.model.name} on {dataset.name} (recipe {weights.recipe.name}, "
-        f"seed {weights.seed}) in {config.out}{other}."
+        f"no checkpoint of {weights.model.name} on {weights.on(dataset)[0]} "
+        f"(recipe {weights.recipe.name}, seed {weights.seed}) in {config.out}{other}."
     )
 
 

@@ -27,6 +27,9 @@ CARD = "model_card.json"
 START = "start"
 """Setting of a recipe that starts from another: the digest of that one's settings."""
 
+SOURCE_VAL, TARGET_VAL, NO_SPLIT = "source val", "target val", "none"
+"""Splits that weights carried from a source are chosen on."""
+
 _LARGEST = {"brier": 2.0, "nll": math.inf}
 """The ends of the metrics' ranges; all others end at 1."""
 
@@ -46,7 +49,8 @@ class ModelCard:
     recipe: dict[str, Any]
     seed: int
     selection_split: str
-    """Always `val`."""
+    """`val`; where a source is carried to a target `source val`, `target val`, or `none`, where the
+    last epoch is kept."""
     selection_epoch: int
     """Epoch whose weights were kept, counted from 1."""
     val_metrics: dict[str, float | None]
@@ -67,11 +71,14 @@ class ModelCard:
     empty, and not written, where none did."""
     ended: str = ""
     """Why the training ended before its last epoch; empty, and not written, where it did not."""
+    transfer: dict[str, Any] = field(default_factory=dict)
+    """How weights came from a source to `dataset`, the target: `train_on` and its digest, `adapt`,
+    `shots`, `select`; empty, and not written, where they were trained on `dataset` alone."""
 
     def to_json(self) -> str:
         """The card as indented JSON, with the digest of everything else in it."""
         content = asdict(self)
-        for name in ("outputs", "start", "ended"):
+        for name in ("outputs", "start", "ended", "transfer"):
             if not content[name]:
                 del content[name]
         content["digest"] = digest(content)
@@ -115,7 +122,7 @@ class ModelCard:
             found["init_sha256"] = self.initial_weights["sha256"]
             if part := self.initial_weights.get("part"):
                 found["init_part"] = part
-        return pairs(found)
+        return pairs(found | self.transfer)
 
     @property
     def folder(self) -> Path:
@@ -198,6 +205,15 @@ def parse(path: Path) -> ModelCard:
         ) from error
 
 
+def _selected_on(card: ModelCard) -> tuple[str, ...]:
+    """The splits that the weights of such a training may have been chosen on."""
+    if card.recipe.get("keep") == "last":
+        return (NO_SPLIT,)
+    if not card.transfer:
+        return ("val",)
+    return (TARGET_VAL if card.transfer.get("select") == "target_val" else SOURCE_VAL,)
+
+
 def fault(card: ModelCard, directory: Path) -> str:
     """What in a card contradicts the folder it is in, or itself; empty if nothing."""
     try:
@@ -211,8 +227,12 @@ def fault(card: ModelCard, directory: Path) -> str:
         )
     if directory.parent.name != place.parent.name:
         return f"it is of dataset {card.dataset!r}"
-    if card.selection_split != "val":
-        return f"its weights were selected on split {card.selection_split!r}, expected 'val'"
+    expected = _selected_on(card)
+    if card.selection_split not in expected:
+        return (
+            f"its weights were selected on split {card.selection_split!r}, expected "
+            f"{' or '.join(map(repr, expected))}"
+        )
     epochs = card.recipe.get("epochs", card.selection_epoch)
     if not 1 <= card.selection_epoch <= epochs:
         return f"it keeps epoch {card.selection_epoch} of {epochs}"

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness.canonical import Pairs, digest, pairs
+from benchharness.store.carried import called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,11 +88,11 @@ class DatasetKey:
     volumes: str
     """Digest of the evaluated volumes' ids, in order."""
     count: int
-    """How many volumes are evaluated."""
+    """How many are evaluated."""
     total: int
-    """How many the split holds; more than `count` for a subset."""
+    """How many the split holds."""
     modality: str
-    """`phantom`, `ct`, `shape`, `electron microscopy` or `unknown`; not part of the identity."""
+    """What they show, such as `ct`; not part of the identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,11 +248,9 @@ class Cell:
 
 def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
     """What a network's numbers depend on: its weights, or how they will be trained."""
-    weights: dict[str, Any] = (
-        {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
-        if checkpoint.sha256 is None
-        else {"sha256": checkpoint.sha256}
-    )
+    weights: dict[str, Any] = {"sha256": checkpoint.sha256}
+    if checkpoint.sha256 is None:
+        weights = {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
     if checkpoint.part:
         weights["part"] = checkpoint.part
     return {**model.numbers(), "checkpoint": weights}
@@ -323,8 +322,9 @@ def precision(perturbation: PerturbationKey) -> str:
 def describe(cell: Cell) -> str:
     """A cell in a few words: `resnet3d_18 · quick · phantom3d · pgd 8/255 · seed 0`."""
     recipe, seed = cell.checkpoint.recipe_name, describe_seed(cell.checkpoint.seed)
-    network = [cell.model.name] if recipe is None else [cell.model.name, recipe]
-    return " · ".join((*network, cell.dataset.name, condition(cell.perturbation), seed))
+    name, what = called(cell.model.name, cell.checkpoint.recipe), condition(cell.perturbation)
+    network = [name] if recipe is None else [name, recipe]
+    return " · ".join((*network, cell.dataset.name, what, seed))
 
 
 def describe_seed(seed: int | None) -> str:

@@ -6,6 +6,7 @@ which ends in a checkpoint with its model card. Importing any of them loads torc
 
 from __future__ import annotations
 
-from benchharness.training.loop import EpochReport, Job, train
+from benchharness.training.job import EpochReport, Job
+from benchharness.training.loop import train
 
 __all__ = ["EpochReport", "Job", "train"]

@@ -95,6 +95,11 @@ class Recipe:
     """Catastrophic overfitting: training ends, with the best weights before, once the val accuracy
     under the adversary's single step exceeds that under the PGD of `selection_steps` by more; 0
     does not look."""
+    keep: Literal["best", "last"] = "best"
+    """`best`: the weights of the epoch that does best on the val split. `last`: those of the last
+    epoch, so that no labelled volume is spent on choosing."""
+    least_steps: int = _within(0, 100_000, 0)
+    """Training goes on for more epochs until it has taken so many steps, as few volumes need."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -137,6 +142,9 @@ class Recipe:
             "artefacts, artefact_levels and artefact_share go together; set all or none": (
                 len({has_artefacts, bool(self.artefact_levels), bool(self.artefact_share)}) > 1
             ),
+            "keep = last chooses no weights; take selection_steps out": (
+                self.keep == "last" and bool(self.selection_steps)
+            ),
             "it cannot start from itself": self.starts_from == self.name,
         }
         return [fault for fault, holds in found.items() if holds]
@@ -155,6 +163,12 @@ class Recipe:
             versions = (artefacts.build(name).version for name in self.artefacts)
             settings["artefact_versions"] = (artefacts.SUITE_VERSION, *versions)
         return pairs(settings)
+
+    def for_volumes(self, count: int) -> Recipe:
+        """This recipe with the epochs that `least_steps` asks for, on so many training volumes."""
+        full, rest = divmod(count, self.batch_size)
+        steps = max(1, full + (rest > 1))
+        return dataclasses.replace(self, epochs=max(self.epochs, -(-self.least_steps // steps)))
 
     def preprocessing(self, modality: Modality) -> Preprocessing:
         """The preprocessing that a network trained with this recipe expects."""

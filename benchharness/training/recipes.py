@@ -77,6 +77,16 @@ _ARTEFACT_AUGMENT = replace(
     artefact_share=0.5,
 )
 
+_FINETUNE = replace(
+    _QUICK,
+    name="finetune",
+    summary="few labelled volumes from a source's weights: 80 steps or more, no selection",
+    learning_rate=3e-4,
+    epochs=4,
+    keep="last",
+    least_steps=80,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -124,6 +134,13 @@ RECIPES: dict[str, Recipe] = {
             artefacts=_ARTEFACT_AUGMENT.artefacts,
             artefact_levels=_ARTEFACT_AUGMENT.artefact_levels,
             artefact_share=_ARTEFACT_AUGMENT.artefact_share,
+        ),
+        _FINETUNE,
+        replace(
+            _FINETUNE,
+            name="scratch",
+            summary="few labelled volumes from random weights: finetune at the peak rate of quick",
+            learning_rate=_QUICK.learning_rate,
         ),
     )
 }

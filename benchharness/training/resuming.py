@@ -47,14 +47,21 @@ class State:
     """Why training ended before its last epoch; empty where it did not."""
     start: dict[str, Any] = field(default_factory=dict)
     """Recipe and digest of the weights that another recipe made; empty without one."""
+    beside: nn.Module | None = None
+    """What is trained beside the network and not kept with it; None without one."""
 
     def judged(self, found: Judgement) -> None:
         """Keep the weights of the moment if they are the best, and end if they overfit."""
         if found.overfitting:
             self.ended = f"epoch {self.epoch} ended the training, {found.overfitting}"
         elif found.auc is not None and found.auc > self.best_auc:
-            self.best_auc, self.best_epoch = found.auc, self.epoch
-            self.best = copy.deepcopy(self.network.state_dict())
+            self.best_auc = found.auc
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the weights of the moment."""
+        self.best_epoch = self.epoch
+        self.best = copy.deepcopy(self.network.state_dict())
 
     def content(self) -> dict[str, Any]:
         """What a resumed training needs."""
@@ -68,6 +75,7 @@ class State:
             "best": self.best,
             "ended": self.ended,
             "start": self.start,
+            "beside": None if self.beside is None else self.beside.state_dict(),
         }
 
     def restore(self, path: Path) -> None:
@@ -80,6 +88,8 @@ class State:
         if saved.get("start", {}) != self.start:
             raise ValueError("it began with other weights")
         self.network.load_state_dict(saved["network"])
+        if self.beside is not None:
+            self.beside.load_state_dict(saved["beside"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.epoch, self.best_auc = saved["epoch"], saved["best_auc"]

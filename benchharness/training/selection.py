@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from benchharness.training.recipe import Recipe
 
 
+LAST = "last epoch"
+"""In place of what weights are chosen by, where none are chosen and no val volume is read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """How good an epoch's weights are."""
@@ -31,6 +35,8 @@ class Judgement:
 
 def measure(recipe: Recipe) -> str:
     """What weights are chosen by, in words."""
+    if recipe.keep == "last":
+        return LAST
     return f"val AUC under PGD-{recipe.selection_steps}" if recipe.selection_steps else "val AUC"
 
 
@@ -49,6 +55,8 @@ def judge(classifier: Classifier, val: Split, recipe: Recipe, *, seed: int) -> J
     Raises:
         CellError: When logits are not finite.
     """
+    if recipe.keep == "last":
+        return Judgement(auc=None)
     if not recipe.selection_steps:
         return Judgement(auc=_auc(val, classifier.predict(val.volumes, recipe.batch_size)))
     logits = _under(PGD(steps=recipe.selection_steps), classifier, val, recipe, seed)

@@ -31,6 +31,7 @@ TABLES = {"attack_parameters", "model_options", "recipe_options", "given"}
 CONFIGURED = ("run", "train", "check", "explain", "ci")
 
 IN_WORDS = {
+    "train_on": "each dataset itself",
     "limit": "all",
     "zoo": "$BENCH_ZOO, else the user's cache",
     "data_root": "$BENCH_DATA_ROOT, else ~/.medmnist",
@@ -53,6 +54,10 @@ TYPED: dict[str, tuple[str, Any]] = {
     "trust": ("", True),
     "zoo": ("zoo", Path("zoo")),
     "datasets": ("d", "d"),
+    "train_on": ("s", "s"),
+    "adapt": ("coral", "coral"),
+    "shots": ("0,16", "0,16"),
+    "select": ("target_val", "target_val"),
     "limit": ("3", 3),
     "data_root": ("data", Path("data")),
     "size": ("16", "16"),

@@ -15,6 +15,7 @@ from benchharness import statistics
 from benchharness.comparison import Settings, StoreComparison, compare, render
 from benchharness.errors import BenchError
 from benchharness.statistics import metrics
+from benchharness.store import carried
 from tests.factories import Made, small_matrix, store_of, tiny
 
 if TYPE_CHECKING:
@@ -421,3 +422,20 @@ def test_the_table_shows_every_endpoint_and_gap(mixed: StoreComparison) -> None:
     for gap in mixed.gaps:
         assert gap.place.condition in text
     assert "worse" in text.splitlines()[-1]
+
+
+def test_a_carried_network_is_a_model_of_its_own(against: Callable[..., StoreComparison]) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "": {},
+        "m": carried.settings("ct", "sha256:ct"),
+        "n": carried.settings("ct", "sha256:ct", adapt="coral"),
+    }
+    cells = [Made(settings=how, weights=name) for name, how in ways.items()]
+    result = against(cells, cells)
+    models = {endpoint.model for endpoint in result.endpoints}
+    name = cells[0].model
+    assert models == {name, f"{name} from ct", f"{name} from ct by coral"}
+    one = against(cells, cells, base_model=f"{name} from ct", new_model=f"{name} from ct by coral")
+    assert {endpoint.model for endpoint in one.endpoints} == {
+        f"{name} from ct by coral against {name} from ct"
+    }

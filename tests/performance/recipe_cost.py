@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness import datasets, registry
+from benchharness import datasets, registry, training
 from benchharness.store.cells import ModelKey
 from benchharness.training import loop, recipes
 
@@ -55,7 +55,7 @@ def _epoch(model: ModelKey, data: Dataset, name: str) -> float:
     gap = 1.0 if found.overfitting_gap else 0.0
     recipe = dataclasses.replace(found, epochs=1, ramp=0, starts_from="", overfitting_gap=gap)
     with tempfile.TemporaryDirectory() as folder:
-        job = loop.Job(
+        job = training.Job(
             model=model, dataset=data, recipe=recipe, seed=0, directory=Path(folder) / "c"
         )
         seconds: list[float] = []

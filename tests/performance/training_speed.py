@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from benchharness import datasets, registry
+from benchharness import datasets, registry, training
 from benchharness.networks import devices
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.store.cells import ModelKey
-from benchharness.training import loop
+from benchharness.training import beginning, loop
 from benchharness.training.recipes import RECIPES
 from tests.performance.attack_speed import default_layout, stock
 
@@ -61,14 +61,14 @@ def measure(name: str) -> tuple[float, float, float]:
     chosen = whole.train.subset(BATCHES * BATCH)
     data = replace(whole, train=chosen)
     with tempfile.TemporaryDirectory() as folder:
-        job = loop.Job(
+        job = training.Job(
             model=ModelKey(name=name, factory=registry.resolve("models", name).target),
             dataset=data,
             recipe=RECIPE,
             seed=0,
             directory=Path(folder),
         )
-        state = loop._start(job, "cpu")
+        state = beginning.begin(job, "cpu")
         classifier = Classifier.of(
             job.model, state.network, num_classes=data.num_classes, device="cpu"
         )
@@ -83,7 +83,7 @@ def measure(name: str) -> tuple[float, float, float]:
                 medmnist_epoch(plain, loader, optimiser)
                 seconds[0].append(time.perf_counter() - began)
             began = time.perf_counter()
-            loop._epoch(job, state, classifier)
+            loop.epoch(job, state, classifier)
             seconds[1].append(time.perf_counter() - began)
     # The first round warms up.
     theirs, ours = (statistics.median(one[1:]) * 1000 / len(chosen) for one in seconds)

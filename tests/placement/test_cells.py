@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchharness import explanation
+from benchharness import explanation, training
 from benchharness.artefacts import batched
 from benchharness.explanation import Request
 from benchharness.explanation.gradcam import GradCAM
@@ -74,7 +74,7 @@ def test_a_training_gives_the_bits_of_the_cpu(
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
     name, modality = KINDS[kind]
     epochs, size = 2, 8
-    job = loop.Job(
+    job = training.Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=dataclasses.replace(samples.dataset(), modality=modality),
         recipe=dataclasses.replace(
@@ -86,7 +86,7 @@ def test_a_training_gives_the_bits_of_the_cpu(
     loop.train(job, device="cpu")
     moved = dataclasses.replace(job, directory=tmp_path / "there")
 
-    def stop(epoch: loop.EpochReport) -> None:
+    def stop(epoch: training.EpochReport) -> None:
         raise KeyboardInterrupt
 
     with Elsewhere() as world:

@@ -13,7 +13,7 @@ LAYERS = (
     ("tables", "introduction"),
     ("parts",),
     ("plots", "explanations"),
-    ("dataset",),
+    ("dataset", "page"),
     ("sections",),
     ("formats",),
     ("writing", "leaderboard", "quick"),

@@ -148,6 +148,7 @@ EDITS: dict[str, Any] = {
     "outputs": {"take": [0]},
     "start": {"recipe": "quick", "sha256": "0" * 64},
     "ended": "early",
+    "transfer": {"train_on": "other"},
 }
 
 

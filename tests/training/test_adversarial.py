@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchharness import training
 from benchharness.errors import CellError
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.preprocessing import Preprocessing
@@ -192,7 +193,9 @@ def fall(directory: Path, sound: int, notes: list[str]) -> loop.ModelCard:
     model = ModelKey(
         name="fallen", factory="tests.training.fallen:fallen", arguments=(("sound", sound),)
     )
-    job = loop.Job(model=model, dataset=fallen.dataset(), recipe=FALLS, seed=0, directory=directory)
+    job = training.Job(
+        model=model, dataset=fallen.dataset(), recipe=FALLS, seed=0, directory=directory
+    )
     return loop.train(job, device="cpu", note=notes.append)
 
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchharness import disk
+from benchharness import disk, training
 from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.run import config, planning
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
-from benchharness.training import initialisation, loop, recipes
+from benchharness.training import beginning, initialisation, loop, recipes
 from medvit3d import medvit3d_cbam, medvit3d_t
 from medvit3d.public_names import cbam_name, port_names
 from tests import samples
@@ -222,7 +222,7 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
     initial = initialisation.find(tmp_path / "MedViT_small_im1k.pth", "centre")
     whole = samples.dataset()
     splits = {name: getattr(whole, name).subset(4) for name in ("train", "val", "test")}
-    job = loop.Job(
+    job = training.Job(
         model=ModelKey(name="medvit3d_t", factory="medvit3d.variants:medvit3d_t"),
         dataset=dataclasses.replace(whole, **splits),
         recipe=recipe,
@@ -230,7 +230,7 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
         directory=tmp_path / "checkpoint",
         initial=initial,
     )
-    network = loop._start(job, "cpu").network
+    network = beginning.begin(job, "cpu").network
     kernel = network.get_submodule("stem.0.conv").weight[:, 0]
     flat = state["stem.0.conv.weight"].sum(dim=1)
     torch.testing.assert_close(kernel[:, 1], flat)
@@ -306,7 +306,7 @@ def test_the_3d_network_takes_its_own_weights(tmp_path: Path) -> None:
 
 def test_trained_weights_without_initial_ones_say_so(tmp_path: Path) -> None:
     recipe = dataclasses.replace(recipes.find("quick"), epochs=1, batch_size=24)
-    job = loop.Job(
+    job = training.Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=samples.dataset(),
         recipe=recipe,

@@ -44,6 +44,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "artefact_levels": ("everything", (1, 2)),
     "starts_from": ("everything", "strong"),
     "steps": ("adv_pgd", 8),
+    "keep": ("quick", "last"),
 }
 """Recipe and other value, where another by arithmetic would not do."""
 
@@ -53,7 +54,8 @@ def test_an_unknown_recipe_lists_what_there_is() -> None:
         recipes.find("medmist")
     assert str(caught.value) == (
         "unknown recipe 'medmist'. Did you mean 'medmnist' or 'medmnist2d'? Known: adv_artefact, "
-        "adv_fast, adv_pgd, artefact_augment, medmnist, medmnist2d, noise, quick, strong, trades."
+        "adv_fast, adv_pgd, artefact_augment, finetune, medmnist, medmnist2d, noise, quick, "
+        "scratch, strong, trades."
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from benchharness import disk
+from benchharness import disk, training
 from benchharness.errors import BenchError, CellError
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
@@ -20,7 +20,8 @@ from benchharness.networks.preprocessing import Preprocessing
 from benchharness.statistics import metrics
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
-from benchharness.training import augmentation, loop, recipes, resuming
+from benchharness.training import augmentation, beginning, loop, recipes, resuming
+from benchharness.training.job import batches
 from tests import samples
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ _PLAIN = {
 """What makes `quick` of any recipe, at the same epochs and rate."""
 
 
-def job(directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object) -> loop.Job:
+def job(
+    directory: Path, *, recipe: Recipe = RECIPE, seed: int = 0, **changes: object
+) -> training.Job:
     dataset: Dataset = dataclasses.replace(samples.dataset(), **changes)
-    return loop.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
+    return training.Job(model=MODEL, dataset=dataset, recipe=recipe, seed=seed, directory=directory)
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -83,7 +86,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     loop.train(job(tmp_path / "whole"), device="cpu")
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
 
-    def kill(epoch: loop.EpochReport) -> None:
+    def kill(epoch: training.EpochReport) -> None:
         if epoch.epoch == killed_after:
             raise KeyboardInterrupt
 
@@ -112,7 +115,7 @@ def test_every_recipe_goes_on_after_a_kill_to_the_same_weights(
     card = loop.train(job(tmp_path / "whole", recipe=recipe), device="cpu")
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
 
-    def kill(epoch: loop.EpochReport) -> None:
+    def kill(epoch: training.EpochReport) -> None:
         if epoch.epoch == 1:
             raise KeyboardInterrupt
 
@@ -148,7 +151,7 @@ def test_a_state_that_began_with_other_weights_is_not_resumed(
         loop.train(work, device="cpu", note=notes.append, **options)
         return notes
 
-    def kill(_: loop.EpochReport) -> None:
+    def kill(_: training.EpochReport) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -158,7 +161,7 @@ def test_a_state_that_began_with_other_weights_is_not_resumed(
 
 
 def test_the_weights_kept_are_those_of_the_best_val_auc(tmp_path: Path) -> None:
-    reports: list[loop.EpochReport] = []
+    reports: list[training.EpochReport] = []
     card = loop.train(job(tmp_path), device="cpu", report=reports.append)
     aucs = [report.val_auc for report in reports]
     assert None not in aucs
@@ -203,13 +206,13 @@ def test_steps_divide_the_learning_rate_at_half_and_three_quarters(
 ) -> None:
     recipe = dataclasses.replace(recipes.find("medmnist"), epochs=8, batch_size=32)
     states: list[float] = []
-    step = loop._epoch
+    step = loop.epoch
 
-    def spy(work: loop.Job, state: resuming.State, classifier: object) -> float:
+    def spy(work: training.Job, state: resuming.State, classifier: object) -> float:
         states.append(state.optimiser.param_groups[0]["lr"])
         return step(work, state, classifier)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_epoch", spy)
+    monkeypatch.setattr(loop, "epoch", spy)
     loop.train(job(tmp_path, recipe=recipe), device="cpu")
     assert states == pytest.approx([1e-3] * 4 + [1e-4] * 2 + [1e-5] * 2)
 
@@ -218,12 +221,12 @@ def test_random_scaling_replaces_the_fixed_one(tmp_path: Path) -> None:
     recipe = dataclasses.replace(recipes.find("medmnist"), epochs=1, batch_size=8)
     highest: list[float] = []
     work = job(tmp_path, recipe=recipe, modality="shape")
-    state = loop._start(work, "cpu")
+    state = beginning.begin(work, "cpu")
     state.network.register_forward_pre_hook(
         lambda _, inputs: highest.extend(inputs[0].flatten(1).amax(1).tolist())
     )
     classifier = Classifier(state.network, Preprocessing(scale=0.5), num_classes=2, device="cpu")
-    loop._epoch(work, state, classifier)
+    loop.epoch(work, state, classifier)
     brightest = np.sort(work.dataset.train.volumes.reshape(len(highest), -1).max(1)) / 255
     # A factor from U(0, 1) a volume: some above the fixed 0.5, none above the volume's own maximum.
     assert max(highest) > 0.6 * brightest.max()
@@ -242,8 +245,8 @@ def test_flips_are_of_whole_volumes_and_leave_none_changed_otherwise() -> None:
 
 
 def test_a_last_batch_of_one_volume_is_left_out() -> None:
-    assert [batch.stop - batch.start for batch in loop._batches(17, 8)] == [8, 8]
-    assert [batch.stop - batch.start for batch in loop._batches(18, 8)] == [8, 8, 2]
+    assert [batch.stop - batch.start for batch in batches(17, 8)] == [8, 8]
+    assert [batch.stop - batch.start for batch in batches(18, 8)] == [8, 8, 2]
 
 
 def test_a_diverging_training_is_an_error_not_a_checkpoint(tmp_path: Path) -> None:
@@ -268,7 +271,7 @@ def test_a_damaged_state_starts_the_training_anew_and_says_so(
     loop.train(job(tmp_path / "whole"), device="cpu")
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
 
-    def kill(epoch: loop.EpochReport) -> None:
+    def kill(epoch: training.EpochReport) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 

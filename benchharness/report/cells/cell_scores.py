@@ -23,52 +23,54 @@ class CellScores:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Score] = {}
+        self._metrics: dict[str, tuple[dict[str, float | None], dict[str, str]]] = {}
+        """Values and why there is none, by cell: all metrics of a cell come at once."""
 
     def single(self, row: Row, metric: Metric) -> Score:
         """A cell's metric with its interval."""
-        return self._once((metric, row.record.identity), lambda: _single(row, metric))
+        return self._once((metric, row.record.identity), lambda: self._single(row, metric))
 
     def mean(self, rows: Sequence[Row], metric: Metric) -> Score:
         """The mean of a metric over cells of the same volumes, with its interval."""
         identities = (row.record.identity for row in rows)
-        return self._once(("mean", metric, *identities), lambda: _mean(rows, metric))
+        return self._once(("mean", metric, *identities), lambda: self._mean(rows, metric))
 
     def over_seeds(self, rows: Sequence[Row], metric: Metric) -> Score:
         """The mean over training seeds; its interval, over seeds and volumes, needs three."""
         identities = (row.record.identity for row in rows)
         return self._once(("seeds", metric, *identities), lambda: _over_seeds(rows, metric))
 
+    def _single(self, row: Row, metric: Metric) -> Score:
+        if row.record.inapplicable:
+            return Score(gap=row.record.inapplicable)
+        if row.predictions is None:
+            return Score(gap=row.failure)
+        suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
+        labels, logits = row.predictions.labels, row.predictions.logits
+        if row.record.identity not in self._metrics:
+            self._metrics[row.record.identity] = metrics.compute(labels, logits)
+        values, undefined = self._metrics[row.record.identity]
+        # A record may say that a metric would mislead although its predictions give one.
+        if gap := row.record.undefined.get(metric) or undefined.get(metric):
+            return Score(gap=gap, suspect=suspect)
+        value = values[metric]
+        assert value is not None, metric
+        interval = uncertainty.interval(metric, labels, logits, row.predictions.patients)
+        return Score.of(value, interval, suspect=suspect)
+
+    def _mean(self, rows: Sequence[Row], metric: Metric) -> Score:
+        cells = [(row.condition, self.single(row, metric)) for row in rows]
+        undefined = next((f"{where}: {score.gap}" for where, score in cells if score.gap), "")
+        if undefined:
+            return Score(gap=undefined)
+        value, interval = uncertainty.mean_over_cells(metric, pairs(rows), patients(rows))
+        suspect = "; ".join(score.suspect for _, score in cells if score.suspect)
+        return Score.of(value, interval, suspect=suspect)
+
     def _once(self, key: tuple[str, ...], compute: Callable[[], Score]) -> Score:
         if key not in self._known:
             self._known[key] = compute()
         return self._known[key]
-
-
-def _single(row: Row, metric: Metric) -> Score:
-    if row.record.inapplicable:
-        return Score(gap=row.record.inapplicable)
-    if row.predictions is None:
-        return Score(gap=row.failure)
-    suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
-    labels, logits = row.predictions.labels, row.predictions.logits
-    values, undefined = metrics.compute(labels, logits)
-    # A record may say that a metric would mislead although its predictions give one.
-    undefined |= row.record.undefined
-    values |= dict.fromkeys(row.record.undefined)
-    if values[metric] is None:
-        return Score(gap=undefined[metric], suspect=suspect)
-    interval = uncertainty.interval(metric, labels, logits, row.predictions.patients)
-    return Score.of(values[metric], interval, suspect=suspect)
-
-
-def _mean(rows: Sequence[Row], metric: Metric) -> Score:
-    cells = [(row.condition, _single(row, metric)) for row in rows]
-    undefined = next((f"{where}: {score.gap}" for where, score in cells if score.gap), "")
-    if undefined:
-        return Score(gap=undefined)
-    value, interval = uncertainty.mean_over_cells(metric, pairs(rows), patients(rows))
-    suspect = "; ".join(score.suspect for _, score in cells if score.suspect)
-    return Score.of(value, interval, suspect=suspect)
 
 
 def _over_seeds(rows: Sequence[Row], metric: Metric) -> Score:

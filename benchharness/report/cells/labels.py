@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchharness.store.carried import called
 from benchharness.store.cells import CLEAN_FAMILY, OWN_WEIGHTS, precision
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ def models(records: Sequence[Record]) -> Labels:
     """
     suffixes = _distinguish(
         records,
-        name=lambda record: record.cell.model.name,
+        name=_called,
         group=lambda record: record.cell.dataset.digest,
         description=_training,
     )
     trainings = {
         record.identity: (
-            record.cell.model.name + suffixes[record.identity],
+            _called(record) + suffixes[record.identity],
             record.cell.dataset.digest,
             record.cell.checkpoint.seed,
         )
@@ -43,6 +44,11 @@ def models(records: Sequence[Record]) -> Labels:
         older = "" if digest == newest[training] else f" @{(digest or 'untrained')[:8]}"
         labels[record.identity] = training[0] + older
     return labels
+
+
+def _called(record: Record) -> str:
+    """A model's name, and where its weights were carried from if they were."""
+    return called(record.cell.model.name, record.cell.checkpoint.recipe)
 
 
 def _training(record: Record) -> dict[str, Any]:
@@ -87,7 +93,8 @@ def perturbations(records: Sequence[Record]) -> Labels:
         key = record.cell.perturbation
         narrow = f" {precision(key)}" if precision(key) else ""
         if key.source is not None:
-            return f"{key.name}{narrow} from {key.source.model.name}"
+            made_on = called(key.source.model.name, key.source.checkpoint.recipe)
+            return f"{key.name}{narrow} from {made_on}"
         return CLEAN_FAMILY if key.kind == "none" else key.name + narrow
 
     return _labelled(

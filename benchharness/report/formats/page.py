@@ -7,29 +7,55 @@ import math
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchharness.outside.escaping import printable
+from benchharness.report.page import payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from benchharness.report.page import Opening
     from benchharness.report.parts import Section
     from benchharness.report.tables.layout import Table
 
 
-def document(title: str, introduction: Sequence[str], sections: Sequence[Section]) -> str:
+PAGE = 5_000_000
+"""Bytes that a page stays below; volumes fill what everything else leaves."""
+_DATA = "\x00data\x00"
+"""Where the page's data go. No text of a page has a NUL: `_shown` shows it as a sign."""
+
+
+def document(
+    title: str,
+    introduction: Sequence[str],
+    sections: Sequence[Section],
+    opening: Opening | None = None,
+) -> str:
     """Write the page.
 
     Args:
         title: Of the page.
         introduction: Paragraphs below the title.
         sections: In their order.
+        opening: The first screen and the data of `window.bench`; None leaves both out.
     """
-    return (
+    text = (
         _environment()
         .get_template("report.html")
-        .render(title=title, introduction=introduction, sections=sections)
+        .render(
+            title=title,
+            introduction=introduction,
+            sections=sections,
+            opening=opening,
+            data=Markup(_DATA),
+        )
     )
+    if opening is None:
+        return text.replace(_DATA, "{}")
+    data = payload.script_json(opening.data)
+    shown = opening.volumes(PAGE - len(text.encode()) - len(data.encode()))
+    return text.replace(_DATA, f'{data[:-1]},"volumes":{payload.script_json(shown)}}}')
 
 
 def fragment(tables: Iterable[Table]) -> str:

@@ -105,13 +105,21 @@ def worst_case(
         rows = gather(findings, subject, seed, [UNPERTURBED, *inside])
         if isinstance(rows, Score):
             return rows
-        survived = np.logical_and.reduce([row.correct for row in rows if row.correct is not None])
-        if witnessed:
-            survived = survived & ~_broken_elsewhere(findings, rows, limit)
+        survived = survivors(findings, rows, limit, witnessed=witnessed)
         interval = uncertainty.share(survived, patients(rows))
         return Score.of(float(survived.mean()), interval, suspect=_suspicions(rows))
 
     return _over_seeds(subject, of)
+
+
+def survivors(
+    findings: Findings, rows: Sequence[Row], limit: float, *, witnessed: bool
+) -> NDArray[np.bool_]:
+    """Which volumes are classified correctly in all cells of a checkpoint (clean first), (N,)."""
+    found: NDArray[np.bool_] = np.logical_and.reduce(
+        [row.correct for row in rows if row.correct is not None]
+    )
+    return found & ~_broken_elsewhere(findings, rows, limit) if witnessed else found
 
 
 def _broken_elsewhere(findings: Findings, rows: Sequence[Row], limit: float) -> NDArray[np.bool_]:

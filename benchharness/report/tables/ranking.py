@@ -66,6 +66,20 @@ def groups(findings: Findings, dataset: str, family: str) -> dict[str, int]:
         rows = gather(findings, subject, subject.seeds[0], wanted)
         if isinstance(rows, list) and not any(row.suspicion for row in rows):
             ranked[subject.label] = rows
+    return _grouped(findings, ranked)
+
+
+def of_cells(findings: Findings, rows: Sequence[Row]) -> dict[str, int]:
+    """Rank cells of one condition on one dataset.
+
+    Returns:
+        The group of each by its identity, 1 the best. Failed and suspect cells are absent.
+    """
+    sound = [row for row in rows if row.predictions is not None and not row.suspicion]
+    return _grouped(findings, {row.record.identity: [row] for row in sound})
+
+
+def _grouped(findings: Findings, ranked: dict[str, list[Row]]) -> dict[str, int]:
     if not ranked:
         return {}
     single = all(len(rows) == 1 for rows in ranked.values())

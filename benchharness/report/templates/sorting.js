@@ -35,16 +35,23 @@ function compareCells(a, b, descending) {
 }
 
 if (typeof document !== "undefined") {
-  // A click on a heading sorts by its column; a second click reverses.
-  for (const heading of document.querySelectorAll("th")) heading.addEventListener("click", () => {
-    const descending = heading.getAttribute("aria-sort") === "ascending";
-    const column = heading.cellIndex, body = heading.closest("table").tBodies[0];
-    const cell = row => ({
-      order: row.cells[column].dataset.order, text: row.cells[column].textContent.trim(),
+  // A click on a heading sorts by its column; a second click reverses. A button inside takes the
+  // keyboard. The matrix sorts itself.
+  for (const heading of document.querySelectorAll("table:not(.matrix) thead th")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    heading.addEventListener("click", () => {
+      const descending = heading.getAttribute("aria-sort") === "ascending";
+      const column = heading.cellIndex, body = heading.closest("table").tBodies[0];
+      const cell = row => ({
+        order: row.cells[column].dataset.order, text: row.cells[column].textContent.trim(),
+      });
+      const rows = [...body.rows].sort((a, b) => compareCells(cell(a), cell(b), descending));
+      for (const other of heading.parentNode.cells) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      body.append(...rows);
     });
-    const rows = [...body.rows].sort((a, b) => compareCells(cell(a), cell(b), descending));
-    for (const other of heading.parentNode.cells) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    body.append(...rows);
-  });
+  }
 }

@@ -97,8 +97,7 @@ class Ray:
             self._connection.open(Path(folder) if copied else None, self._environment())
             self.library = self._connection.library
             self.deaths = cluster.deaths(self.library)
-            datasets = {job.data: job.dataset for job in self._plan.jobs}
-            self.supply = Supply(datasets, self.library.put)
+            self.supply = Supply(self._plan.datasets, self.library.put)
             self._ear = self.library.remote(num_cpus=0)(remote.Ear).remote()
             self._performer = self.library.remote(
                 num_cpus=self._config.cpus_per_worker, num_gpus=gpus_of(self._config)

@@ -57,8 +57,7 @@ class Sent:
 class Needs:
     """What a task needs."""
 
-    data: Data
-    dataset: Sent
+    datasets: Mapping[Data, Sent]
     files: Mapping[str, Sent]
     """Weights, by the digest that the task has of them."""
 
@@ -167,7 +166,7 @@ class _Far(Worker):
 
     def receive(self, needs: Needs) -> None:
         """Take what the next task needs."""
-        self._data[needs.data] = needs.dataset
+        self._data |= needs.datasets
         self._files = needs.files
         self.checkpoint = None
 

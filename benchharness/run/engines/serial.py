@@ -51,7 +51,7 @@ class Serial:
     about = ""
 
     def __init__(self, device: str, plan: Plan) -> None:
-        datasets = {job.data: job.dataset for job in plan.jobs}
+        datasets = plan.datasets
         splits = {(job.data, job.limits): job.split for job in plan.jobs}
         self.workers = (Inside(worker.Worker(device, datasets.__getitem__, splits)),)
 

@@ -10,6 +10,7 @@ from benchharness.disk import write_atomically
 from benchharness.errors import CellError
 from benchharness.networks.formats import programs
 from benchharness.outside.containment import in_one_line
+from benchharness.run import material
 from benchharness.run.engines import shipping
 from benchharness.run.engines.remote import Needs, Sent
 from benchharness.run.engines.tasks import Train
@@ -50,7 +51,8 @@ class Supply:
             OSError: As above.
         """
         files = {name: self._sent(name, paths) for name, paths in _files(task)}
-        return Needs(data=task.data, dataset=self._dataset(task.data), files=files)
+        needed = material.parts(task.data)
+        return Needs(datasets={data: self._dataset(data) for data in needed}, files=files)
 
     def _dataset(self, data: Data) -> Sent:
         if data not in self._data:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from benchharness.artefacts import Artefact
     from benchharness.attacks import Attack
     from benchharness.run.data import Data, Limits
+    from benchharness.run.material import Material
     from benchharness.run.weights import Weights
     from benchharness.store.cells import Cell
     from benchharness.store.predictions import Predictions
@@ -25,7 +26,7 @@ class Train:
     """Train a checkpoint, or finish an interrupted training, in the folder of `weights.path`."""
 
     weights: Weights
-    data: Data
+    data: Material
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

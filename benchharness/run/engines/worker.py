@@ -12,10 +12,12 @@ from benchharness import training
 from benchharness.canonical import digest
 from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import contained, in_one_line
-from benchharness.run import measuring
+from benchharness.run import material, measuring
 from benchharness.run.data import Data, subset
 from benchharness.run.engines.tasks import Measure, Said, Train, Trained, Unloadable
 from benchharness.run.planning import Job
+from benchharness.store.carried import DIFFER
+from benchharness.training.selection import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,19 +89,25 @@ class Worker:
         weights = task.weights
         assert weights.recipe is not None
         assert weights.seed is not None
+        dataset, unlabelled = material.made(task.data, self._dataset)
         job = training.Job(
             model=weights.model,
-            dataset=self._dataset(task.data),
+            dataset=dataset,
             recipe=weights.recipe,
             seed=weights.seed,
             directory=weights.path.parent,
             initial=weights.initial,
             start=None if weights.start is None else weights.start.path.parent,
+            carried=weights.carried,
+            unlabelled=unlabelled,
+            head_anew=dict(weights.carried).get("labels") == DIFFER,
         )
 
         def report(epoch: EpochReport) -> None:
             auc = "–" if epoch.val_auc is None else f"{epoch.val_auc:.3f}"
             best = f"{epoch.judged_by} {auc} (best {epoch.best_val_auc:.3f})"
+            if epoch.judged_by == LAST:
+                best = LAST
             hear(
                 Said(
                     done=epoch.epoch,

@@ -1,0 +1,76 @@
+"""Models whose weights were carried from a source to a target, and those that bound them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchharness.report.scoring.subjects import together
+from benchharness.store import carried
+from benchharness.store.carried import SCRATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchharness.report.cells.findings import Findings
+    from benchharness.report.cells.rows import Row
+    from benchharness.report.scoring.subjects import Subject
+    from benchharness.store.carried import Carried
+
+OWN_LABELS = "its own labels"
+"""In place of a source: the network that the target's train split has trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """A model on a target, and where its weights came from."""
+
+    subject: Subject
+    name: str
+    """Of the model, without its source."""
+    recipe: str
+    """The source's; empty from scratch."""
+    carried: Carried | None
+    """None where the target's own labels have trained it."""
+
+    @property
+    def arm(self) -> str:
+        """Where it comes from, whatever the shots: `phantom3d_ct by coral`, `scratch`."""
+        if self.carried is None:
+            return OWN_LABELS
+        if self.carried.source == SCRATCH:
+            return "scratch"
+        by = "" if self.carried.adapt == "none" else f" by {self.carried.adapt}"
+        return f"{self.carried.source}{by}"
+
+
+def stands(findings: Findings, dataset: str) -> tuple[Stand, ...]:
+    """Every trained model of a dataset."""
+    return tuple(_stands(findings, dataset))
+
+
+def _stands(findings: Findings, dataset: str) -> Iterator[Stand]:
+    seen: set[str] = set()
+    for row in findings.of(dataset):
+        key = row.record.cell.checkpoint
+        if row.model in seen or key.recipe is None:
+            continue
+        seen.add(row.model)
+        found = carried.of(key.recipe)
+        yield Stand(
+            subject=together(findings, dataset, row.model),
+            name=row.record.cell.model.name,
+            recipe=str(key.recipe_name) if found is None else found.recipe,
+            carried=found,
+        )
+
+
+def any_carried(findings: Findings) -> bool:
+    """Whether a store has such cells at all."""
+    return any(carried.of(row.record.cell.checkpoint.recipe) for row in findings.rows)
+
+
+def clean(findings: Findings, subject: Subject) -> list[Row]:
+    """The clean row of every training seed that has predictions."""
+    rows = (findings.find(subject.dataset, subject.model, seed, "clean") for seed in subject.seeds)
+    return [row for row in rows if row is not None and row.predictions is not None]
