@@ -47,6 +47,9 @@ BUILT_IN: dict[Registry, dict[str, str]] = {
     "datasets": {
         "phantom3d": f"{_DATASETS}.embedded:phantom3d",
         "phantom3d_64": f"{_DATASETS}.embedded:phantom3d_64",
+        "phantom3d_ct": f"{_DATASETS}.embedded:phantom3d_ct",
+        "phantom3d_mr": f"{_DATASETS}.embedded:phantom3d_mr",
+        "phantom3d_xray": f"{_DATASETS}.embedded:phantom3d_xray",
         "hippocampus3d": f"{_DATASETS}.hippocampus:hippocampus3d",
         **{
             f"{organ}mnist3d{size}": f"{_DATASETS}.medmnist3d:{organ}mnist3d{size}"

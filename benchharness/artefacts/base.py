@@ -34,11 +34,14 @@ Group = Literal["mr", "ct", "general", "geometric"]
 Spacing = tuple[float, float, float]
 """Edges of a voxel along D, H and W, in millimetres where they are known."""
 
-GREY = frozenset({"mri", "phantom", "ct", "electron microscopy"})
+GREY = frozenset({"mri", "phantom", "ct", "x-ray", "electron microscopy"})
 """Modalities with grey levels; a shape mask has none to disturb."""
 
 EVERYWHERE = GREY | {"shape"}
 """Modalities of faults that a mask drawn on a faulty scan can also inherit."""
+
+PROJECTED = frozenset({"x-ray"})
+"""Modalities without slices: what falls between them or is lost with one cannot happen there."""
 
 LEVELS = (1, 2, 3, 4, 5)
 """The severities of every artefact, mild to severe."""

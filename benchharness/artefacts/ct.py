@@ -33,7 +33,7 @@ class PoissonNoise(Artefact):
     source = "torch.poisson (shot noise as in Hendrycks and Dietterich, ICLR 2019)"
     unit = "photons in a voxel of intensity 1"
     summary = "Few photons were counted, so noise grows with the square root of the intensity."
-    plausible = frozenset({"ct", "phantom", "electron microscopy"})
+    plausible = frozenset({"ct", "x-ray", "phantom", "electron microscopy"})
     levels: ClassVar[tuple[PoissonLevel, ...]] = (
         PoissonLevel(photons=250.0),
         PoissonLevel(photons=80.0),

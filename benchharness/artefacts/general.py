@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchharness.artefacts import draws, extents
-from benchharness.artefacts.base import EVERYWHERE, GREY, Artefact, Level
+from benchharness.artefacts.base import EVERYWHERE, GREY, PROJECTED, Artefact, Level
 from benchharness.artefacts.transforms import UNIT, resampled, transformed
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class DropoutSlices(Artefact):
     source = "own: neither TorchIO nor MONAI drops slices"
     unit = "thickness in fractions of the foreground's box"
     summary = "A run of adjacent slices inside the foreground is missing and black."
-    plausible = EVERYWHERE
+    plausible = EVERYWHERE - PROJECTED
     levels: ClassVar[tuple[DropoutLevel, ...]] = (
         DropoutLevel(extent=0.065),
         DropoutLevel(extent=0.142),

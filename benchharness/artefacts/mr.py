@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from benchharness.artefacts import draws, extents
-from benchharness.artefacts.base import EVERYWHERE, Artefact, Level
+from benchharness.artefacts.base import EVERYWHERE, PROJECTED, Artefact, Level
 from benchharness.artefacts.transforms import UNIT, resampled, rigid, transformed
 
 if TYPE_CHECKING:
@@ -358,7 +358,7 @@ class Anisotropy(Artefact):
     source = "torchio.Resample twice, as in torchio.RandomAnisotropy (Billot et al., MIDL 2020)"
     unit = "slice distance in fractions of the field of view, exponent on 28 / grid"
     summary = "Slices are far apart along one axis, and the gaps between them are interpolated."
-    plausible = EVERYWHERE
+    plausible = EVERYWHERE - PROJECTED
     levels: ClassVar[tuple[AnisotropyLevel, ...]] = (
         AnisotropyLevel(thickness=1.3 / 28, narrowing=1.0),
         AnisotropyLevel(thickness=2.0 / 28, narrowing=0.8),

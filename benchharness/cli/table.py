@@ -215,7 +215,7 @@ TABLE: tuple[Option, ...] = (
         key="init_method",
         panel=Panel.TRAINING,
         metavar="NAME",
-        help="How a network adopts them; MedViT-3D takes centre or mean.",
+        help="How kernels become 3-D: centre, as_is, centre_slice or mean.",
     ),
     Option(
         key="train",

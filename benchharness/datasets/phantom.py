@@ -114,24 +114,55 @@ class _Scene:
     noise: float
 
 
-def _render(split: str, index: int, size: int, *, structure: bool) -> tuple[Bytes, Masks]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Anatomy:
+    """What a scene holds before any scanner sees it, on a grid `(size, size, size)`.
+
+    Every rendering of a name begins with this, so all of them show the same scene.
+    """
+
+    tissue: Floats
+    """The phantom's own grey value of the tissue without structure: mean 0.35, mostly 0 to 0.7."""
+    structure: Floats
+    """How much the structure adds to it: its contrast times its texture, 0 outside."""
+    mask: Masks
+    """Voxels whose centre lies inside the structure."""
+    noise: float
+    """Standard deviation of the phantom's own noise."""
+
+
+def anatomy(split: str, index: int, size: int) -> _Anatomy:
     """Sample one scene on a grid; each part has its own generator, so no draw shifts another."""
     name = ("phantom3d", VERSION, split, index)
     kind = CLASSES[index % len(CLASSES)]
     scene = _scene(numpy_generator(*name, "scene"))
     distance = _signed_distance(kind, scene, size)
-
-    image = scene.level + _BACKGROUND * _field(
+    tissue = scene.level + _BACKGROUND * smooth_field(
         numpy_generator(*name, "background"), size, _BACKGROUND_CELLS
     )
-    image += _TISSUE * _field(numpy_generator(*name, "tissue"), size, _TISSUE_CELLS)
-    if structure:
-        grain = _field(numpy_generator(*name, "grain"), size, _GRAINS[kind])
-        inside = np.clip(0.5 - distance / _EDGE, 0, 1)
-        image += inside * scene.contrast * (1 + _TEXTURE * grain)
-    noise = numpy_generator(*name, "noise", size)
-    image += scene.noise * noise.standard_normal(image.shape)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8), distance < 0
+    tissue += _TISSUE * smooth_field(numpy_generator(*name, "tissue"), size, _TISSUE_CELLS)
+    grain = smooth_field(numpy_generator(*name, "grain"), size, _GRAINS[kind])
+    inside = np.clip(0.5 - distance / _EDGE, 0, 1)
+    return _Anatomy(
+        tissue=tissue,
+        structure=inside * scene.contrast * (1 + _TEXTURE * grain),
+        mask=distance < 0,
+        noise=scene.noise,
+    )
+
+
+def _render(split: str, index: int, size: int, *, structure: bool) -> tuple[Bytes, Masks]:
+    """The phantom's own rendering: grey values with white noise."""
+    scene = anatomy(split, index, size)
+    image = scene.tissue + scene.structure if structure else scene.tissue
+    noise = numpy_generator("phantom3d", VERSION, split, index, "noise", size)
+    image = image + scene.noise * noise.standard_normal(image.shape)
+    return to_bytes(image), scene.mask
+
+
+def to_bytes(image: Floats) -> Bytes:
+    """Clip to [0, 1] and quantise."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _scene(generator: np.random.Generator) -> _Scene:
@@ -172,7 +203,7 @@ def _signed_distance(kind: str, scene: _Scene, size: int) -> Floats:
     return _SHAPES[kind](turned[0], turned[1], turned[2], scene.radius)
 
 
-def _field(generator: np.random.Generator, size: int, cells: int) -> Floats:
+def smooth_field(generator: np.random.Generator, size: int, cells: int) -> Floats:
     """A smooth random field `(size, size, size)` of mean 0 and standard deviation 1 over draws."""
     nodes = cells + 3
     field = generator.standard_normal((nodes, nodes, nodes))

@@ -1,14 +1,17 @@
 """Initial weights: a state dict that a network loads before it is trained.
 
-A network supports this by a method `initialise_from(state, *, method) -> str`. The method loads
-what it can, leaves all other parameters at their random values, raises ValueError with a message of
-one line if the weights belong to another network, and returns one line that says what it did. The
-harness reads the file, finds out which parameters kept their random values, and records both.
+Weights under the network's own names, such as those of a checkpoint that the harness trained on
+other data, are carried over by `carrying`. For weights under other names a network may have a
+method `initialise_from(state, *, method) -> str`. The method loads what it can, leaves all other
+parameters at their random values, raises ValueError with a message of one line if the weights
+belong to another network, and returns one line that says what it did. The harness reads the file,
+finds out which parameters kept their random values, and records both.
 """
 
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,9 +24,10 @@ from benchharness.errors import BenchError
 from benchharness.networks import checkpoints
 from benchharness.networks.formats import content, starting
 from benchharness.outside.containment import contained, in_one_line
+from benchharness.training import carrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -38,7 +42,8 @@ class InitialWeights:
     path: Path
     sha256: str
     method: str
-    """Passed on to the network; MedViT-3D takes `centre` or `mean`."""
+    """How kernels become 3-D: see `carrying.Method`. A network's own `initialise_from` gets it too;
+    MedViT-3D takes `centre` or `mean`."""
     part: str = ""
     """Which of several weights in the file are meant; empty where nothing was said."""
 
@@ -61,13 +66,16 @@ class Initialised:
     sha256: str
     method: str
     summary: str
-    """The line that the network returned."""
+    """What was done, in one line."""
     reading: str
     """How the file was read, in one line."""
     part: str = ""
     """Which of several weights in it were meant; empty where nothing was said."""
     left_at_initial_value: tuple[str, ...]
     """Parameters that kept the values drawn from the training seed."""
+    adapted: tuple[str, ...] = ()
+    """Tensors that were inflated, cut or given other channels; empty where the network loaded the
+    weights itself."""
 
 
 def find(path: Path, method: str, *, part: str = "") -> InitialWeights:
@@ -83,7 +91,7 @@ def find(path: Path, method: str, *, part: str = "") -> InitialWeights:
 
 
 def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int = 0) -> Initialised:
-    """Load initial weights into a network that offers `initialise_from`.
+    """Load initial weights into a network.
 
     Args:
         weights: The file, and how to load it.
@@ -92,17 +100,23 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
         seed: Training seed, which also seeds whatever the network draws while it loads.
 
     Raises:
-        BenchError: If the network has no such method, or the file cannot be read, has changed since
-            it was found, holds values that are not finite, or belongs to another network.
+        BenchError: If the file cannot be read, has changed since it was found, holds values that
+            are not finite, or belongs to another network.
     """
-    method = _method(network, model)
     found = _read(weights, network.state_dict())
     state = found.tensors
     if wrong := checkpoints.miscast(state, network.state_dict()):
         raise BenchError(
             f"--init {weights.path}: {wrong[0]}. Use weights as they were trained, in floats."
         )
-    summary = _call(method, state, weights, model, seed)
+    if carrying.fits_by_name(state, network.state_dict()):
+        with _refusing(weights, model):
+            carried = carrying.carry(state, network.state_dict(), method=weights.method)
+            network.load_state_dict(carried.tensors)
+        summary, adapted, left = carried.summary, carried.adapted, carried.drawn
+    else:
+        summary = _call(_method(network, model), state, weights, model, seed)
+        adapted, left = (), _untouched(network, state, weights, model, seed)
     return Initialised(
         file=weights.path.name,
         sha256=weights.sha256,
@@ -110,7 +124,8 @@ def apply(weights: InitialWeights, network: nn.Module, model: str, *, seed: int 
         summary=summary,
         part=weights.part,
         reading=found.line,
-        left_at_initial_value=_untouched(network, state, weights, model, seed),
+        left_at_initial_value=left,
+        adapted=adapted,
     )
 
 
@@ -118,9 +133,9 @@ def _method(network: nn.Module, model: str) -> Callable[..., str]:
     method: Callable[..., str] | None = getattr(network, "initialise_from", None)
     if not callable(method):
         raise BenchError(
-            f"model {model!r} takes no initial weights: its network has no method "
-            "initialise_from(state, *, method). Drop --init, or name the model it is for: "
-            "--init medvit3d_t=PATH."
+            f"model {model!r} takes no initial weights under other names than its own: its network "
+            "has no method initialise_from(state, *, method). Drop --init, or name the model it is "
+            "for: --init medvit3d_t=PATH."
         )
     return method
 
@@ -147,9 +162,19 @@ def _call(
     model: str,
     seed: int,
 ) -> str:
+    with (
+        _refusing(weights, model),
+        contained(),
+        randomness.isolated("initial weights", weights.sha256, seed),
+    ):
+        return " ".join(str(method(state, method=weights.method)).split())
+
+
+@contextmanager
+def _refusing(weights: InitialWeights, model: str) -> Iterator[None]:
+    """Turn whatever loading weights raises into one line."""
     try:
-        with contained(), randomness.isolated("initial weights", weights.sha256, seed):
-            return " ".join(str(method(state, method=weights.method)).split())
+        yield
     except Exception as error:
         # ValueError is the agreed refusal, whose text is enough; a network may raise anything else.
         reason = " ".join(str(error).split()) if type(error) is ValueError else in_one_line(error)

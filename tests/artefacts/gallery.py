@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GRIDS = (28, 64)
 DATASETS = {
     "phantom3d": ("phantom", "a phantom that stands in for grey-level scans of any kind"),
+    "phantom3d_ct": ("ct", "its scenes as CT"),
+    "phantom3d_mr": ("mri", "its scenes as MR"),
+    "phantom3d_xray": ("x-ray", "its scenes as radiographs of depth 1"),
     "organmnist3d": ("ct", "abdominal CT"),
     "nodulemnist3d": ("ct", "chest CT"),
     "fracturemnist3d": ("ct", "chest CT"),

@@ -25,7 +25,8 @@ def test_the_modalities_of_the_page_are_those_of_the_datasets() -> None:
     assert set(gallery.DATASETS) <= set(registry.BUILT_IN["datasets"])
     shown = {name: modality for name, (modality, _) in gallery.DATASETS.items()}
     published = {name: modality for name, (modality, _) in medmnist3d.SETS.items()}
-    assert shown == {"phantom3d": "phantom", **published}
+    renderings = {"phantom3d_ct": "ct", "phantom3d_mr": "mri", "phantom3d_xray": "x-ray"}
+    assert shown == {"phantom3d": "phantom", **renderings, **published}
 
 
 def test_similarity_is_measured_and_laid_out() -> None:

@@ -172,7 +172,7 @@ def test_misfits_are_one_line(plan_of: Any, weights: Path, tmp_path: Path) -> No
     torch.save({"conv.weight": torch.ones(3)}, tmp_path / "small.pth")
     assert "small.pth is not for 'willing': " in refusal(plan_of, str(tmp_path / "small.pth"))
     assert "method must be centre, got 'mean'" in refusal(plan_of, str(weights), init_method="mean")
-    assert "'tiny' takes no initial weights: its network has no method initialise_from" in refusal(
+    assert "'tiny' takes no initial weights under other names than its own" in refusal(
         plan_of, str(weights), models="tests.samples:tiny"
     )
     assert "--init names 'tiny'" in refusal(plan_of, f"tiny={weights}")
@@ -245,10 +245,50 @@ def test_training_from_a_2d_medvit_and_its_card(tmp_path: Path) -> None:
         "reading": "read model",
         "part": "",
         "left_at_initial_value": ["head.weight", "head.bias"],
+        "adapted": [],
     }
     read = cards.parse(tmp_path / "checkpoint" / checkpoints.CARD)
     assert read.settings == initial.extend(job.recipe.to_pairs()), (
         "the folder follows from the card"
+    )
+
+
+def test_a_checkpoint_trained_on_slices_starts_a_training_on_volumes(
+    plan_of: Any, tmp_path: Path
+) -> None:
+    whole = samples.dataset()
+    flat = dataclasses.replace(
+        whole,
+        **{
+            name: dataclasses.replace(split, volumes=split.volumes[:, :, 6:7], masks=None)
+            for name in ("train", "val", "test")
+            for split in [getattr(whole, name)]
+        },
+    )
+    sliced = loop.Job(
+        model=ModelKey(name="tiny", factory="tests.samples:tiny"),
+        dataset=flat,
+        recipe=dataclasses.replace(recipes.find("quick"), epochs=1, batch_size=24),
+        seed=0,
+        directory=tmp_path / "flat",
+    )
+    loop.train(sliced, device="cpu")
+    file = tmp_path / "flat" / checkpoints.WEIGHTS
+    kept = initialisation.find(file, "as_is")
+    deep = dataclasses.replace(sliced, dataset=whole, directory=tmp_path / "deep", initial=kept)
+    found = loop._start(deep, "cpu").network.state_dict()
+    trained = checkpoints.opened(sliced.model, file, num_classes=2, in_channels=1).network
+    assert all(torch.equal(found[n], tensor) for n, tensor in trained.state_dict().items())
+    cut = dataclasses.replace(deep, initial=initialisation.find(file, "centre_slice"))
+    card = loop.train(cut, device="cpu")
+    assert card.initial_weights is not None
+    assert card.initial_weights["summary"].endswith("2 adapted (2 cut to the central slice)")
+    assert card.initial_weights["adapted"] == ("features.0.weight", "features.4.weight")
+    assert card.initial_weights["left_at_initial_value"] == ()
+    job = plan_of(str(file), models="tests.samples:tiny", init_method="centre_slice")
+    assert job.weights.initial.method == "centre_slice"
+    assert "method must be one of centre, as_is" in refusal(
+        plan_of, str(file), models="tests.samples:tiny", init_method="sideways"
     )
 
 
