@@ -99,9 +99,16 @@ def report(
     from benchharness import report
 
     if quick:
-        if tables is not None or metrics is not None or volumes is not None:
+        asked = {
+            "--tables": tables is not None,
+            "--metrics": metrics is not None,
+            "--volumes": volumes is not None,
+            "--style": style != "report",
+            "--width": bool(width),
+        }
+        if typed := [name for name, given in asked.items() if given]:
             raise BenchError(
-                "--quick shows one table of accuracies. Take --tables, --metrics and --volumes out."
+                f"--quick shows one table of accuracies. Take {' and '.join(typed)} out."
             )
         out.print(report.quick.overview(directory))
         return

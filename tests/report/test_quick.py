@@ -101,9 +101,18 @@ def test_the_command_writes_nothing(store: Store, monkeypatch: pytest.MonkeyPatc
 def test_what_it_does_not_show_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["bench", "report", str(store.directory), "--quick", "--metrics", "auc"]
+    argv = [
+        "bench",
+        "report",
+        str(store.directory),
+        "--quick",
+        "--metrics",
+        "auc",
+        "--width",
+        "page",
+    ]
     monkeypatch.setattr("sys.argv", argv)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "Take --tables and --metrics out." in capsys.readouterr().err
+    assert "Take --metrics and --width out." in capsys.readouterr().err
