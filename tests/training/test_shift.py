@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
     from benchharness.datasets import Dataset
 
-MODEL = ModelKey(name="medvit3d_n", factory="medvit3d.variants:medvit3d_n")
+FACTORIES = {
+    "medvit3d_n": "medvit3d.variants:medvit3d_n",
+    "resnet3d_18": "baselines.resnet:resnet3d_18",
+}
 
 
-def _accuracies(source: Dataset, targets: list[Dataset], folder: Path) -> list[float]:
+def _accuracies(
+    model: ModelKey, source: Dataset, targets: list[Dataset], folder: Path
+) -> list[float]:
     recipe = recipes.find("quick")
-    job = Job(model=MODEL, dataset=source, recipe=recipe, seed=0, directory=folder)
+    job = Job(model=model, dataset=source, recipe=recipe, seed=0, directory=folder)
     loop.train(job, device="cpu")
     weights = folder / checkpoints.WEIGHTS
-    network = checkpoints.opened(MODEL, weights, num_classes=4, in_channels=1).network
+    network = checkpoints.opened(model, weights, num_classes=4, in_channels=1).network
     classifier = Classifier(network, num_classes=4)
     return [
         float((classifier.predict(d.test.volumes, 32).argmax(1) == d.test.labels).mean())
@@ -34,13 +39,16 @@ def _accuracies(source: Dataset, targets: list[Dataset], folder: Path) -> list[f
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", FACTORIES)
 def test_a_network_of_one_modality_fails_on_the_other_and_radiographs_can_be_read(
+    name: str,
     tmp_path: Path,
 ) -> None:
+    model = ModelKey(name=name, factory=FACTORIES[name])
     ct, mr, xray = (datasets.load(f"phantom3d_{kind}") for kind in ("ct", "mr", "xray"))
-    ct_on_ct, ct_on_mr = _accuracies(ct, [ct, mr], tmp_path / "ct")
-    mr_on_ct, mr_on_mr = _accuracies(mr, [ct, mr], tmp_path / "mr")
-    (on_xray,) = _accuracies(xray, [xray], tmp_path / "xray")
+    ct_on_ct, ct_on_mr = _accuracies(model, ct, [ct, mr], tmp_path / "ct")
+    mr_on_ct, mr_on_mr = _accuracies(model, mr, [ct, mr], tmp_path / "mr")
+    (on_xray,) = _accuracies(model, xray, [xray], tmp_path / "xray")
     assert min(ct_on_ct, mr_on_mr, on_xray) > 0.7
     assert max(ct_on_ct, mr_on_mr, on_xray) < 0.99
     assert mr_on_mr - ct_on_mr > 0.2
