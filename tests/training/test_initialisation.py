@@ -19,6 +19,7 @@ from benchharness.run import config, planning
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
 from benchharness.training import beginning, initialisation, loop, recipes
+from benchharness.training.job import Job
 from medvit3d import medvit3d_cbam, medvit3d_t
 from medvit3d.public_names import cbam_name, port_names
 from tests import samples
@@ -265,7 +266,7 @@ def test_a_checkpoint_trained_on_slices_starts_a_training_on_volumes(
             for split in [getattr(whole, name)]
         },
     )
-    sliced = loop.Job(
+    sliced = Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=flat,
         recipe=dataclasses.replace(recipes.find("quick"), epochs=1, batch_size=24),
@@ -276,7 +277,7 @@ def test_a_checkpoint_trained_on_slices_starts_a_training_on_volumes(
     file = tmp_path / "flat" / checkpoints.WEIGHTS
     kept = initialisation.find(file, "as_is")
     deep = dataclasses.replace(sliced, dataset=whole, directory=tmp_path / "deep", initial=kept)
-    found = loop._start(deep, "cpu").network.state_dict()
+    found = beginning.begin(deep, "cpu").network.state_dict()
     trained = checkpoints.opened(sliced.model, file, num_classes=2, in_channels=1).network
     assert all(torch.equal(found[n], tensor) for n, tensor in trained.state_dict().items())
     cut = dataclasses.replace(deep, initial=initialisation.find(file, "centre_slice"))

@@ -11,6 +11,7 @@ from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
 from benchharness.store.cells import ModelKey
 from benchharness.training import loop, recipes
+from benchharness.training.job import Job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ MODEL = ModelKey(name="medvit3d_n", factory="medvit3d.variants:medvit3d_n")
 
 def _accuracies(source: Dataset, targets: list[Dataset], folder: Path) -> list[float]:
     recipe = recipes.find("quick")
-    job = loop.Job(model=MODEL, dataset=source, recipe=recipe, seed=0, directory=folder)
+    job = Job(model=MODEL, dataset=source, recipe=recipe, seed=0, directory=folder)
     loop.train(job, device="cpu")
     weights = folder / checkpoints.WEIGHTS
     network = checkpoints.opened(MODEL, weights, num_classes=4, in_channels=1).network
