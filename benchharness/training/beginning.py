@@ -12,12 +12,12 @@ from benchharness.errors import CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
-from benchharness.training import features, initialisation, unlabelled
+from benchharness.training import carrying, features, initialisation, unlabelled
 from benchharness.training.job import batches
 from benchharness.training.resuming import State
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from benchharness.training.job import Job
     from benchharness.training.recipe import Recipe
@@ -71,7 +71,7 @@ def _built(job: Job) -> tuple[nn.Module, dict[str, Any]]:
     if card is None:
         raise CellError(f"no checkpoint in {job.start}, which {job.recipe.name} starts from")
     if job.head_anew or card.in_channels != job.dataset.in_channels:
-        network = _adopted(job, card.in_channels)
+        network = _adopted(job)
     else:
         network = checkpoints.opened(job.model, job.start / checkpoints.WEIGHTS, **shape).network
     return network, {
@@ -81,12 +81,11 @@ def _built(job: Job) -> tuple[nn.Module, dict[str, Any]]:
     }
 
 
-def _adopted(job: Job, channels: int) -> nn.Module:
+def _adopted(job: Job) -> nn.Module:
     """A network for the target with a source's weights, as far as they mean the same.
 
-    The last layer stays as the seed drew it where labels mean something else. Kernels that see the
-    volumes' channels are summed over the source's and shared out evenly over the target's, as if
-    every channel held the same grey values; so does `--init`.
+    The last layer stays as the seed drew it where labels mean something else. Channels are
+    reconciled as by `--init`: see `carrying.carry`.
 
     Raises:
         CellError: When weights do not fit otherwise, or no last layer is found.
@@ -99,24 +98,13 @@ def _adopted(job: Job, channels: int) -> nn.Module:
         shown = Classifier.of(job.model, network, num_classes=shape["num_classes"], device="cpu")
         sample = as_float(job.dataset.train.volumes[:2], "cpu")
         head = features.last_linear(shown, sample)[0]
-    own, saved = network.state_dict(), load_file(job.start / checkpoints.WEIGHTS)
-    for name, before in own.items():
-        if head and name.startswith(f"{head}."):
-            continue
-        found = saved.get(name)
-        if found is not None and _is_input(found, before, channels, shape["in_channels"]):
-            found = (found.sum(1, keepdim=True) / before.shape[1]).expand_as(before)
-        if found is None or found.shape != before.shape:
-            raise CellError(f"the weights in {job.start} do not fit: {name}")
-        own[name] = found.clone()
-    network.load_state_dict(own)
+    saved, own = load_file(job.start / checkpoints.WEIGHTS), network.state_dict()
+    try:
+        found = carrying.carry(saved, own, keep_head=not job.head_anew, head=head)
+    except ValueError as error:
+        raise CellError(f"the weights in {job.start} do not fit: {error}") from error
+    network.load_state_dict(found.tensors)
     return network
-
-
-def _is_input(found: Tensor, wanted: Tensor, source: int, target: int) -> bool:
-    """Whether a kernel sees the volumes' channels, and there are others now."""
-    shapes = (found.shape[:1], found.shape[2:]) == (wanted.shape[:1], wanted.shape[2:])
-    return source != target and shapes and found.shape[1:2] != wanted.shape[1:2]
 
 
 def _schedule(

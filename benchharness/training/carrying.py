@@ -74,6 +74,7 @@ def carry(
     *,
     method: str = "centre",
     keep_head: bool = True,
+    head: str = "",
 ) -> Carried:
     """Make weights of the same names into those of a network; nothing is changed in place.
 
@@ -83,10 +84,11 @@ def carry(
 
     Args:
         state: The weights, with exactly the names of `own`.
-        own: The network's state dict. Its last module with parameters counts as the head.
+        own: The network's state dict.
         method: See `Method`.
         keep_head: Whether a head for as many classes is carried too; False where the labels of the
             two datasets do not correspond. A head for another number stays the network's own.
+        head: Name of the layer that gives the logits; empty takes the last of the state dict.
 
     Raises:
         ValueError: For an unknown method, other names, or shapes that nothing here reconciles; one
@@ -97,18 +99,18 @@ def carry(
     if not fits_by_name(state, own):
         odd = sorted(own.keys() ^ state.keys())
         raise ValueError(f"{len(odd)} names are not in both (first: {odd[0]})")
-    head = _head(own)
-    classes_differ = any(_differ_at(state[name], own[name], 0) for name in head)
-    drawn = head if classes_differ or not keep_head else ()
+    last = head or list(own)[-1].rpartition(".")[0]
+    logits = tuple(name for name in own if name.rpartition(".")[0] == last)
+    classes_differ = any(_differ_at(state[name], own[name], 0) for name in logits)
+    drawn = logits if classes_differ or not keep_head else ()
     tensors: dict[str, Tensor] = {}
     changes: dict[str, str] = {}
-    first = next((name for name, tensor in own.items() if tensor.ndim == _CONVOLUTION), "")
     for name, mine in own.items():
         if name in drawn:
             tensors[name] = mine
             continue
         tensor, done = _deepened(state[name], mine, method)
-        if name == first and _differ_at(tensor, mine, 1):
+        if tensor.ndim == _CONVOLUTION and _differ_at(tensor, mine, 1):
             tensor, channels = _rechannelled(name, tensor, mine.shape[1])
             done = f"{done} and {channels}" if done else channels
         tensors[name] = tensor
@@ -120,13 +122,8 @@ def carry(
         carried=tuple(n for n in own if n not in changes and n not in drawn),
         adapted=tuple(changes),
         changes=tuple(changes.values()),
-        drawn=tuple(drawn),
+        drawn=drawn,
     )
-
-
-def _head(own: Mapping[str, Tensor]) -> tuple[str, ...]:
-    module = list(own)[-1].rpartition(".")[0] if own else ""
-    return tuple(name for name in own if name.rpartition(".")[0] == module)
 
 
 def _differ_at(given: Tensor, mine: Tensor, axis: int) -> bool:
@@ -158,7 +155,7 @@ def _centred(flat: Tensor, depth: int) -> Tensor:
 
 
 def _rechannelled(name: str, kernel: Tensor, channels: int) -> tuple[Tensor, str]:
-    """The first kernel for another number of channels, and what was done."""
+    """A kernel that sees the volumes for another number of channels, and what was done."""
     given = kernel.shape[1]
     if channels == 1:
         return kernel.sum(dim=1, keepdim=True), f"{name} summed over {given} channels"

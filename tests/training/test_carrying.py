@@ -148,6 +148,8 @@ def test_a_head_for_other_classes_or_other_labels_stays_the_networks_own(
         assert found.summary.endswith(f"2 drawn anew ({head}.weight, {head}.bias)")
         assert not found.adapted
     assert not carrying.carry(given, same).drawn
+    named = carrying.carry(given, same, keep_head=False, head=head)
+    assert named.drawn == (f"{head}.weight", f"{head}.bias")
 
 
 def test_what_does_not_fit_is_refused_in_one_line() -> None:

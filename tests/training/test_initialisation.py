@@ -19,7 +19,6 @@ from benchharness.run import config, planning
 from benchharness.store import cards
 from benchharness.store.cells import ModelKey
 from benchharness.training import beginning, initialisation, loop, recipes
-from benchharness.training.job import Job
 from medvit3d import medvit3d_cbam, medvit3d_t
 from medvit3d.public_names import cbam_name, port_names
 from tests import samples
@@ -266,7 +265,7 @@ def test_a_checkpoint_trained_on_slices_starts_a_training_on_volumes(
             for split in [getattr(whole, name)]
         },
     )
-    sliced = Job(
+    sliced = training.Job(
         model=ModelKey(name="tiny", factory="tests.samples:tiny"),
         dataset=flat,
         recipe=dataclasses.replace(recipes.find("quick"), epochs=1, batch_size=24),

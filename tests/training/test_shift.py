@@ -10,8 +10,7 @@ from benchharness import datasets
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
 from benchharness.store.cells import ModelKey
-from benchharness.training import loop, recipes
-from benchharness.training.job import Job
+from benchharness.training import Job, loop, recipes
 
 if TYPE_CHECKING:
     from pathlib import Path
