@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.score import Metric
+    from benchharness.report.charts.chart import Chart
     from benchharness.report.choice import Choice
-    from benchharness.report.plots.chart import Chart
     from benchharness.report.tables.layout import Table
 
 _METRICS: tuple[Metric, ...] = ("accuracy", "auc")

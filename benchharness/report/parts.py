@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchharness.report.plots.chart import Chart
+    from benchharness.report.charts.chart import Chart
     from benchharness.report.tables.layout import Table
 
 

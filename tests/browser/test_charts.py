@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchharness.report.plots.looks import COLOURS
+from benchharness.report.charts.looks import COLOURS
 from tests.browser import stores
 from tests.browser.conftest import PHONE
 

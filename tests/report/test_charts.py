@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from benchharness.errors import BenchError
+from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import COLOURS, look
 from benchharness.report.choice import Choice
 from benchharness.report.collect import collect
 from benchharness.report.page import charts, runtime
 from benchharness.report.page.payload import script_json
 from benchharness.report.plots import costs, styles
 from benchharness.report.plots.canvas import drawn, render
-from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
 from benchharness.report.plots.conditions import compared
 from benchharness.report.plots.guessing import chance
-from benchharness.report.plots.looks import COLOURS, look
 from benchharness.report.plots.reliability import reliabilities
 from benchharness.report.plots.severities import curves
 from benchharness.report.scoring.subjects import together
@@ -195,7 +195,7 @@ def _score(value):
 
 
 def _look():
-    from benchharness.report.plots.looks import Look
+    from benchharness.report.charts.looks import Look
 
     return Look(model="m", colour=COLOURS[0], marker="o")
 

@@ -10,7 +10,7 @@ import pytest
 LAYERS = (
     ("cells",),
     ("collect", "scoring", "choice"),
-    ("tables", "introduction"),
+    ("tables", "introduction", "charts"),
     ("parts",),
     ("plots", "explanations"),
     ("dataset", "page"),
@@ -39,7 +39,8 @@ def test_no_module_imports_the_face_of_its_package(graph: grimp.ImportGraph, pac
         (f"benchharness.{package}", f"benchharness.{other}")
         for package, other in (
             ("report", "comparison"),
-            ("comparison", "report"),
+            ("report", "evidence"),
+            ("comparison", "evidence"),
             ("report", "run"),
             ("comparison", "run"),
         )

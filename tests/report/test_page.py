@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from benchharness.report.cells import names
 from benchharness.report.collect import collect
 from benchharness.report.formats import frame, page
-from benchharness.report.page import names, opening
+from benchharness.report.page import opening
 from benchharness.report.page.payload import script_json
 from benchharness.report.parts import Section
 from tests.factories import Made, small_matrix, store_of

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import matplotlib as mpl
 
+from benchharness.report.charts.looks import look
 from benchharness.report.collect import collect
 from benchharness.report.plots.canvas import render
 from benchharness.report.plots.costs import against_cost
-from benchharness.report.plots.looks import look
 from benchharness.report.plots.severities import curves
 from benchharness.report.sections import sections
 from tests.factories import Made, whole_matrix

@@ -16,8 +16,8 @@ from benchharness.report.tables.layout import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchharness.report.charts.chart import Chart, Mark, Panel
     from benchharness.report.parts import Plot, Section
-    from benchharness.report.plots.chart import Chart, Mark, Panel
 
 HEIGHT = 210
 """Pixels of a panel, without its axes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from benchharness.report.page import names
+from benchharness.report.cells import names
 from benchharness.report.tables import ranking
 from benchharness.report.tables.layout import DASH, INAPPLICABLE
 from benchharness.report.tables.numbers import decimals, fixed

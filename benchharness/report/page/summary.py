@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from benchharness import statistics
+from benchharness.report.cells import names
 from benchharness.report.cells.rows import patients
-from benchharness.report.page import names
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import UNPERTURBED, conditions
 from benchharness.report.scoring.subjects import subjects

@@ -21,9 +21,9 @@ from benchharness.report.plots.drawing import draw
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchharness.report.charts.chart import Chart
+    from benchharness.report.charts.looks import Look
     from benchharness.report.choice import Choice
-    from benchharness.report.plots.chart import Chart
-    from benchharness.report.plots.looks import Look
 
 _RESOLUTION = 180
 _PANEL = (2.7, 2.5)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.report.cells import names
 from benchharness.report.cells.score import METRICS
-from benchharness.report.page import names
+from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
 from benchharness.report.plots.guessing import CAPTION, chance
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import UNPERTURBED, by_perturbation, conditions, marked
 from benchharness.report.scoring.subjects import subjects

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from benchharness.report.cells import names
 from benchharness.report.cells.score import METRICS, NO_INTERVALS
+from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.choice import EVERYTHING
-from benchharness.report.page import names
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
 from benchharness.report.plots.guessing import CAPTION, chance
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.subjects import each_seed, together
 from benchharness.store.cells import CLEAN_FAMILY

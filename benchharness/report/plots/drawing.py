@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from benchharness.report.cells.score import Score
-    from benchharness.report.plots.chart import Chart, Kind, Mark, Panel
-    from benchharness.report.plots.looks import Look
+    from benchharness.report.charts.chart import Chart, Kind, Mark, Panel
+    from benchharness.report.charts.looks import Look
 
     Placed = Sequence[tuple[float, Mark]]
     """Points, each with the place at which it is drawn."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchharness.report.cells import names
 from benchharness.report.cells.score import Score
-from benchharness.report.page import names
+from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring.norms import attacks as attacks_of
 from benchharness.report.scoring.norms import needed
 from benchharness.report.scoring.subjects import subjects

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchharness.report.cells.score import Score
+from benchharness.report.charts.chart import SHARES, Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import SHARES, Axis, Chart, Mark, Panel
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring.subjects import subjects
 from benchharness.statistics import intervals, metrics
 from benchharness.store.cells import CLEAN_FAMILY
@@ -69,12 +70,15 @@ def _bins(model: str, rows: Sequence[Row]) -> Iterator[Mark]:
     groups = np.concatenate(
         [each.ids if each.patients is None else each.patients for each in found]
     )
+    patients = any(each.patients is not None for each in found)
     bins = np.ceil(confidence * metrics.CALIBRATION_BINS).astype(np.int64)
     suspect = "; ".join(dict.fromkeys(row.suspicion for row in rows if row.suspicion))
     for number in np.unique(bins):
         own = bins == number
         share, count = float(right[own].mean()), len(np.unique(groups[own]))
         interval = intervals.wilson(round(share * count), count)
+        if patients:
+            interval = replace(interval, method=f"Wilson with {count} patients for volumes")
         low, high = (number - 1) / metrics.CALIBRATION_BINS, number / metrics.CALIBRATION_BINS
         yield Mark(
             model=model,

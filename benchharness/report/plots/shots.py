@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import Axis, Chart, Mark, Panel
 from benchharness.report.plots.guessing import CAPTION, chance
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.carried import any_carried, stands
 from benchharness.report.tables.sources import arms, counts
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
-    from benchharness.report.plots.looks import Look
+    from benchharness.report.charts.looks import Look
     from benchharness.report.scoring.carried import Stand
 
 

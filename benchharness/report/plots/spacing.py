@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchharness.report.plots.chart import Chart, Mark, Panel
+    from benchharness.report.charts.chart import Chart, Mark, Panel
 
 _APART = 0.014
 """Share of an axis by which the points of two models are apart."""

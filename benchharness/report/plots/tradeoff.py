@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchharness.report.charts.chart import SHARES, Axis, Chart, Mark, Panel
+from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
-from benchharness.report.plots.chart import SHARES, Axis, Chart, Mark, Panel
-from benchharness.report.plots.looks import look
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import UNPERTURBED, conditions, grid
 from benchharness.report.scoring.subjects import together

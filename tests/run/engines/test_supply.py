@@ -213,7 +213,7 @@ def test_an_actor_answers_with_notes_and_errors(
 
     actor = Performer("run", "cpu", 1, Ear)
     sent = Sent(reference=0, digest="no")
-    needs = supply.Needs(data=job.data, dataset=sent, files={})
+    needs = supply.Needs(datasets={job.data: sent}, files={})
     answer = actor.perform("task", b"not pickled", needs)
     assert isinstance(answer, Answer)
     assert isinstance(answer.error, CellError)

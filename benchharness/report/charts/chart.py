@@ -9,7 +9,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from benchharness.report.cells.score import Score
-    from benchharness.report.plots.looks import Look
+    from benchharness.report.charts.looks import Look
 
 Kind = Literal["dumbbell", "lines", "front", "steps", "reliability", "conditions"]
 """How a chart is drawn.

@@ -1,0 +1,1 @@
+"""Charts as data, and how models look in them; `plots` draws them, `page` shows them."""
