@@ -9,7 +9,6 @@ import numpy as np
 from benchharness.statistics.metrics import absent_classes, softmax
 
 if TYPE_CHECKING:
-    from benchharness.statistics.basis import Floats
     from benchharness.statistics.metrics import Labels, Logits
 
 
@@ -26,19 +25,13 @@ def average_precision(labels: Labels, logits: Logits) -> tuple[float, float] | N
     Returns:
         Both in [0, 1]; None where a class has no volume.
     """
+    from sklearn.metrics import average_precision_score
+
     classes = logits.shape[1]
     if absent_classes(labels, classes):
         return None
     chances = softmax(logits)
     wanted = [1] if classes == 2 else range(classes)
-    found = [_of_class(labels == k, chances[:, k]) for k in wanted]
+    found = [average_precision_score(labels == k, chances[:, k]) for k in wanted]
     prevalence = [float((labels == k).mean()) for k in wanted]
     return float(np.mean(found)), float(np.mean(prevalence))
-
-
-def _of_class(positive: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], scores: Floats) -> float:
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = np.cumsum(positive[order]), scores[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))

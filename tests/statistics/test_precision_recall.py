@@ -1,27 +1,46 @@
-"""Average precision against scikit-learn."""
+"""Average precision against values by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
-from benchharness.statistics.metrics import softmax
 from benchharness.statistics.precision_recall import average_precision
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_as_scikit_learn_with_ties(classes: int) -> None:
-    draws = np.random.Generator(np.random.PCG64(classes))
-    labels = draws.integers(0, classes, 60)
-    logits = draws.integers(0, 4, (60, classes)).astype(np.float32)
-    chances = softmax(logits)
-    wanted = [1] if classes == 2 else range(classes)
-    expected = [average_precision_score(labels == k, chances[:, k]) for k in wanted]
-    found = average_precision(labels, logits)
+def logits_of(scores: list[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Two classes, the second with these logits."""
+    return np.stack([np.zeros(len(scores)), np.array(scores)], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "expected"),
+    [
+        # Recall 1/2 at precision 1, then 1 at precision 2/3.
+        ([1, 0, 1, 0], [4.0, 3.0, 2.0, 1.0], 1 / 2 + 2 / 3 / 2),
+        ([0, 0, 0, 1], [4.0, 3.0, 2.0, 1.0], 1 / 4),
+        ([1, 1, 0, 0], [4.0, 3.0, 2.0, 1.0], 1.0),
+        # Volumes with the same score share a threshold: all of them, then prevalence.
+        ([1, 0, 0, 0], [1.0, 1.0, 1.0, 1.0], 1 / 4),
+        # The pair shares one: recall 1/2 at precision 1/2, then 1 at 2/3.
+        ([1, 0, 1], [2.0, 2.0, 1.0], 1 / 4 + 2 / 3 / 2),
+    ],
+)
+def test_of_two_classes_it_is_that_of_the_second(
+    labels: list[int], scores: list[float], expected: float
+) -> None:
+    found = average_precision(np.array(labels), logits_of(scores))
     assert found is not None
-    assert found[0] == pytest.approx(np.mean(expected))
-    assert found[1] == pytest.approx(np.mean([(labels == k).mean() for k in wanted]))
+    assert found == pytest.approx((expected, np.mean(labels)))
+
+
+def test_of_three_classes_it_is_the_mean_of_each_against_the_rest() -> None:
+    # The first two volumes are told apart, the third is taken for the first class.
+    logits = np.array([[4, 0, 0], [0, 4, 0], [5, 0, 1]], np.float32)
+    found = average_precision(np.array([0, 1, 2]), logits)
+    assert found is not None
+    # Class 0: its volume comes second of three. Class 1: first. Class 2: first.
+    assert found == pytest.approx(((1 / 2 + 1 + 1) / 3, 1 / 3))
 
 
 def test_an_absent_class_has_none() -> None:
