@@ -127,21 +127,22 @@ def _lowest(known: Sequence[tuple[Group, Estimate, Estimate]]) -> set[str]:
 
 
 def between(metric: str, group: Group, own: Estimate, other: Estimate) -> Gap:
-    """The difference of two independent numbers, by the method of variance estimates recovery.
+    """The difference of two independent numbers, with bounds recovered from theirs.
 
-    From θ₁ in [l₁, u₁] and θ₂ in [l₂, u₂] the difference d lies in
-    [d − √((θ₁−l₁)² + (u₂−θ₂)²), d + √((u₁−θ₁)² + (θ₂−l₂)²)]: Zou and Donner, Statistics in Medicine
-    27, 2008. The two have no patient in common unless one has volumes in both groups.
+    The two have no patient in common unless one has volumes in both groups.
     """
-    ends = (own.value, own.low, own.high, other.value, other.low, other.high)
-    first, low, high, second, other_low, other_high = (float(end or 0.0) for end in ends)
-    gap = first - second
+    first, second = (
+        (float(one.value or 0.0), float(one.low or 0.0), float(one.high or 0.0))
+        for one in (own, other)
+    )
+    gap = first[0] - second[0]
+    below, above = statistics.recovered(first, second)
     return Gap(
         metric=metric,
         group=group,
         value=gap,
-        low=max(-1.0, gap - float(np.hypot(first - low, other_high - second))),
-        high=min(1.0, gap + float(np.hypot(high - first, second - other_low))),
+        low=max(-1.0, gap - below),
+        high=min(1.0, gap + above),
         p_adjusted=1.0,
         worst=False,
     )

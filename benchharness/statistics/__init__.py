@@ -35,6 +35,7 @@ from benchharness.statistics.paired import (
     mcnemar_exact,
     minimum_detectable_difference,
     paired_bootstrap,
+    recovered,
 )
 from benchharness.statistics.ranks import indistinguishable_groups, rank_groups
 from benchharness.statistics.resampling import RESAMPLES
@@ -68,6 +69,7 @@ __all__ = [
     "paired_bootstrap",
     "rank_groups",
     "rate",
+    "recovered",
     "sensitivity_and_specificity",
     "stratified_bootstrap",
     "wilson",

@@ -183,16 +183,29 @@ def two_sided(resampled: Floats) -> float:
     return min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
 
 
+def recovered(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float]:
+    """How far the bounds of a difference lie below and above it, from those of its two terms.
+
+    The squared distances to the bounds that face each other add up: the method of variance
+    estimates recovery, Zou & Donner, Statistics in Medicine 27, 2008.
+
+    Args:
+        first: A value and its lower and upper bound.
+        second: What is subtracted from it, independent of it.
+    """
+    (one, low, high), (other, other_low, other_high) = first, second
+    return math.hypot(one - low, other_high - other), math.hypot(high - one, other - other_low)
+
+
 def _combined(value: float, found: Interval, reference: float, against: Interval) -> Comparison:
     """Compare two values by their own intervals, as if they were independent.
 
-    The squared distances to the bounds that face each other add up: Zou & Donner, Statistics in
-    Medicine 27, 2008. Paired values agree more than independent ones do, so the interval is wider
-    than needed.
+    Paired values agree more than independent ones do, so the interval is wider than needed.
     """
     difference = value - reference
-    below = math.hypot(value - found.low, against.high - reference)
-    above = math.hypot(found.high - value, reference - against.low)
+    below, above = recovered((value, found.low, found.high), (reference, against.low, against.high))
     towards_zero = below if difference > 0 else above
     deviation = towards_zero / quantile(found.level)
     return Comparison(
