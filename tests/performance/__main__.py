@@ -10,6 +10,7 @@ from tests.performance import (
     shared_machine,
     store_speed,
     training_speed,
+    two_processes,
 )
 
 if __name__ == "__main__":
@@ -21,5 +22,6 @@ if __name__ == "__main__":
     recipe_cost.main()
     store_speed.main([])
     engine_speed.main([])
+    two_processes.main()
     scale.main([])
     shared_machine.main([])
