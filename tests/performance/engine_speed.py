@@ -31,9 +31,10 @@ from safetensors.torch import save_file
 
 from benchharness import datasets, registry
 from benchharness.attacks.core.base import Attack, Batch, Cost
+from benchharness.machine import THREADS
 from benchharness.run import config, engines, runner
 from benchharness.run.driver import Driver
-from benchharness.run.engines.local import THREADS, Local
+from benchharness.run.engines.local import Local
 from benchharness.run.progress import Display
 from tests import samples
 

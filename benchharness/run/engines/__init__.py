@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from benchharness import machine
 from benchharness.errors import BenchError
 from benchharness.networks import devices
 from benchharness.run import measuring
-from benchharness.run.engines import auto, cluster, machine
+from benchharness.run.engines import auto, cluster
 from benchharness.run.engines.local import Local
 from benchharness.run.engines.serial import Serial
 from benchharness.run.values import flag

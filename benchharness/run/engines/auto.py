@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchharness.run.engines import machine
+from benchharness import machine
 from benchharness.run.forecast import Pace, pace
 
 if TYPE_CHECKING:

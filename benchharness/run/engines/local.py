@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from benchharness.errors import CellError
+from benchharness.machine import THREADS
 from benchharness.networks import devices
 from benchharness.outside.containment import in_one_line
 from benchharness.run.engines import worker
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
     from benchharness.run.engines.engine import Hear, Started
     from benchharness.run.engines.tasks import Result, Said, Task
-
-THREADS = "OMP_NUM_THREADS"
-"""What torch reads when it is loaded; a user's own value wins."""
 
 _QUIET_S = 0.1
 """Seconds between two messages about progress."""

@@ -11,11 +11,13 @@ import torch
 from rich.console import Console
 
 import benchharness as bh
+from benchharness import machine
 from benchharness.errors import BenchError
+from benchharness.machine import THREADS
 from benchharness.networks import devices
 from benchharness.run import config, engines, planning, runner
-from benchharness.run.engines import auto, local, machine
-from benchharness.run.engines.local import THREADS, Local
+from benchharness.run.engines import auto, local
+from benchharness.run.engines.local import Local
 from benchharness.run.engines.serial import Serial
 from benchharness.run.progress import Display
 from tests import samples

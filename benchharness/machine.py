@@ -1,12 +1,12 @@
-"""What this machine has for workers: cores and memory, as far as this process may use them."""
+"""What this machine has: cores and memory, as far as this process may use them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from benchharness.run.engines.local import THREADS
-
+THREADS = "OMP_NUM_THREADS"
+"""What torch reads when it is loaded; a user's own value wins."""
 _GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 
