@@ -96,7 +96,7 @@ def report(
     ] = False,
 ) -> None:
     """Turn records into tables, plots and one page that a browser opens offline."""
-    from benchharness import report
+    from benchharness import machine, report
 
     if quick:
         asked = {
@@ -120,7 +120,12 @@ def report(
         width=width,
         **({} if volumes is None else {"volumes": volumes}),
     )
-    written = report.write(directory, choice=choice, draw=_drawing(patient=volumes is not None))
+    written = report.write(
+        directory,
+        choice=choice,
+        draw=_drawing(patient=volumes is not None),
+        processes=machine.cores(),
+    )
     out.print(written.overview)
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from benchharness.report.cells.rows import patients
 from benchharness.report.cells.score import METRICS
 from benchharness.report.parts import Section
-from benchharness.report.plots.canvas import render
 from benchharness.report.plots.conditions import compared
 from benchharness.report.plots.costs import against_costs, not_measured
 from benchharness.report.plots.norms import norms
@@ -58,9 +57,7 @@ def section(findings: Findings, dataset: str, choice: Choice) -> Section:
         text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}"
         f" {not_measured(findings, dataset)}".rstrip(),
         lead=tuple(_lead(findings, dataset, choice)),
-        plots=tuple(
-            render(chart, choice) for chart in charts(findings, dataset, choice) if chart.shown
-        ),
+        charts=tuple(chart for chart in charts(findings, dataset, choice) if chart.shown),
         tables=tuple(_tables(findings, dataset, choice)),
     )
 

@@ -64,7 +64,10 @@ class Section:
     text: str = ""
     lead: tuple[Table, ...] = ()
     """Tables above the plots."""
+    charts: tuple[Chart, ...] = ()
+    """Figures as data, in their place between both groups of tables."""
     plots: tuple[Plot, ...] = ()
+    """The charts, once they are drawn."""
     tables: tuple[Table, ...] = ()
     """Tables below them."""
     pictures: tuple[Picture, ...] = ()

@@ -11,7 +11,6 @@ from benchharness.report import dataset, explanations
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.parts import Picture, Section
 from benchharness.report.plots import shots
-from benchharness.report.plots.canvas import render
 from benchharness.report.plots.costs import against_costs
 from benchharness.report.scoring import scores
 from benchharness.report.tables import origins, results, sources, summaries
@@ -31,11 +30,18 @@ def sections(findings: Findings, choice: Choice = EVERYTHING) -> tuple[Section, 
     Raises:
         BenchError: When a chosen table is none of the report's.
     """
-    found = tuple(section for make in SECTIONS for section in make(findings, choice))
+    return tuple(one_by_one(findings, choice))
+
+
+def one_by_one(findings: Findings, choice: Choice) -> Iterator[Section]:
+    """The same sections, each as soon as it is made; all are made first where tables are chosen."""
+    found = (section for make in SECTIONS for section in make(findings, choice))
     if not choice.tables:
-        return found
-    _check(found, choice)
-    return tuple(section for one in found if (section := _chosen(one, choice)) is not None)
+        yield from found
+        return
+    every = tuple(found)
+    _check(every, choice)
+    yield from (section for one in every if (section := _chosen(one, choice)) is not None)
 
 
 def _check(found: Sequence[Section], choice: Choice) -> None:
@@ -54,7 +60,7 @@ def _chosen(section: Section, choice: Choice) -> Section | None:
         tuple(c for table in own if (c := chosen(table, choice.tables)) is not None)
         for own in (section.lead, section.tables)
     )
-    if not (lead or tables or section.plots):
+    if not (lead or tables or section.charts):
         return None
     return replace(section, lead=lead, tables=tables)
 
@@ -64,21 +70,17 @@ def _average(findings: Findings, choice: Choice) -> Iterator[Section]:
         yield Section(
             title="Average over datasets",
             lead=(summaries.average(findings, choice.metrics),),
-            plots=tuple(
-                render(chart, choice)
-                for chart in against_costs(findings, None, choice)
-                if chart.shown
-            ),
+            charts=tuple(c for c in against_costs(findings, None, choice) if c.shown),
         )
 
 
-def _sources(findings: Findings, choice: Choice) -> Iterator[Section]:
+def _sources(findings: Findings, _: Choice) -> Iterator[Section]:
     if found := tuple(sources.tables(findings)):
         yield Section(
             title="Across datasets",
             text="Networks that were trained on one dataset and judged on another.",
             lead=found,
-            plots=tuple(render(chart, choice) for chart in shots.curves(findings)),
+            charts=tuple(shots.curves(findings)),
         )
 
 

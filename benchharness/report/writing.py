@@ -10,9 +10,10 @@ from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
 from benchharness.report.formats import frame, latex, markdown, page, spreadsheet, terminal
 from benchharness.report.introduction import TITLE, caveats, introduction
-from benchharness.report.page import opening, volumes
+from benchharness.report.page import opening, runtime, volumes
 from benchharness.report.plots import styles
-from benchharness.report.sections import sections
+from benchharness.report.plots.rendering import Drawing
+from benchharness.report.sections import one_by_one
 from benchharness.report.tables import corruptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from benchharness.report.parts import Section
 
     Draw = Callable[[Path, Mapping[str, tuple[str, ...]]], tuple[str, ...]]
+
+
+_MANY = 150
+"""Cells from which on other processes draw: loading matplotlib takes as long as six figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ def write(
     *,
     choice: Choice = EVERYTHING,
     draw: Draw | None = None,
+    processes: int = 1,
 ) -> Report:
     """Write the report of a store; the same store gives the same files.
 
@@ -60,6 +66,7 @@ def write(
             hold everything.
         draw: Makes pictures of volumes that the store does not hold yet, and says why some are
             missing. None shows those that it holds.
+        processes: How many may draw figures at once; see `plots.rendering`.
 
     Raises:
         BenchError: When there is nothing to report, a chosen table is none of the report's, the
@@ -68,7 +75,7 @@ def write(
     styles.check(choice.style, choice.width)
     findings = collect(store_dir)
     out = store_dir / "report" if out is None else out
-    files = _files(findings, choice, _missing(findings, choice, draw))
+    files = _files(findings, choice, _missing(findings, choice, draw), processes)
     with explaining(f"to {out}", "Pass another folder."):
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -97,17 +104,25 @@ def _missing(findings: Findings, choice: Choice, draw: Draw | None) -> tuple[str
     return draw(findings.directory, absent)
 
 
-def _files(findings: Findings, choice: Choice, reasons: Sequence[str]) -> dict[str, bytes]:
+def _files(
+    findings: Findings, choice: Choice, reasons: Sequence[str], processes: int
+) -> dict[str, bytes]:
     """The content of every file, by its path inside the report."""
-    first = opening(findings, volumes.wanted(findings, choice.volumes), reasons)
-    found, said = sections(findings, choice), introduction(findings)
+    with Drawing(choice, processes if len(findings.rows) >= _MANY else 1) as drawing:
+        for section in one_by_one(findings, choice):
+            drawing.begin(section)
+        first = opening(findings, volumes.wanted(findings, choice.volumes), reasons)
+        numbers = spreadsheet.document(frame.frame(findings)).encode()
+        harm = corruptions.frame(findings)
+        runtime.script()  # Takes a second, in which figures are drawn.
+        found = drawing.finished()
+    said = introduction(findings)
     files = {
         "report.html": page.document(TITLE, caveats(findings), found, first).encode(),
         "summary.md": markdown.document(TITLE, said, found).encode(),
-        "summary.csv": spreadsheet.document(frame.frame(findings)).encode(),
+        "summary.csv": numbers,
         "summary.tex": latex.document(found).encode(),
     }
-    harm = corruptions.frame(findings)
     if len(harm):
         files["corruption.csv"] = spreadsheet.document(harm).encode()
     return files | dict(_figures(found))

@@ -58,6 +58,11 @@ class Answers(Protocol):
         """(N, K)."""
         ...
 
+    @property
+    def metrics(self) -> tuple[metrics.Values, dict[str, str]]:
+        """What `metrics.compute` gives for them."""
+        ...
+
 
 def measures(
     clean: Answers,
@@ -197,7 +202,7 @@ def _check_severities(errors: Sequence[float], reference: Sequence[float]) -> No
 
 
 def _values(answers: Answers) -> dict[str, Value]:
-    values, undefined = metrics.compute(answers.labels, answers.logits)
+    values, undefined = answers.metrics
     return {name: (value, undefined.get(name, "")) for name, value in values.items()}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchharness.disk import DAMAGE, read_array, unpack
 from benchharness.errors import BenchError
+from benchharness.statistics import metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +29,7 @@ MINIMAL_NORM = "minimal_norm"
 """The finding of an attack without a budget: the norm of the closest volume that it found."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """A network's output on the volumes of one cell, from which any metric can be computed."""
 
@@ -43,6 +45,11 @@ class Predictions:
     """Shape (N,): the patient that each volume shows; None where the dataset does not say."""
     validation: Predictions | None = None
     """Of the clean validation volumes, on which thresholds are frozen; clean cells keep them."""
+
+    @cached_property
+    def metrics(self) -> tuple[metrics.Values, dict[str, str]]:
+        """What `metrics.compute` gives: values by name, and why there is none. Found once."""
+        return metrics.compute(self.labels, self.logits)
 
     def to_bytes(self) -> bytes:
         """The .npz archive as bytes; the same predictions give the same bytes."""

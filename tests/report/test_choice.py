@@ -88,8 +88,8 @@ def test_metrics_choose_columns_tables_and_curves(findings: Findings) -> None:
     assert overview.header[2:] == tuple(h for h in overview.header if h.endswith("AUC"))
     assert found["Clean volumes of adrenalmnist3d"].header == ("Model", "AUC")
     assert not any(title.startswith("Accuracy under") for title in found)
-    plots = [p.name for s in sections(findings, Choice.of(metrics=["auc"])) for p in s.plots]
-    assert [name for name in plots if name.startswith("curves")] == [
+    charts = [c.name for s in sections(findings, Choice.of(metrics=["auc"])) for c in s.charts]
+    assert [name for name in charts if name.startswith("curves")] == [
         "curves_adrenalmnist3d_linf_auc",
         "curves_adrenalmnist3d_mr_auc",
     ]

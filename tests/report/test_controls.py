@@ -81,7 +81,7 @@ def shown(findings: Findings, found: tuple[Section, ...]) -> dict[str, tuple[obj
     for section in kept:
         tables = (*section.lead, *section.tables)
         parts |= {table.title: (table.header, table.rows) for table in tables}
-        parts |= {plot.name: (plot.title, plot.still, plot.chart) for plot in section.plots}
+        parts |= {chart.name: (chart.title, chart) for chart in section.charts}
     return parts
 
 

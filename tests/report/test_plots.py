@@ -33,7 +33,7 @@ def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
     attacked = Made(perturbation="pgd", severity=8 / 255, failed_check="gradients vanish")
     lone = replace(attacked, perturbation="fgsm", error="NaN logits")
     findings = collect(make_store(Made(), attacked, lone))
-    drawn = {plot.name: plot for section in sections(findings) for plot in section.plots}
+    drawn = {chart.name: render(chart) for s in sections(findings) for chart in s.charts}
     assert set(drawn) == {
         "parameters_adrenalmnist3d",
         "flops_adrenalmnist3d",

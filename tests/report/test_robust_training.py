@@ -123,7 +123,7 @@ def test_the_trade_off_has_one_point_for_each_model_and_recipe(tmp_path: Path) -
     shares = [round(float((p.logits.argmax(1) == p.labels).mean()), 3) for p in clean]
     assert set(bars) == set(shares)
     assert bars[shares[1]] > bars[shares[0]]
-    names = [plot.name for plot in section(findings, "adrenalmnist3d", EVERYTHING).plots]
+    names = [chart.name for chart in section(findings, "adrenalmnist3d", EVERYTHING).charts]
     assert "tradeoff_adrenalmnist3d" in names
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.cells.rows import pairs, patients
 from benchharness.report.cells.score import Score
-from benchharness.statistics import metrics, uncertainty
+from benchharness.statistics import uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,6 @@ class CellScores:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Score] = {}
-        self._metrics: dict[str, tuple[dict[str, float | None], dict[str, str]]] = {}
-        """Values and why there is none, by cell: all metrics of a cell come at once."""
 
     def single(self, row: Row, metric: Metric) -> Score:
         """A cell's metric with its interval."""
@@ -47,9 +45,7 @@ class CellScores:
             return Score(gap=row.failure)
         suspect = f"{row.condition}: {row.suspicion}" if row.suspicion else ""
         labels, logits = row.predictions.labels, row.predictions.logits
-        if row.record.identity not in self._metrics:
-            self._metrics[row.record.identity] = metrics.compute(labels, logits)
-        values, undefined = self._metrics[row.record.identity]
+        values, undefined = row.predictions.metrics
         # A record may say that a metric would mislead although its predictions give one.
         if gap := row.record.undefined.get(metric) or undefined.get(metric):
             return Score(gap=gap, suspect=suspect)

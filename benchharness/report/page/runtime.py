@@ -7,6 +7,8 @@ else, and a page without it shows the same figures as pictures.
 
 from __future__ import annotations
 
+from functools import cache
+
 EXTRA = "page"
 MISSING = (
     "charts of the page are pictures: vl-convert-python is not installed. "
@@ -23,8 +25,12 @@ def available() -> bool:
 
 def script() -> str:
     """The text of a `<script>` element that defines `vegaEmbed`; empty without vl-convert."""
-    if not available():
-        return ""
+    return _bundle() if available() else ""
+
+
+@cache
+def _bundle() -> str:
+    """Made once: it takes a second."""
     import vl_convert
 
     found = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,7 +21,7 @@ from benchharness.report.plots import styles
 from benchharness.report.plots.drawing import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchharness.report.charts.chart import Chart
     from benchharness.report.charts.looks import Look
@@ -81,16 +83,13 @@ def render(chart: Chart, choice: Choice = EVERYTHING) -> Plot:
     """Draw a chart in the formats that were chosen, and as SVG for the page."""
     figure = drawn(chart, choice)
     with mpl.rc_context(styles.settings(choice.style)):
-        files = _saved(figure, choice.formats)
-    # Words as words take a third of the space of their outlines; a browser has fonts of its own.
-    with mpl.rc_context(styles.settings(choice.style) | {"svg.fonttype": "none"}):
-        still = _saved(figure, ("svg",))["svg"]
+        files = _saved(figure, dict.fromkeys((*choice.formats, "svg")))
     return Plot(
         name=chart.name,
         title=chart.title,
         caption=chart.caption,
-        still=still,
-        files=tuple(files.items()),
+        still=files["svg"],
+        files=tuple((kind, files[kind]) for kind in choice.formats),
         chart=chart,
     )
 
@@ -117,15 +116,32 @@ def _legend(figure: Figure, looks: Sequence[Look]) -> None:
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False)
 
 
-def _saved(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
+def _saved(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
     files = {}
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes, and the tables spell it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for kind in formats:
             file = io.BytesIO()
-            figure.savefig(file, format=kind, dpi=_RESOLUTION, metadata=_METADATA[kind])
+            # `savefig` would draw everything twice, the first time for a layout.
+            _PRINTED[kind](figure, file)
             files[kind] = file.getvalue()
             # The layout just found holds for every format; finding it takes as long as drawing.
             figure.set_layout_engine("none")
     return files
+
+
+def _print_png(figure: Figure, file: io.BytesIO) -> None:
+    figure.set_dpi(_RESOLUTION)
+    FigureCanvasAgg(figure).print_png(file, metadata=_METADATA["png"])  # type: ignore[no-untyped-call]
+
+
+def _print_svg(figure: Figure, file: io.BytesIO) -> None:
+    FigureCanvasSVG(figure).print_svg(file, metadata=_METADATA["svg"])  # type: ignore[no-untyped-call]
+
+
+def _print_pdf(figure: Figure, file: io.BytesIO) -> None:
+    FigureCanvasPdf(figure).print_pdf(file, metadata=_METADATA["pdf"])  # type: ignore[no-untyped-call]
+
+
+_PRINTED = {"png": _print_png, "svg": _print_svg, "pdf": _print_pdf}

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from benchharness.outside.escaping import one_line
+from benchharness.report.cells.score import Score
 from benchharness.report.plots.spacing import place
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from benchharness.report.cells.score import Score
     from benchharness.report.charts.chart import Chart, Kind, Mark, Panel
     from benchharness.report.charts.looks import Look
 
@@ -81,7 +81,7 @@ def _dumbbell(axes: Axes, own: Look, placed: Placed) -> None:
             ends = [mark.clean.value, mark.score.value]
             axes.plot([at, at], ends, color=own.colour, linewidth=2.4, alpha=0.35)
             axes.plot(at, mark.clean.value, color=own.colour, marker="_", markersize=9)
-        _point(axes, own, at, mark.score)
+    _points(axes, own, [one for one in placed if one[1].seed is None])
 
 
 def _lines(axes: Axes, own: Look, placed: Placed) -> None:
@@ -90,13 +90,11 @@ def _lines(axes: Axes, own: Look, placed: Placed) -> None:
             axes.plot(places, values, color=own.colour, linewidth=0.7, alpha=0.4)
             continue
         axes.plot(places, values, color=own.colour)
-        for at, mark in points:
-            _point(axes, own, at, mark.score)
+        _points(axes, own, points)
 
 
 def _front(axes: Axes, own: Look, placed: Placed) -> None:
-    for at, mark in placed:
-        _point(axes, own, at, mark.score, along=mark.along)
+    _points(axes, own, placed)
 
 
 def _steps(axes: Axes, own: Look, placed: Placed) -> None:
@@ -107,13 +105,22 @@ def _steps(axes: Axes, own: Look, placed: Placed) -> None:
 def _reliability(axes: Axes, own: Look, placed: Placed) -> None:
     for _, places, values, points in _by_seed(placed):
         axes.plot(places, values, color=own.colour, linewidth=0.8, alpha=0.6)
-        for at, mark in points:
-            _point(axes, own, at, mark.score, scale=0.5 + (mark.weight or 0.0) ** 0.5)
+        known = [(at, mark) for at, mark in points if mark.score.value is not None]
+        _points(axes, own, known, marked=False)
+        axes.scatter(
+            [at for at, _ in known],
+            [_filled(mark.score.value) for _, mark in known],
+            s=[(_size() * (0.5 + (mark.weight or 0.0) ** 0.5)) ** 2 for _, mark in known],
+            c=["white" if mark.score.suspect else own.colour for _, mark in known],
+            edgecolors=own.colour,
+            linewidths=float(mpl.rcParams["lines.markeredgewidth"]),
+            marker=own.marker,
+            zorder=3,
+        )
 
 
 def _conditions(axes: Axes, own: Look, placed: Placed) -> None:
-    for at, mark in placed:
-        _point(axes, own, at, mark.score, lying=True)
+    _points(axes, own, placed, lying=True)
 
 
 _DRAWN: dict[Kind, Callable[[Axes, Look, Placed], None]] = {
@@ -134,39 +141,67 @@ def _by_seed(placed: Placed) -> Iterator[tuple[int | None, list[float], list[flo
         yield seed, [at for at, _ in points], values, points
 
 
-def _point(
-    axes: Axes,
-    own: Look,
-    at: float,
-    score: Score,
-    *,
-    along: Score | None = None,
-    lying: bool = False,
-    scale: float = 1.0,
+def _points(
+    axes: Axes, own: Look, placed: Placed, *, lying: bool = False, marked: bool = True
 ) -> None:
-    """Draw a score with its interval; a suspect one is hollow, and none without a value."""
-    if score.value is None:
-        return
-    bars, others = _bars(score), None if along is None else _bars(along)
-    axes.errorbar(
-        [score.value if lying else at],
-        [at if lying else score.value],
-        xerr=bars if lying else others,
-        yerr=others if lying else bars,
-        color=own.colour,
-        marker=own.marker,
-        markerfacecolor="white" if score.suspect else own.colour,
-        markersize=scale * float(mpl.rcParams["lines.markersize"]),
-        elinewidth=1.0,
-        capsize=2.0,
-    )
+    """Draw scores with their intervals; suspect ones are hollow, and none without a value.
+
+    Args:
+        axes: The panel.
+        own: Colour and marker.
+        placed: The scores.
+        lying: Whether values go to the right.
+        marked: Whether to draw the points themselves, too.
+
+    All points of one kind are one artist: thousands of them would take matplotlib minutes.
+    """
+    for hollow in (False, True):
+        chosen = [
+            (at, mark)
+            for at, mark in placed
+            if mark.score.value is not None and bool(mark.score.suspect) is hollow
+        ]
+        if not chosen:
+            continue
+        places = [at for at, _ in chosen]
+        values = [_filled(mark.score.value) for _, mark in chosen]
+        bars = _bars([mark.score for _, mark in chosen])
+        others = _bars([mark.along or Score() for _, mark in chosen])
+        axes.errorbar(
+            values if lying else places,
+            places if lying else values,
+            xerr=bars if lying else others,
+            yerr=others if lying else bars,
+            color=own.colour,
+            linestyle="none",
+            marker=own.marker if marked else "none",
+            markerfacecolor="white" if hollow else own.colour,
+            markersize=_size(),
+            elinewidth=1.0,
+            capsize=2.0,
+        )
 
 
-def _bars(score: Score) -> list[list[float]] | None:
+def _size() -> float:
+    """The size of a marker in points."""
+    return float(mpl.rcParams["lines.markersize"])
+
+
+def _bars(scores: Sequence[Score]) -> list[list[float]] | None:
+    """Both arms of every interval, NaN where there is none; None where none has any."""
+    arms = [_arms(score) for score in scores]
+    known = [both for both in arms if both is not None]
+    if not known:
+        return None
+    missing = (float("nan"), float("nan"))
+    return [list(arm) for arm in zip(*(both or missing for both in arms), strict=True)]
+
+
+def _arms(score: Score) -> tuple[float, float] | None:
     if score.value is None or score.low is None or score.high is None:
         return None
     # Rounding may leave an end of an interval beyond its number by the last bit.
-    return [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
+    return max(0.0, score.value - score.low), max(0.0, score.high - score.value)
 
 
 def _filled(value: float | None) -> float:

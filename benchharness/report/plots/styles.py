@@ -66,8 +66,8 @@ _ALWAYS: dict[str, Any] = {
     "text.usetex": False,
     # Fonts of type 42 are embedded; many publishers refuse type 3.
     "pdf.fonttype": 42,
-    # Glyphs as paths need no font where the file is opened.
-    "svg.fonttype": "path",
+    # Words stay words, which an editor can change; outlines would take three times the space.
+    "svg.fonttype": "none",
     # Without this the element ids of an SVG are hashes with a random salt.
     "svg.hashsalt": "benchharness",
 }

@@ -54,10 +54,10 @@ def _calibration(row: Row, metric: str) -> Score:
     """The Brier score, in [0, 2], or the expected calibration error, in [0, 1]."""
     if row.predictions is None:
         return Score(gap=row.failure)
-    labels, logits = row.predictions.labels, row.predictions.logits
-    values, undefined = metrics.compute(labels, logits)
+    values, undefined = row.predictions.metrics
     if values[metric] is None:
         return Score(gap=undefined[metric])
+    labels, logits = row.predictions.labels, row.predictions.logits
     interval = uncertainty.interval(metric, labels, logits, row.predictions.patients)
     return Score.of(values[metric], interval, suspect=row.suspicion)
 
