@@ -10,8 +10,9 @@ result.frame()
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from benchharness.store.provenance import package_version
 
@@ -25,22 +26,6 @@ if TYPE_CHECKING:
     from benchharness.store.frames import load_records
 
 __version__ = package_version()
-
-_PUBLIC = {
-    "BenchError": "benchharness.errors:BenchError",
-    "Classifier": "benchharness.networks.classifier:Classifier",
-    "Comparison": "benchharness.api:Comparison",
-    "Preprocessing": "benchharness.networks.preprocessing:Preprocessing",
-    "Result": "benchharness.api:Result",
-    "Trained": "benchharness.api:Trained",
-    "attacks": "benchharness.attacks",
-    "benchmark": "benchharness.api:benchmark",
-    "compare": "benchharness.api:compare",
-    "load_records": "benchharness.store.frames:load_records",
-    "plots": "benchharness.report.plots",
-    "train": "benchharness.api:train",
-}
-"""Imported when first used, so that a command that needs no torch does not wait for it."""
 
 __all__ = [
     "BenchError",
@@ -59,15 +44,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _PUBLIC[name].partition(":")
-    found = import_module(module)
-    found = getattr(found, attribute) if attribute else found
-    globals()[name] = found
-    return found
+# A command that needs no torch does not wait for it.
+__getattr__, _, _ = lazy_loader.attach(
+    __name__,
+    submodules={"attacks"},
+    submod_attrs={
+        "api": ["Comparison", "Result", "Trained", "benchmark", "compare", "train"],
+        "errors": ["BenchError"],
+        "networks.classifier": ["Classifier"],
+        "networks.preprocessing": ["Preprocessing"],
+        "report": ["plots"],
+        "store.frames": ["load_records"],
+    },
+)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

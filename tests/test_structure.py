@@ -103,7 +103,6 @@ def test_a_circle_would_be_found() -> None:
 
 
 BY_NAME = {
-    "benchharness/__init__.py": "the public names, when first used",
     "benchharness/registry.py": "users type the names",
     "benchharness/explanation/gradcam.py": "MONAI, without the torchvision that it would import",
     "baselines/_monai.py": "MONAI, without the torchvision that it would import",

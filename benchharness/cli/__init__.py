@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from benchharness import __version__, threads
+from benchharness import __version__, machine
 from benchharness.cli import caches, check, compare, evidence, explain, run, show, stores, zoo
 from benchharness.cli.console import say, speak_any_encoding
 from benchharness.cli.guard import INTERRUPTED, guarded
@@ -61,7 +61,7 @@ app.add_typer(caches.cache_app, name="cache")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
-    threads.bound()
+    machine.bound()
     speak_any_encoding()
     code = guarded(lambda: app(prog_name="bench", standalone_mode=False))
     if code == INTERRUPTED:

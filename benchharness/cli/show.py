@@ -97,6 +97,7 @@ def report(
 ) -> None:
     """Turn records into tables, plots and one page that a browser opens offline."""
     from benchharness import machine, report
+    from benchharness.report.page import runtime
 
     if quick:
         asked = {
@@ -130,8 +131,8 @@ def report(
     say(f"tables: {written.markdown}")
     say(f"plots:  {written.plots[0].parent}")
     say(f"page:   {written.html}")
-    if not report.interactive():
-        say(report.MISSING)
+    if not runtime.available():
+        say(runtime.MISSING)
 
 
 def _drawing(*, patient: bool) -> Callable[[Path, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:

@@ -6,11 +6,27 @@ made of `parts`), `formats` renders them, and `writing` writes the files. `leade
 several stores, and `quick` says in seconds what a store of any size holds.
 """
 
-from benchharness.report import quick
-from benchharness.report.choice import Choice
-from benchharness.report.formats.terminal import overview
-from benchharness.report.page.runtime import MISSING
-from benchharness.report.page.runtime import available as interactive
-from benchharness.report.writing import Report, write
+from __future__ import annotations
 
-__all__ = ["MISSING", "Choice", "Report", "interactive", "overview", "quick", "write"]
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from benchharness.report import plots, quick
+    from benchharness.report.choice import Choice
+    from benchharness.report.formats.terminal import overview
+    from benchharness.report.writing import Report, write
+
+__all__ = ["Choice", "Report", "overview", "plots", "quick", "write"]
+
+# A process that draws figures needs little of the rest.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submodules={"plots", "quick"},
+    submod_attrs={
+        "choice": ["Choice"],
+        "formats.terminal": ["overview"],
+        "writing": ["Report", "write"],
+    },
+)

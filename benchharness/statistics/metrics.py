@@ -114,14 +114,20 @@ def compute(labels: Labels, logits: Logits) -> tuple[Values, dict[str, str]]:
 
 def auc(labels: Labels, logits: Logits) -> float:
     """Area under the ROC curve in [0, 1]; a tie counts one half, and every class needs a volume."""
-    from sklearn.metrics import roc_auc_score
-
     scores = softmax(logits)
     if logits.shape[1] == 2:
-        return float(roc_auc_score(labels, scores[:, 1]))
+        return _area(labels == 1, scores[:, 1])
     # Summed and divided as the Evaluator does it, so that the last bit agrees.
-    areas = [roc_auc_score(labels == k, scores[:, k]) for k in range(logits.shape[1])]
-    return float(sum(areas) / len(areas))
+    areas = [_area(labels == k, scores[:, k]) for k in range(logits.shape[1])]
+    return sum(areas) / len(areas)
+
+
+def _area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """What `roc_auc_score` computes, without its checks of what the targets are."""
+    from sklearn.metrics import auc, roc_curve
+
+    false_positives, true_positives, _ = roc_curve(positive, scores)
+    return float(auc(false_positives, true_positives))
 
 
 def recalls(labels: Labels, logits: Logits) -> NDArray[np.float64]:

@@ -56,7 +56,8 @@ def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
     """The metric on every resample of the volumes, (RESAMPLES,)."""
     weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
     if metric != "balanced_accuracy":
-        return weighted(metric, labels, logits, weights)
+        # Every resample has as many volumes as the sample.
+        return weighted(metric, labels, logits, weights, total=len(labels))
     # Exact, since each class keeps its size; `weighted` would round the last bit differently.
     means: Floats = contributions(metric, labels, logits) @ weights / len(labels)
     return means

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from benchharness.statistics.basis import Booleans, Floats
     from benchharness.statistics.metrics import Labels, Logits
 
+_AT_ONCE = 100_000
+"""Weights that stay in a core's own cache, where this is three times as fast."""
 
-def weighted(metric: str, labels: Labels, logits: Logits, weights: Floats) -> Floats:
+
+def weighted(
+    metric: str, labels: Labels, logits: Logits, weights: Floats, total: float | None = None
+) -> Floats:
     """A metric under each of R columns of weights.
 
     Args:
@@ -23,6 +28,7 @@ def weighted(metric: str, labels: Labels, logits: Logits, weights: Floats) -> Fl
         labels: (N,), 0..K−1.
         logits: (N, K), finite.
         weights: (N, R), at least 0: how often each volume counts.
+        total: The sum of each column where it is known to be the same; it takes long to find.
 
     Returns:
         (R,); NaN where a class that the metric needs has no weight.
@@ -39,11 +45,12 @@ def weighted(metric: str, labels: Labels, logits: Logits, weights: Floats) -> Fl
         recalls: Floats = np.mean([_mean(right[own], weights[own]) for own in classes], axis=0)
         return recalls
     if metric == "ece":
-        gaps = metrics.calibration_gaps(labels, logits).T @ weights / weights.sum(axis=0)
+        totals = weights.sum(axis=0) if total is None else total
+        gaps = metrics.calibration_gaps(labels, logits).T @ weights / totals
         errors: Floats = np.abs(gaps).sum(axis=0)
         return errors
     each = {"accuracy": _right, "brier": metrics.brier_scores, "nll": metrics.log_losses}[metric]
-    return _mean(each(labels, logits), weights)
+    return _mean(each(labels, logits), weights, total)
 
 
 def mann_whitney(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
@@ -61,15 +68,21 @@ def mann_whitney(positive: Booleans, scores: Floats, weights: Floats) -> Floats:
         (R,), in [0, 1]; NaN where positives or negatives have no weight.
     """
     order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
-    below = np.zeros((len(order) + 1, weights.shape[1]))
-    np.cumsum(weights[order], axis=0, out=below[1:])
     own, negatives = scores[positive], scores[order]
-    wins = below[np.searchsorted(negatives, own, "left")]
-    wins += below[np.searchsorted(negatives, own, "right")]
-    wins *= weights[positive]
-    pairs = weights[positive].sum(axis=0) * weights[order].sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        areas: Floats = wins.sum(axis=0) / (2 * pairs)
+    before = np.searchsorted(negatives, own, "left"), np.searchsorted(negatives, own, "right")
+    areas: Floats = np.empty(weights.shape[1])
+    columns = max(1, _AT_ONCE // len(scores))
+    for begin in range(0, weights.shape[1], columns):
+        part = weights[:, begin : begin + columns]
+        of_positives, of_negatives = part[positive], part[order]
+        below = np.zeros((len(order) + 1, part.shape[1]))
+        np.cumsum(of_negatives, axis=0, out=below[1:])
+        wins = below[before[0]]
+        wins += below[before[1]]
+        wins *= of_positives
+        pairs = of_positives.sum(axis=0) * of_negatives.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            areas[begin : begin + columns] = wins.sum(axis=0) / (2 * pairs)
     return areas
 
 
@@ -82,7 +95,7 @@ def _right(labels: Labels, logits: Logits) -> Floats:
     return metrics.correct(labels, logits).astype(np.float64)
 
 
-def _mean(values: Floats, weights: Floats) -> Floats:
+def _mean(values: Floats, weights: Floats, total: float | None = None) -> Floats:
     with np.errstate(invalid="ignore"):
-        means: Floats = values @ weights / weights.sum(axis=0)
+        means: Floats = values @ weights / (weights.sum(axis=0) if total is None else total)
     return means

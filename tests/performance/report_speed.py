@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DATASETS = ("adrenalmnist3d", "vesselmnist3d", "nodulemnist3d", "hippocampus3d", "phantom3d")
-SIZES = {600: (6, 1), 1_000: (10, 1), 10_000: (20, 5)}
-"""Networks and training seeds by the number of cells; each has 20 conditions on every dataset."""
+SIZES = {600: (10, 1, 3), 1_000: (10, 1, 5), 10_000: (20, 5, 5)}
+"""Networks, training seeds and datasets by the number of cells; each has 20 conditions."""
 GOALS = {600: "20 s", 10_000: "120 s, 1 GB"}
 VOLUMES = 200
 OPENED = 5
@@ -51,9 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def made(directory: Path, cells: int) -> Path:
     """A store of so many cells."""
-    networks, seeds = SIZES[cells]
+    networks, seeds, datasets = SIZES[cells]
     names: Sequence[str] = [f"network_{number:02}" for number in range(networks)]
-    whole = whole_matrix(names, DATASETS, range(seeds), VOLUMES)
+    whole = whole_matrix(names, DATASETS[:datasets], range(seeds), VOLUMES)
     assert len(whole) == cells
     return store_of(directory, whole).directory
 

@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from benchharness import threads
+from benchharness import machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,9 +94,9 @@ class Training:
     @contextmanager
     def started(cls, *, bounded: bool) -> Iterator[Self]:
         """One that is warm, with OpenMP as it comes or as `bench` sets it."""
-        given = {name: text for name, text in os.environ.items() if name not in threads.OWN}
+        given = {name: text for name, text in os.environ.items() if name not in machine.OWN}
         given |= {"OMP_NUM_THREADS": str(THREADS)}
-        given |= threads.environment(given) if bounded else {}
+        given |= machine.environment(given) if bounded else {}
         command = [sys.executable, "-m", __spec__.name, "--steps-on-demand"]
         with _process(command, given) as process:
             yield cls(process)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchharness.report.cells.cell_scores import CellScores
 from benchharness.store import evidence
 from benchharness.store.cells import CLEAN_FAMILY, family_order, family_title
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
     from benchharness.report.cells.rows import Row
+    from benchharness.store.cells import Kind
     from benchharness.store.matrix_checks import MatrixCheck
     from benchharness.store.records import ModelCost
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,7 @@ class Findings:
     """What the cells of a checkpoint say of each other."""
     cell_scores: CellScores = field(default_factory=CellScores)
     """Scores of single rows and of means over rows."""
+    _known: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -78,30 +83,61 @@ class Findings:
         """The clean cell of the same checkpoint; None where it was not run."""
         return self.find(row.dataset, row.model, row.seed, CLEAN_FAMILY)
 
+    def once(self, key: tuple[Hashable, ...], compute: Callable[[], Found]) -> Found:
+        """What `compute` gives, computed once for each key: many tables ask the same."""
+        if key not in self._known:
+            self._known[key] = compute()
+        found: Found = self._known[key]
+        return found
+
+    @cached_property
+    def _by_dataset(self) -> dict[str, tuple[Row, ...]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.dataset, []).append(row)
+        return {dataset: tuple(rows) for dataset, rows in found.items()}
+
     def of(self, dataset: str) -> tuple[Row, ...]:
         """All rows of a dataset."""
-        return tuple(row for row in self.rows if row.dataset == dataset)
+        return self._by_dataset.get(dataset, ())
 
     def families(self, dataset: str) -> tuple[str, ...]:
         """Families of perturbations run on a dataset, attacks first, without `clean`."""
+        return self.once(("families", dataset), lambda: self._families(dataset))
+
+    def _families(self, dataset: str) -> tuple[str, ...]:
         found = {family_order(row.key.kind, row.family) for row in self.of(dataset)}
         return tuple(dict.fromkeys(name for _, name in sorted(found) if name != CLEAN_FAMILY))
 
+    @cached_property
+    def _kinds(self) -> dict[str, Kind]:
+        return {row.family: row.key.kind for row in reversed(self.rows)}
+
     def title(self, family: str) -> str:
         """A family as a heading: `L∞ attacks`, `MR artefacts`, `clean`."""
-        kinds = (row.key.kind for row in self.rows if row.family == family)
-        return family_title(next(kinds, "none"), family)
+        return family_title(self._kinds.get(family, "none"), family)
+
+    @cached_property
+    def _seeds(self) -> dict[tuple[str, str], set[int | None]]:
+        found: dict[tuple[str, str], set[int | None]] = {}
+        for row in self.rows:
+            found.setdefault((row.dataset, row.model), set()).add(row.seed)
+        return found
 
     def seeds(self, dataset: str, model: str) -> tuple[int | None, ...]:
         """Training seeds of a model on a dataset, sorted."""
-        found = {row.seed for row in self.of(dataset) if row.model == model}
+        found = self._seeds.get((dataset, model), ())
         return tuple(sorted(found, key=lambda seed: -1 if seed is None else seed))
+
+    @cached_property
+    def _costs(self) -> dict[tuple[str, str | None], ModelCost]:
+        found: dict[tuple[str, str | None], ModelCost] = {}
+        for row in self.rows:
+            if row.record.cost:
+                for dataset in (None, row.dataset):
+                    found.setdefault((row.model, dataset), row.record.cost)
+        return found
 
     def cost(self, model: str, dataset: str | None = None) -> ModelCost | None:
         """Cost of a model on a dataset, or on the first where it was measured; None if nowhere."""
-        costs = (
-            row.record.cost
-            for row in self.rows
-            if row.model == model and dataset in (None, row.dataset) and row.record.cost
-        )
-        return next(costs, None)
+        return self._costs.get((model, dataset))

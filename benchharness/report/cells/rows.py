@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from benchharness.statistics import metrics
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from benchharness.store.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
     """One cell with its labels, which tell apart what would share a name."""
 
@@ -55,7 +56,7 @@ class Row:
             return 0.0
         return None if self.key.severity is None else float(self.key.severity)
 
-    @property
+    @cached_property
     def condition(self) -> str:
         """Perturbation and severity in words: `clean`, `pgd 8/255`, `motion level 3`."""
         return condition(self.key, label=self.perturbation)

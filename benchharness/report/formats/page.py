@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchharness.outside.escaping import printable
+from benchharness.report.formats import embedding
 from benchharness.report.page import charts, payload, runtime
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Images by their data, not inline SVG: the ids inside several SVGs would collide.
-    environment.filters["data_uri"] = _data_uri
+    environment.filters["data_uri"] = embedding.data_uri
+    environment.filters["svg_uri"] = embedding.svg_uri
     environment.filters["order"] = _order
     return environment
 
@@ -92,7 +92,3 @@ def _order(value: float | None) -> str:
     if value is None:
         return ""
     return f"{'-' if value < 0 else ''}Infinity" if math.isinf(value) else repr(float(value))
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

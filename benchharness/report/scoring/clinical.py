@@ -42,6 +42,10 @@ class ByClass:
 
 def calibration(findings: Findings, row: Row) -> dict[str, Score]:
     """The scores of a cell by the names of `CALIBRATION`."""
+    return findings.once(("calibration", row.record.identity), lambda: _calibrations(findings, row))
+
+
+def _calibrations(findings: Findings, row: Row) -> dict[str, Score]:
     return {
         "brier": _calibration(row, "brier"),
         "ece": _calibration(row, "ece"),

@@ -43,6 +43,12 @@ UNPERTURBED = Condition(
 
 def conditions(findings: Findings, dataset: str, family: str) -> tuple[Condition, ...]:
     """What some model of a dataset met of a family, by perturbation and severity."""
+    return findings.once(
+        ("conditions", dataset, family), lambda: _conditions(findings, dataset, family)
+    )
+
+
+def _conditions(findings: Findings, dataset: str, family: str) -> tuple[Condition, ...]:
     rows = [row for row in findings.of(dataset) if row.family == family]
     plausible = {row.perturbation: row.plausible for row in rows if row.plausible is not None}
     found = {

@@ -72,9 +72,7 @@ def _telling(
     findings: Findings, dataset: str, wanted: Sequence[Condition], metric: Metric
 ) -> Sequence[Condition]:
     """All conditions but those for which every record says that the metric is undefined."""
-    rows = [row for row in findings.of(dataset) if row.predictions is not None]
-    silent = {row.condition for row in rows if metric in row.record.undefined}
-    silent -= {row.condition for row in rows if metric not in row.record.undefined}
+    silent = findings.once(("silent", dataset, metric), lambda: _silent(findings, dataset, metric))
     return [condition for condition in wanted if condition.label not in silent] or wanted
 
 
@@ -134,6 +132,12 @@ def _broken_elsewhere(findings: Findings, rows: Sequence[Row], limit: float) -> 
         if found is not None and found.within(norm, limit):
             broken |= found.broken
     return np.isin(predictions.ids, sorted(broken))
+
+
+def _silent(findings: Findings, dataset: str, metric: Metric) -> set[str]:
+    rows = [row for row in findings.of(dataset) if row.predictions is not None]
+    silent = {row.condition for row in rows if metric in row.record.undefined}
+    return silent - {row.condition for row in rows if metric not in row.record.undefined}
 
 
 def averaged(findings: Findings) -> tuple[str, ...]:

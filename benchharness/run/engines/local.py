@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from benchharness.errors import CellError
-from benchharness.machine import THREADS
+from benchharness.machine import THREADS, bounded_children
 from benchharness.networks import devices
 from benchharness.outside.containment import in_one_line
 from benchharness.run.engines import worker
 from benchharness.run.engines.engine import WorkerDied, failed, translated
 from benchharness.run.engines.interrupts import FirstInterrupt
 from benchharness.run.engines.serial import started
-from benchharness.threads import bounded_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

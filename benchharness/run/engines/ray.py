@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from benchharness import threads
+from benchharness import machine
 from benchharness.errors import BenchError, CellError
 from benchharness.outside.containment import in_one_line
 from benchharness.run.engines import cluster, remote, user_code
@@ -191,7 +191,7 @@ class Ray:
             for name, value in os.environ.items()
             if _SENT.match(name) and name not in _PLACES
         }
-        found |= threads.environment(found)
+        found |= machine.environment(found)
         return found | {"OMP_NUM_THREADS": str(self._config.cpus_per_worker)}
 
     def _clear(self) -> None:

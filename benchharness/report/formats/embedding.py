@@ -1,0 +1,43 @@
+"""Pictures inside a page: as data of their `src`, so that the page is one file.
+
+Never as inline SVG: the ids inside several SVGs would collide.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+_PLAIN = " !$&'()*+,-./:;<=>?@[]^_`{|}~"
+"""Signs that a browser takes as they are in data of type SVG."""
+_SWAPPED = str.maketrans("'\"", "\"'")
+_PLACES = re.compile(r'(?<= )(?:d|x|y|transform)="[^"]*"')
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A picture of pixels, `png` or `webp`."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def svg_uri(content: bytes) -> Markup:
+    """An SVG of matplotlib's for an attribute in double quotes, half as long as its base64."""
+    # In its tags the signs of quotation change places: the attribute's own would be three signs.
+    swapped = re.sub(r"<[^>]*>", lambda tag: tag[0].translate(_SWAPPED), compact(content.decode()))
+    text = quote(swapped, safe=_PLAIN)
+    return Markup("data:image/svg+xml," + text.replace("&", "&amp;"))
+
+
+def compact(svg: str) -> str:
+    """The same picture without prologue and metadata, its places to a hundredth of a point."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    return _PLACES.sub(lambda found: _NUMBER.sub(_rounded, found[0]), svg)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
