@@ -33,7 +33,7 @@ def svg_uri(content: bytes) -> Markup:
 
 def compact(svg: str) -> str:
     """The same picture without prologue and metadata, its places to a hundredth of a point."""
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
     return _PLACES.sub(lambda found: _NUMBER.sub(_rounded, found[0]), svg)
