@@ -14,7 +14,7 @@ from benchharness.cli.rows import print_rows
 from benchharness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Kind(StrEnum):
@@ -163,6 +163,14 @@ def leaderboard(
             "--out", metavar="FOLDER", help="Folder for leaderboard.md and leaderboard.csv."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for a static site: a page that ranks by worst cases, and a page of each "
+            "store.",
+        ),
+    ] = None,
     style: Annotated[
         TableFormat,
         typer.Option(
@@ -176,12 +184,26 @@ def leaderboard(
 
     found = leaderboard(directories)
     typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)
+    if html is not None:
+        _write_site(directories, html)
     if out_dir is None:
         return
     with explaining(f"to {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(out_dir / "leaderboard.md", found.markdown.encode())
         write_atomically(out_dir / "leaderboard.csv", found.csv.encode())
+
+
+def _write_site(directories: Sequence[Path], folder: Path) -> None:
+    from benchharness.disk import explaining, write_atomically
+    from benchharness.report.site import INDEX, site
+
+    files = site(directories)
+    with explaining(f"to {folder}"):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / name, content)
+    say(f"site: {folder / INDEX}", to=err)
 
 
 @takes("device")

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchharness.errors import BenchError
 from benchharness.outside import escaping
-from benchharness.report.cells.findings import Findings
 from benchharness.report.cells.score import INTERVALS
-from benchharness.report.collect import collect
 from benchharness.report.formats import markdown, spreadsheet
+from benchharness.report.joining import join
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.subjects import subjects
 from benchharness.report.tables import ranking
 from benchharness.report.tables.layout import Line, score_table
-from benchharness.store import measurement
-from benchharness.store.cells import CLEAN_FAMILY, condition
+from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from benchharness.report.cells.rows import Row
+    from benchharness.report.cells.findings import Findings
     from benchharness.report.scoring.subjects import Subject
     from benchharness.report.tables.layout import Table
-    from benchharness.store.measurement import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +46,8 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
             other data or volumes, another threat model (parameters, seed), another version of an
             attack or artefact.
     """
-    names = _names(directories)
-    found = [(name, collect(path)) for name, path in zip(names, directories, strict=True)]
-    _refuse_mixing(found)
-    findings, sources = _together(found)
+    joined = join(directories)
+    findings, sources = joined.findings, joined.sources
     parts = ["# Leaderboard"]
     lines: list[dict[str, Any]] = []
     for dataset in findings.datasets:
@@ -67,7 +60,7 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
         lines += _lines(findings, dataset, sources)
     listing = "\n".join(
         f"- {escaping.markdown_block(f'{name}: {path}')}"
-        for name, path in zip(names, directories, strict=True)
+        for name, path in zip(joined.stores, directories, strict=True)
     )
     parts.append(f"## Sources\n\n{listing}")
     return Leaderboard(
@@ -75,69 +68,7 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
     )
 
 
-def _names(directories: Sequence[Path]) -> list[str]:
-    """The last part of each path; the whole path where that is not unique."""
-    short = [path.resolve().name for path in directories]
-    counts = Counter(short)
-    return [
-        name if counts[name] == 1 else str(path)
-        for name, path in zip(short, directories, strict=True)
-    ]
-
-
-def _refuse_mixing(found: Sequence[tuple[str, Findings]]) -> None:
-    known: dict[tuple[str, ...], tuple[str, Parts]] = {}
-    complaints: dict[str, None] = {}
-    for source, findings in found:
-        for row in findings.rows:
-            for place, parts in _measurement(row):
-                first, expected = known.setdefault(place, (source, parts))
-                differing = [
-                    f"{one.name} {one.first} in {first}, {one.second} in {source}"
-                    for one in measurement.differences(expected, parts)
-                ]
-                if differing:
-                    complaints[f"{' on '.join(place)}: {'; '.join(differing)}"] = None
-    if complaints:
-        shown = ". ".join(list(complaints)[:3])
-        more = f". And {len(complaints) - 3} more" if len(complaints) > 3 else ""
-        raise BenchError(
-            f"these are not the same measurements. {shown}{more}. Leave one store out, or repeat "
-            "its run with the same data, parameters and version."
-        )
-
-
-def _measurement(row: Row) -> tuple[tuple[tuple[str, ...], Parts], ...]:
-    """What must be the same for one name of a dataset, and for one condition on it."""
-    data = row.record.cell.dataset
-    volumes = f"{data.count} of {data.total} ({data.volumes[:8]})"
-    of_data = tuple(
-        (name, volumes if name == "volumes" else value) for name, value in measurement.of_data(data)
-    )
-    return (
-        ((data.name,), of_data),
-        ((condition(row.key), data.name), measurement.of_perturbation(row.key)),
-    )
-
-
-def _together(found: Sequence[tuple[str, Findings]]) -> tuple[Findings, dict[str, str]]:
-    """Join all rows, each identity once, and name the store of models that several have.
-
-    Returns:
-        The findings, and the name of each model's store by the model's label.
-    """
-    owners = Counter(model for _, findings in found for model in findings.models)
-    rows: dict[str, Row] = {}
-    sources: dict[str, str] = {}
-    for source, findings in found:
-        for row in findings.rows:
-            label = row.model if owners[row.model] == 1 else f"{row.model} ({source})"
-            if rows.setdefault(row.record.identity, replace(row, model=label)).model == label:
-                sources[label] = source
-    return Findings(Path(), tuple(rows.values())), sources
-
-
-def _table(findings: Findings, dataset: str, sources: dict[str, str]) -> Table:
+def _table(findings: Findings, dataset: str, sources: Mapping[str, str]) -> Table:
     families = findings.families(dataset)
     lines = [
         Line(
@@ -159,7 +90,7 @@ def _table(findings: Findings, dataset: str, sources: dict[str, str]) -> Table:
     )
 
 
-def _lines(findings: Findings, dataset: str, sources: dict[str, str]) -> list[dict[str, Any]]:
+def _lines(findings: Findings, dataset: str, sources: Mapping[str, str]) -> list[dict[str, Any]]:
     """A line for each model and family of a dataset, as in the CSV."""
     lines: list[dict[str, Any]] = []
     for family in (CLEAN_FAMILY, *findings.families(dataset)):

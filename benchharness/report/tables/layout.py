@@ -29,6 +29,10 @@ class Entry:
     """What to sort by; None sorts by the text."""
     marks: str = ""
     """Signs of the notes that explain it."""
+    href: str = ""
+    """Where a page's link leads; empty for none."""
+    code: bool = False
+    """Whether it is a command, which a page sets as such."""
 
     @property
     def plain(self) -> str:
