@@ -16,6 +16,8 @@ from benchharness.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from benchharness.report.choice import Choice
+
 
 class Kind(StrEnum):
     """What `bench list` lists."""
@@ -86,6 +88,24 @@ def report(
             show_default="12",
         ),
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Show the page on an address of this machine, written anew as a run records "
+            "cells, until Ctrl-C. Volumes are drawn if --volumes is given.",
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Port for --serve; 0 takes a free one.",
+            show_default="8200",
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option(
@@ -106,13 +126,12 @@ def report(
             "--volumes": volumes is not None,
             "--style": style != "report",
             "--width": bool(width),
+            "--serve": serve,
         }
-        if typed := [name for name, given in asked.items() if given]:
-            raise BenchError(
-                f"--quick shows one table of accuracies. Take {' and '.join(typed)} out."
-            )
-        out.print(report.quick.overview(directory))
+        _quick(directory, [name for name, given in asked.items() if given])
         return
+    if port is not None and not serve:
+        raise BenchError("--port is where --serve shows the page. Add --serve.")
     choice = report.Choice.of(
         tables=_names(tables),
         metrics=_names(metrics),
@@ -121,6 +140,9 @@ def report(
         width=width,
         **({} if volumes is None else {"volumes": volumes}),
     )
+    if serve:
+        _serve(directory, choice, port, draw=volumes is not None)
+        return
     written = report.write(
         directory,
         choice=choice,
@@ -133,6 +155,23 @@ def report(
     say(f"page:   {written.html}")
     if not runtime.available():
         say(runtime.MISSING)
+
+
+def _quick(directory: Path, typed: Sequence[str]) -> None:
+    from benchharness.report import quick
+
+    if typed:
+        raise BenchError(f"--quick shows one table of accuracies. Take {' and '.join(typed)} out.")
+    out.print(quick.overview(directory))
+
+
+def _serve(directory: Path, choice: Choice, port: int | None, *, draw: bool) -> None:
+    from benchharness import machine
+    from benchharness.report import serving
+
+    drawing = _drawing(patient=True) if draw else None
+    live = serving.Live(directory, choice, drawing, machine.cores())
+    serving.serve(live, serving.PORT if port is None else port, say)
 
 
 def _drawing(*, patient: bool) -> Callable[[Path, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:

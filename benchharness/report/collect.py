@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from benchharness.store.records import Record
 
 
+class NothingToReportError(BenchError):
+    """A store without a cell that has numbers; a run may bring one."""
+
+
 def collect(directory: Path) -> Findings:
     """Read a store and label its cells.
 
@@ -26,7 +30,8 @@ def collect(directory: Path) -> Findings:
         directory: The store's folder, or a baseline's file.
 
     Raises:
-        BenchError: When there is no store, or nothing in it that could be reported.
+        BenchError: When there is no store.
+        NothingToReportError: When nothing in it could be reported.
     """
     store = open_source(directory) if directory.is_file() else Store(directory)
     records = tuple(store.records().values())
@@ -58,13 +63,13 @@ def collect(directory: Path) -> Findings:
 
 def _check(records: Sequence[Record], directory: Path) -> None:
     if not records:
-        raise BenchError(
+        raise NothingToReportError(
             f"no records in {directory}. Type 'bench run --out {directory}' to make some, or give "
             "the folder of another run."
         )
     failures = [record.error for record in records if record.status == "error"]
     if len(failures) == len(records):
-        raise BenchError(
+        raise NothingToReportError(
             f"all {len(records)} cells in {directory} failed, the first with: {failures[0]} "
             f"Mend that and type 'bench run --out {directory}' again."
         )

@@ -6,6 +6,7 @@ from tests.performance import (
     end_to_end,
     engine_speed,
     recipe_cost,
+    report_speed,
     scale,
     shared_machine,
     store_speed,
@@ -21,6 +22,7 @@ if __name__ == "__main__":
     artefact_speed.main(["--suite"])
     recipe_cost.main()
     store_speed.main([])
+    report_speed.main([])
     engine_speed.main([])
     two_processes.main()
     scale.main([])
