@@ -2,8 +2,9 @@
 
 `collect` reads a store into findings (`cells`), `scoring` computes the numbers, `tables` and
 `plots` lay them out, `sections` puts them in order (`dataset`, `explanations`, `introduction`, each
-made of `parts`), `formats` renders them, and `writing` writes the files. `leaderboard` joins
-several stores, and `quick` says in seconds what a store of any size holds.
+made of `parts`), `formats` renders them, and `writing` writes the files. `joining` makes
+several stores one, for `leaderboard` and its `site`; `serving` follows a run, and `quick` says in
+seconds what a store of any size holds.
 """
 
 from __future__ import annotations

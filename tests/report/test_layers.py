@@ -10,13 +10,14 @@ import pytest
 LAYERS = (
     ("cells",),
     ("collect", "scoring", "choice"),
-    ("tables", "introduction", "charts"),
+    ("tables", "introduction", "charts", "joining"),
     ("parts",),
     ("plots", "explanations"),
     ("dataset", "page"),
     ("sections",),
     ("formats",),
-    ("writing", "leaderboard", "quick"),
+    ("writing", "leaderboard", "quick", "site"),
+    ("serving",),
 )
 """The parts of the report, each line importing only lines above it."""
 
