@@ -21,6 +21,20 @@ def test_nothing_leaves_the_file_and_nothing_complains(opened):
         assert watched.complaints == []
 
 
+def test_the_page_forbids_itself_to_load_anything(opened):
+    with opened() as (page, watched):
+        loaded = page.evaluate(
+            """() => new Promise(done => {
+                 const image = new Image();
+                 image.onload = () => done("loaded");
+                 image.onerror = () => done("refused");
+                 image.src = "http://127.0.0.1:9/pixel.png";
+               })"""
+        )
+        assert loaded == "refused"
+        assert any("Content Security Policy" in said for said in watched.complaints)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
