@@ -127,6 +127,7 @@ def report(
             "--style": style != "report",
             "--width": bool(width),
             "--serve": serve,
+            "--port": port is not None,
         }
         _quick(directory, [name for name, given in asked.items() if given])
         return

@@ -39,12 +39,7 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
     """Rank the models of several stores per dataset and family of perturbations.
 
     Args:
-        directories: Folders of runs, or files of baselines.
-
-    Raises:
-        BenchError: When one cannot be read, or two cells of one name are not the same measurement:
-            other data or volumes, another threat model (parameters, seed), another version of an
-            attack or artefact.
+        directories: As for `joining.join`, which says what is refused.
     """
     joined = join(directories)
     findings, sources = joined.findings, joined.sources

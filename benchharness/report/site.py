@@ -46,9 +46,17 @@ def site(directories: Sequence[Path]) -> dict[str, bytes]:
             caveats(findings),
             findings,
             sections(findings),
-            volumes.wanted(findings, EVERYTHING.volumes),
+            shown := volumes.wanted(findings, EVERYTHING.volumes),
+            _reasons(findings, shown),
         )
     return files
+
+
+def _reasons(findings: Findings, shown: volumes.Wanted) -> tuple[str, ...]:
+    """Why a store's page lacks volumes; a baseline's file holds none."""
+    if not findings.directory.is_dir():
+        return ()
+    return volumes.undrawn(volumes.missing(findings, shown))
 
 
 def _addresses(names: Sequence[str]) -> dict[str, str]:
@@ -62,7 +70,9 @@ def _addresses(names: Sequence[str]) -> dict[str, str]:
 
 def _index(joined: Joined, pages: Mapping[str, str]) -> bytes:
     said = (f"{len(pages)} stores: {', '.join(pages)}.", *caveats(joined.findings))
-    return _whole("Leaderboard", said, joined.findings, tuple(_sections(joined, pages)), {})
+    return _whole(
+        "Leaderboard", said, joined.findings, tuple(_sections(joined, pages)), {}, (_ELSEWHERE,)
+    )
 
 
 def _sections(joined: Joined, pages: Mapping[str, str]) -> Iterator[Section]:
@@ -83,10 +93,11 @@ def _whole(
     findings: Findings,
     parts: Sequence[Section],
     shown: volumes.Wanted,
+    reasons: Sequence[str],
 ) -> bytes:
     with Drawing(EVERYTHING) as drawing:
         for section in parts:
             drawing.begin(section)
         drawn = drawing.finished()
-    first = opening(findings, shown, () if shown else (_ELSEWHERE,))
+    first = opening(findings, shown, reasons)
     return page.document(title, introduction, drawn, first).encode()

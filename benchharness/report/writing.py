@@ -100,7 +100,7 @@ def _missing(findings: Findings, choice: Choice, draw: Draw | None) -> tuple[str
     if not absent:
         return ()
     if draw is None:
-        return (f"Volumes of {len(absent)} cells are not drawn: type bench report for them.",)
+        return volumes.undrawn(absent)
     return draw(findings.directory, absent)
 
 

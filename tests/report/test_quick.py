@@ -116,3 +116,13 @@ def test_what_it_does_not_show_is_refused(
         main()
     assert end.value.code == 2
     assert "Take --metrics and --width out." in capsys.readouterr().err
+
+
+def test_the_port_of_a_page_that_is_not_served_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--quick", "--port", "0"], ["--port", "0"]):
+        monkeypatch.setattr("sys.argv", ["bench", "report", str(store.directory), *words])
+        with pytest.raises(SystemExit):
+            main()
+        assert "--port" in capsys.readouterr().err

@@ -107,6 +107,7 @@ def test_the_site_has_a_page_for_each_store_and_its_links_lead_there(
     links = set(re.findall(r'<a href="(stores/[^"]+)"', index))
     assert links == set(files) - {INDEX}
     assert "gradients vanish" in index
+    assert "cells are not drawn: type bench report" in files["stores/anna.html"].decode()
     assert index.index("Worst cases on") < index.index("Ranks on")
 
 

@@ -116,6 +116,13 @@ def missing(findings: Findings, chosen: Wanted) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def undrawn(absent: Wanted) -> tuple[str, ...]:
+    """Why volumes are not on the page that nobody drew, a sentence; none where all are there."""
+    if not absent:
+        return ()
+    return (f"Volumes of {len(absent)} cells are not drawn: type bench report for them.",)
+
+
 def payload(
     findings: Findings, chosen: Wanted, places: Mapping[str, int], reasons: Sequence[str], room: int
 ) -> dict[str, Any]:

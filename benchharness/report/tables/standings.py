@@ -95,8 +95,8 @@ def _commands(findings: Findings, dataset: str, found: Sequence[Subject]) -> Tab
 
 def _columns(
     findings: Findings, dataset: str
-) -> Iterator[tuple[str, tuple[Condition, ...], float | None]]:
-    """A heading, its conditions and, of attacks, the largest budget."""
+) -> Iterator[tuple[str, tuple[Condition, ...], float | None, bool]]:
+    """A heading, its conditions, of attacks the largest budget, and whether witnesses count."""
     artefacts: list[Condition] = []
     for family in findings.families(dataset):
         wanted = conditions(findings, dataset, family)
@@ -104,23 +104,25 @@ def _columns(
         if not wanted[0].attack:
             artefacts += [c for c in wanted if c.plausible is not False and not c.inapplicable]
         elif family != TRANSFER_FAMILY and limits:
-            yield f"{findings.title(family)} ≤ {format_budget(max(limits))}", wanted, max(limits)
+            witnessed = family in evidence.BALLS and findings.witnessed(dataset)
+            title = f"{findings.title(family)} ≤ {format_budget(max(limits))}"
+            yield title, wanted, max(limits), witnessed
     if artefacts:
-        yield "Worst artefact", tuple(artefacts), None
+        yield "Worst artefact", tuple(artefacts), None, False
 
 
 def _score(
-    findings: Findings, subject: Subject, wanted: Sequence[Condition], limit: float | None
+    findings: Findings,
+    subject: Subject,
+    wanted: Sequence[Condition],
+    limit: float | None,
+    witnessed: bool,
 ) -> Score:
     if limit is None:
         found = [scores.single(findings, subject, c.label, "accuracy") for c in wanted]
         gap = next((score for score in found if score.value is None), None)
         return gap or min(found, key=lambda score: score.value or 0.0)
-    near = findings.witnessed(subject.dataset) and any(
-        row.family in evidence.BALLS and row.condition == wanted[0].label
-        for row in findings.of(subject.dataset)
-    )
-    return scores.worst_case(findings, subject, wanted, limit, witnessed=near)
+    return scores.worst_case(findings, subject, wanted, limit, witnessed=witnessed)
 
 
 def _place(worst: Sequence[Score]) -> tuple[bool, list[float]]:
