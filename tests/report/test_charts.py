@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from benchharness.errors import BenchError
 from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
@@ -50,7 +51,9 @@ def test_every_chart_gives_a_model_the_same_colour_in_both_drawings(full_store):
         assert dict(zip(scale["domain"], scale["range"], strict=True)) == wanted
         axes = drawn(chart).axes[0]
         used = {line.get_color() for line in axes.get_lines()} | {
-            container[0].get_color() for container in axes.containers
+            to_hex(colour).upper()
+            for collection in axes.collections
+            for colour in collection.get_edgecolors()
         }
         assert set(wanted.values()) <= used
 

@@ -116,8 +116,10 @@ def test_the_trade_off_has_one_point_for_each_model_and_recipe(tmp_path: Path) -
 
     (axes,) = drawn(chart).axes
     bars = {
-        round(float(line[0].get_xdata()[0]), 3): round(float(line[0].get_ydata()[0]), 3)
-        for line in axes.containers
+        round(float(x), 3): round(float(y), 3)
+        for points in axes.collections
+        if points.get_zorder() == 3  # Above the intervals and their caps.
+        for x, y in points.get_offsets()
     }
     clean = [made.predictions() for made in cells[:2]]
     shares = [round(float((p.logits.argmax(1) == p.labels).mean()), 3) for p in clean]

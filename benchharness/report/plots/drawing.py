@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from benchharness.outside.escaping import one_line
-from benchharness.report.cells.score import Score
+from benchharness.report.plots import points
+from benchharness.report.plots.points import Placed
 from benchharness.report.plots.spacing import place
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from benchharness.report.charts.chart import Chart, Kind, Mark, Panel
     from benchharness.report.charts.looks import Look
 
-    Placed = Sequence[tuple[float, Mark]]
-    """Points, each with the place at which it is drawn."""
-
 _GUIDE = "#999999"
 
 
@@ -30,9 +27,12 @@ def draw(axes: Axes, chart: Chart, panel: Panel) -> None:
     """Draw a panel with its title and its axes."""
     lying = chart.kind == "conditions"
     _guides(axes, panel, lying=lying)
-    for own in chart.looks:
-        marks = (mark for mark in panel.marks if mark.model == own.model)
-        _DRAWN[chart.kind](axes, own, [(place(chart, panel, mark), mark) for mark in marks])
+    looks = {own.model: own for own in chart.looks}
+    order = list(looks)
+    marks = sorted(panel.marks, key=lambda mark: order.index(mark.model))
+    _DRAWN[chart.kind](
+        axes, [Placed(looks[mark.model], place(chart, panel, mark), mark) for mark in marks]
+    )
     if panel.title:
         axes.set_title(one_line(panel.title), wrap=True)
     _axis(axes, panel, lying=lying)
@@ -70,60 +70,46 @@ def _axis(axes: Axes, panel: Panel, *, lying: bool) -> None:
     axes.set_xlim(panel.x.low, panel.x.high)
 
 
-def _dumbbell(axes: Axes, own: Look, placed: Placed) -> None:
-    for at, mark in placed:
-        if mark.score.value is None:
-            continue
-        if mark.seed is not None:
-            axes.plot(at, mark.score.value, color=own.colour, marker=".", alpha=0.5)
-            continue
-        if mark.clean is not None and mark.clean.value is not None:
-            ends = [mark.clean.value, mark.score.value]
-            axes.plot([at, at], ends, color=own.colour, linewidth=2.4, alpha=0.35)
-            axes.plot(at, mark.clean.value, color=own.colour, marker="_", markersize=9)
-    _points(axes, own, [one for one in placed if one[1].seed is None])
+def _dumbbell(axes: Axes, placed: Sequence[Placed]) -> None:
+    whole = [one for one in placed if one.mark.seed is None]
+    points.seeds(axes, [one for one in placed if one.mark.seed is not None])
+    points.joins(axes, whole)
+    points.scores(axes, whole)
 
 
-def _lines(axes: Axes, own: Look, placed: Placed) -> None:
-    for seed, places, values, points in _by_seed(placed):
-        if seed is not None:
+def _lines(axes: Axes, placed: Sequence[Placed]) -> None:
+    for own, seed, places, values in _curves(placed):
+        if seed is None:
+            axes.plot(places, values, color=own.colour)
+        else:
             axes.plot(places, values, color=own.colour, linewidth=0.7, alpha=0.4)
-            continue
-        axes.plot(places, values, color=own.colour)
-        _points(axes, own, points)
+    points.scores(axes, [one for one in placed if one.mark.seed is None])
 
 
-def _front(axes: Axes, own: Look, placed: Placed) -> None:
-    _points(axes, own, placed)
+def _front(axes: Axes, placed: Sequence[Placed]) -> None:
+    points.scores(axes, placed)
 
 
-def _steps(axes: Axes, own: Look, placed: Placed) -> None:
-    for _, places, values, _ in _by_seed(placed):
+def _steps(axes: Axes, placed: Sequence[Placed]) -> None:
+    for own, _, places, values in _curves(placed):
         axes.step(places, values, where="post", color=own.colour)
 
 
-def _reliability(axes: Axes, own: Look, placed: Placed) -> None:
-    for _, places, values, points in _by_seed(placed):
+def _reliability(axes: Axes, placed: Sequence[Placed]) -> None:
+    for own, _, places, values in _curves(placed):
         axes.plot(places, values, color=own.colour, linewidth=0.8, alpha=0.6)
-        known = [(at, mark) for at, mark in points if mark.score.value is not None]
-        _points(axes, own, known, marked=False)
-        axes.scatter(
-            [at for at, _ in known],
-            [_filled(mark.score.value) for _, mark in known],
-            s=[(_size() * (0.5 + (mark.weight or 0.0) ** 0.5)) ** 2 for _, mark in known],
-            c=["white" if mark.score.suspect else own.colour for _, mark in known],
-            edgecolors=own.colour,
-            linewidths=float(mpl.rcParams["lines.markeredgewidth"]),
-            marker=own.marker,
-            zorder=3,
-        )
+    points.scores(axes, placed, sized=_by_weight)
 
 
-def _conditions(axes: Axes, own: Look, placed: Placed) -> None:
-    _points(axes, own, placed, lying=True)
+def _by_weight(mark: Mark) -> float:
+    return points.size() * (0.5 + float((mark.weight or 0.0) ** 0.5))
 
 
-_DRAWN: dict[Kind, Callable[[Axes, Look, Placed], None]] = {
+def _conditions(axes: Axes, placed: Sequence[Placed]) -> None:
+    points.scores(axes, placed, lying=True)
+
+
+_DRAWN: dict[Kind, Callable[[Axes, Sequence[Placed]], None]] = {
     "dumbbell": _dumbbell,
     "lines": _lines,
     "front": _front,
@@ -133,77 +119,12 @@ _DRAWN: dict[Kind, Callable[[Axes, Look, Placed], None]] = {
 }
 
 
-def _by_seed(placed: Placed) -> Iterator[tuple[int | None, list[float], list[float], Placed]]:
-    """The points of each training seed: the seed, their places, their values and themselves."""
-    for seed, group in groupby(placed, key=lambda one: one[1].seed):
-        points = list(group)
-        values = [_filled(mark.score.value) for _, mark in points]
-        yield seed, [at for at, _ in points], values, points
-
-
-def _points(
-    axes: Axes, own: Look, placed: Placed, *, lying: bool = False, marked: bool = True
-) -> None:
-    """Draw scores with their intervals; suspect ones are hollow, and none without a value.
-
-    Args:
-        axes: The panel.
-        own: Colour and marker.
-        placed: The scores.
-        lying: Whether values go to the right.
-        marked: Whether to draw the points themselves, too.
-
-    All points of one kind are one artist: thousands of them would take matplotlib minutes.
-    """
-    for hollow in (False, True):
-        chosen = [
-            (at, mark)
-            for at, mark in placed
-            if mark.score.value is not None and bool(mark.score.suspect) is hollow
-        ]
-        if not chosen:
-            continue
-        places = [at for at, _ in chosen]
-        values = [_filled(mark.score.value) for _, mark in chosen]
-        bars = _bars([mark.score for _, mark in chosen])
-        others = _bars([mark.along or Score() for _, mark in chosen])
-        axes.errorbar(
-            values if lying else places,
-            places if lying else values,
-            xerr=bars if lying else others,
-            yerr=others if lying else bars,
-            color=own.colour,
-            linestyle="none",
-            marker=own.marker if marked else "none",
-            markerfacecolor="white" if hollow else own.colour,
-            markersize=_size(),
-            elinewidth=1.0,
-            capsize=2.0,
-        )
-
-
-def _size() -> float:
-    """The size of a marker in points."""
-    return float(mpl.rcParams["lines.markersize"])
-
-
-def _bars(scores: Sequence[Score]) -> list[list[float]] | None:
-    """Both arms of every interval, NaN where there is none; None where none has any."""
-    arms = [_arms(score) for score in scores]
-    known = [both for both in arms if both is not None]
-    if not known:
-        return None
-    missing = (float("nan"), float("nan"))
-    return [list(arm) for arm in zip(*(both or missing for both in arms), strict=True)]
-
-
-def _arms(score: Score) -> tuple[float, float] | None:
-    if score.value is None or score.low is None or score.high is None:
-        return None
-    # Rounding may leave an end of an interval beyond its number by the last bit.
-    return max(0.0, score.value - score.low), max(0.0, score.high - score.value)
-
-
-def _filled(value: float | None) -> float:
-    """A value as matplotlib takes it: NaN leaves a gap."""
-    return float("nan") if value is None else value
+def _curves(
+    placed: Sequence[Placed],
+) -> Iterator[tuple[Look, int | None, list[float], list[float]]]:
+    """The look, the training seed, the places and the values of each curve; NaN is a gap."""
+    for (_, seed), group in groupby(placed, key=lambda one: (one.mark.model, one.mark.seed)):
+        own = list(group)
+        values = [one.mark.score.value for one in own]
+        filled = [float("nan") if value is None else value for value in values]
+        yield own[0].own, seed, [one.at for one in own], filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -64,12 +65,15 @@ class Drawing:
 
 def _pool(processes: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    made = ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts)
+    made = ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare)
     for _ in range(processes):
-        made.submit(_leave_interrupts)  # Loading matplotlib takes seconds: begin now.
+        made.submit(_prepare)  # Loading matplotlib takes seconds: begin now.
     return made
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that waits for the others answers it."""
+def _prepare() -> None:
+    """Set up a process that draws."""
+    # Ctrl-C reaches every process of a terminal; the one that waits for the others answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What matplotlib's import made stays: looking through it for garbage takes a tenth of a figure.
+    gc.freeze()
