@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from benchharness.disk import explaining, write_atomically
 from benchharness.report.choice import EVERYTHING
 from benchharness.report.collect import collect
@@ -108,7 +110,9 @@ def _files(
     findings: Findings, choice: Choice, reasons: Sequence[str], processes: int
 ) -> dict[str, bytes]:
     """The content of every file, by its path inside the report."""
-    with Drawing(choice, processes if len(findings.rows) >= _MANY else 1) as drawing:
+    processes = processes if len(findings.rows) >= _MANY else 1
+    # Products are small here: a second thread would only keep figures from being drawn.
+    with threadpool_limits(1, user_api="blas"), Drawing(choice, processes) as drawing:
         for section in one_by_one(findings, choice):
             drawing.begin(section)
         first = opening(findings, volumes.wanted(findings, choice.volumes), reasons)

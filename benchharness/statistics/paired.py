@@ -152,8 +152,7 @@ def paired_bootstrap(
         np.mean([contributions(metric, *c) for c in cells], axis=0) for cells in (first, second)
     ]
     if metric == "accuracy":
-        gaps = np.concatenate([means[0] - means[1], [1.0, -1.0]])
-        resampled = gaps @ draw_weights(np.zeros(len(gaps), dtype=np.int64)) / len(gaps)
+        resampled = resample_gaps(means[0] - means[1])
     else:
         one, other = (
             np.mean([resample(metric, *cell) for cell in cells], axis=0)
@@ -172,6 +171,16 @@ def paired_bootstrap(
         p_value=two_sided(resampled),
         method="paired bootstrap",
     )
+
+
+def resample_gaps(gaps: Floats) -> Floats:
+    """The mean of (N,) paired differences on every resample, (RESAMPLES,).
+
+    Two imagined volumes join the sample, which differ by 1 and by −1.
+    """
+    gaps = np.concatenate([gaps, [1.0, -1.0]])
+    resampled: Floats = gaps @ draw_weights(np.zeros(len(gaps), dtype=np.int64)) / len(gaps)
+    return resampled
 
 
 def two_sided(resampled: Floats) -> float:

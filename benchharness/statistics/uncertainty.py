@@ -177,7 +177,7 @@ def paired_bootstrap(
         return by_volume
     if metric == "accuracy":
         right = [np.mean([metrics.correct(*c) for c in cells], axis=0) for cells in (first, second)]
-        resampled = by_patient.resample_gaps(right[0] - right[1], known)
+        resampled = _resampled_gaps(right[0] - right[1], known)
     else:
         one, other = (by_patient.resample(metric, cells, known) for cells in (first, second))
         resampled = one - other
@@ -192,6 +192,21 @@ def paired_bootstrap(
         p_value=p_value,
         method=f"paired {method}",
     )
+
+
+def p_value_of_gaps(gaps: Floats, patients: Patients | None) -> float:
+    """The p-value that `paired_bootstrap` gives for accuracy, from what it is computed of.
+
+    Args:
+        gaps: (N,), the share of cells in which the first model is right about a volume, minus that
+            of the second.
+        patients: (N,), or None.
+    """
+    return paired.two_sided(_resampled_gaps(gaps, by_patient.with_several_volumes(patients)))
+
+
+def _resampled_gaps(gaps: Floats, known: Patients | None) -> Floats:
+    return paired.resample_gaps(gaps) if known is None else by_patient.resample_gaps(gaps, known)
 
 
 def per_patient(values: Floats, patients: Patients | None) -> Floats:

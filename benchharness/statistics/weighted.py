@@ -46,7 +46,9 @@ def weighted(
         return recalls
     if metric == "ece":
         totals = weights.sum(axis=0) if total is None else total
-        gaps = metrics.calibration_gaps(labels, logits).T @ weights / totals
+        by_bin = metrics.calibration_gaps(labels, logits)
+        # A bin without a volume adds 0, and many bins are such.
+        gaps = by_bin[:, by_bin.any(axis=0)].T @ weights / totals
         errors: Floats = np.abs(gaps).sum(axis=0)
         return errors
     each = {"accuracy": _right, "brier": metrics.brier_scores, "nll": metrics.log_losses}[metric]

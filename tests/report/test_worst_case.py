@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchharness.report.collect import collect
+from benchharness.report.page.summary import verdict
+from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.subjects import together
 from benchharness.report.tables import results
+from benchharness.report.tables.standings import standings
 from tests.factories import Made, store_of
 
 if TYPE_CHECKING:
@@ -72,3 +75,23 @@ def test_the_table_has_the_worst_case_beside_a_single_attack(tmp_path: Path) -> 
         "worst case": "0.625",
     }
     assert table(found(tmp_path / "b", CLEAN, PGD)) == {"pgd": "0.750"}
+
+
+def test_every_place_shows_the_same_worst_case(tmp_path: Path) -> None:
+    others = [replace(made, model="zz") for made in (CLEAN, PGD)]
+    findings = found(tmp_path, CLEAN, PGD, PROBE, *others)
+    dataset, (model, other) = findings.datasets[0], findings.models
+    (chart,) = tradeoffs(findings, dataset)
+    assert {mark.model: mark.score.value for mark in chart.panels[0].marks} == {
+        model: 25 / 40,
+        other: 30 / 40,
+    }
+    stores = dict.fromkeys(findings.models, "store")
+    ranked, _ = standings(findings, dataset, stores, {"store": "store.html"})
+    assert [(row[0].text, row[2].text.split()[0]) for row in ranked.rows] == [
+        (other, "0.750"),
+        (model, "0.625"),
+    ]
+    (line,) = (one for one in verdict(findings) if one.label.startswith("L∞"))
+    assert line.value == other
+    assert f"{model} (0.625)" in line.text

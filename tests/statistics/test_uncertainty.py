@@ -152,6 +152,17 @@ def test_a_comparison_of_repeated_volumes_is_that_of_the_patients() -> None:
     assert auc.interval.low < auc.difference < auc.interval.high
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_gaps_have_the_p_value_of_the_comparison_that_they_come_from(named: bool) -> None:
+    draws = np.random.default_rng(4)
+    labels = np.arange(60) % 3
+    patients = np.asarray([f"p{i // 4}" for i in range(60)]) if named else None
+    models = [[(labels, draws.normal(size=(60, 3))) for _ in range(3)] for _ in range(2)]
+    right = [np.mean([metrics.correct(*cell) for cell in cells], axis=0) for cells in models]
+    found = uncertainty.p_value_of_gaps(right[0] - right[1], patients)
+    assert found == uncertainty.paired_bootstrap("accuracy", *models, patients).p_value
+
+
 def test_equal_models_are_not_told_apart() -> None:
     labels, logits, patients = sample()
     cells = [(labels, logits)]

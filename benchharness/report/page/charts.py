@@ -108,16 +108,21 @@ def _datum(chart: Chart, panel: Panel, mark: Mark) -> dict[str, Any]:
         "suspect": mark.score.suspect,
     }
     optional = {
-        "low": mark.score.low,
-        "high": mark.score.high,
+        "low": _drawn(mark.score.low),
+        "high": _drawn(mark.score.high),
         "clean": mark.clean.value if mark.clean else None,
         "cleanScore": number(mark.clean) if mark.clean else None,
-        "left": mark.along.low if mark.along else None,
-        "right": mark.along.high if mark.along else None,
+        "left": _drawn(mark.along.low) if mark.along else None,
+        "right": _drawn(mark.along.high) if mark.along else None,
         "weight": mark.weight,
         "at": f"{mark.x:.4g}" if panel.x.log else None,
     }
     return found | {name: value for name, value in optional.items() if value is not None}
+
+
+def _drawn(end: float | None) -> float | None:
+    """The end of an interval to a tenth of a pixel or less: two thirds of its digits are noise."""
+    return None if end is None else round(end, 4)
 
 
 def _common(chart: Chart) -> dict[str, Any]:

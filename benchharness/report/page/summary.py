@@ -12,13 +12,13 @@ from benchharness import statistics
 from benchharness.report.cells import names
 from benchharness.report.cells.rows import patients
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.conditions import UNPERTURBED, conditions
+from benchharness.report.scoring.conditions import UNPERTURBED
 from benchharness.report.scoring.subjects import subjects
+from benchharness.report.scoring.threats import threats
 from benchharness.report.tables.layout import number
 from benchharness.statistics import patients as by_patient
 from benchharness.statistics import uncertainty
-from benchharness.store import evidence
-from benchharness.store.cells import TRANSFER_FAMILY, describe_seed, format_budget, format_severity
+from benchharness.store.cells import describe_seed, format_budget, format_severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from benchharness.report.cells.score import Score
     from benchharness.report.scoring.conditions import Condition
     from benchharness.report.scoring.subjects import Subject
+    from benchharness.report.scoring.threats import Threat
 
 Tone = Literal["good", "bad", "plain"]
 
@@ -159,22 +160,16 @@ def _failures(findings: Findings) -> Iterator[Finding]:
 
 def _worst_cases(findings: Findings, dataset: str) -> Iterator[Finding]:
     where = f" · {dataset}" if len(findings.datasets) > 1 else ""
-    artefacts: list[Condition] = []
-    for family in findings.families(dataset):
-        wanted = conditions(findings, dataset, family)
-        title = names.family("attack" if wanted[0].attack else "artefact", family)
-        if not wanted[0].attack:
-            artefacts += [c for c in wanted if c.plausible is not False and not c.inapplicable]
-        elif family != TRANSFER_FAMILY and (limits := [c.severity for c in wanted if c.severity]):
-            witnessed = family in evidence.BALLS and findings.witnessed(dataset)
-            held = partial(_under_all, findings, wanted, max(limits), witnessed)
-            yield _best(
-                findings, dataset, f"{title} up to {format_budget(max(limits))}{where}", held
-            )
-    if artefacts:
-        plausible = "plausible " if all(c.plausible for c in artefacts) else ""
-        held = partial(_under_one, findings, artefacts)
-        yield _best(findings, dataset, f"Worst {plausible}artefact{where}", held)
+    for threat in threats(findings, dataset):
+        if threat.limit is None:
+            plausible = "plausible " if all(c.plausible for c in threat.wanted) else ""
+            title = f"Worst {plausible}artefact"
+            hold = partial(_under_one, findings, threat.wanted)
+        else:
+            family = names.family("attack", threat.family)
+            title = f"{family} up to {format_budget(threat.limit)}"
+            hold = partial(_under_all, findings, threat, threat.limit)
+        yield _best(findings, dataset, f"{title}{where}", hold)
 
 
 def _best(
@@ -218,15 +213,14 @@ def _plain(held: _Held) -> str:
 
 def _under_all(
     findings: Findings,
-    wanted: Sequence[Condition],
+    threat: Threat,
     limit: float,
-    witnessed: bool,
     subject: Subject,
 ) -> _Held | None:
     """The share of volumes that no attack up to a limit breaks."""
-    ranged = [c for c in wanted if c.severity is not None]
-    rows = scores.gather(findings, subject, subject.seeds[0], [UNPERTURBED, *ranged])
-    score = scores.worst_case(findings, subject, ranged, limit, witnessed=witnessed)
+    wanted, witnessed = threat.wanted, threat.witnessed
+    rows = scores.gather(findings, subject, subject.seeds[0], [UNPERTURBED, *wanted])
+    score = scores.worst_case(findings, subject, wanted, limit, witnessed=witnessed)
     if not isinstance(rows, list) or score.value is None:
         return None
     return _Held(
@@ -259,13 +253,5 @@ def _under_one(findings: Findings, wanted: Sequence[Condition], subject: Subject
 def _p_value(first: _Held, second: _Held) -> float:
     if by_patient.with_several_volumes(first.patients) is None:
         return statistics.mcnemar_exact(first.survived, second.survived).p_value
-    cells = [[_as_prediction(held.survived)] for held in (first, second)]
-    return uncertainty.paired_bootstrap("accuracy", cells[0], cells[1], first.patients).p_value
-
-
-def _as_prediction(
-    survived: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Labels and logits whose accuracy is the share of what survived."""
-    logits = np.stack([survived, ~survived], axis=1).astype(np.float32)
-    return np.zeros(len(survived), dtype=np.int64), logits
+    gaps = first.survived.astype(np.float64) - second.survived
+    return uncertainty.p_value_of_gaps(gaps, first.patients)

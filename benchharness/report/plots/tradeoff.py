@@ -53,9 +53,10 @@ def _panels(findings: Findings, dataset: str, models: Sequence[str]) -> Iterator
     wanted = conditions(findings, dataset, _FAMILY)
     for text, limit in grid(wanted).items():
         if limit:
+            subjects = [together(findings, dataset, model) for model in models]
             found = [
-                scores.worst_case(findings, together(findings, dataset, model), wanted, limit)
-                for model in models
+                scores.worst_case(findings, subject, wanted, limit, witnessed=True)
+                for subject in subjects
             ]
             yield _panel(findings, dataset, models, f"L∞ attacks, ε = {text}", found)
     for family in findings.families(dataset):

@@ -142,6 +142,10 @@ def _silent(findings: Findings, dataset: str, metric: Metric) -> set[str]:
 
 def averaged(findings: Findings) -> tuple[str, ...]:
     """Labels of the datasets that an average is over: for each name the one with most volumes."""
+    return findings.once(("averaged",), lambda: _averaged(findings))
+
+
+def _averaged(findings: Findings) -> tuple[str, ...]:
     largest: dict[str, Row] = {}
     for row in findings.rows:
         key = row.record.cell.dataset

@@ -13,8 +13,8 @@ from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.scores import gather
 from benchharness.report.scoring.subjects import subjects
 from benchharness.report.tables.layout import Table, text_table
+from benchharness.statistics import metrics, uncertainty
 from benchharness.statistics import patients as by_patient
-from benchharness.statistics import uncertainty
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def _grouped(findings: Findings, ranked: dict[str, list[Row]]) -> dict[str, int]
 def _of_means(
     findings: Findings, models: Sequence[Sequence[Row]], known: Patients | None
 ) -> tuple[int, ...]:
-    cells = [pairs(rows) for rows in models]
+    right = [np.mean([metrics.correct(*cell) for cell in pairs(rows)], axis=0) for rows in models]
     places = list(combinations(range(len(models)), 2))
-    tests = [uncertainty.paired_bootstrap("accuracy", cells[i], cells[j], known) for i, j in places]
+    tests = [uncertainty.p_value_of_gaps(right[i] - right[j], known) for i, j in places]
     different = np.zeros((len(models), len(models)), dtype=np.bool_)
-    for (i, j), p_value in zip(places, statistics.holm([t.p_value for t in tests]), strict=True):
+    for (i, j), p_value in zip(places, statistics.holm(tests), strict=True):
         different[i, j] = different[j, i] = p_value < _ALPHA
     values = [findings.cell_scores.mean(rows, "accuracy").value for rows in models]
     return statistics.rank_groups([value for value in values if value is not None], different)

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.subjects import subjects
+from benchharness.report.scoring.threats import threats
 from benchharness.report.scoring.training import settings, trained_with
 from benchharness.report.tables.layout import Entry, Line, Table, score_table, text_table
-from benchharness.store import evidence
-from benchharness.store.cells import CLEAN_FAMILY, TRANSFER_FAMILY, format_budget
+from benchharness.store.cells import CLEAN_FAMILY, format_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
-    from benchharness.report.scoring.conditions import Condition
     from benchharness.report.scoring.subjects import Subject
+    from benchharness.report.scoring.threats import Threat
 
 _OURS = ("medvit3d.", "baselines.")
 """Factories of models that are known by a name."""
@@ -43,15 +42,15 @@ def standings(
         Sorted by each model's lowest worst case, the highest first; suspect and incomplete ones
         follow.
     """
-    columns = tuple(_columns(findings, dataset))
+    met = tuple(threats(findings, dataset))
     found = [
-        (subject, [_score(findings, subject, *column[1:]) for column in columns])
+        (subject, [_score(findings, subject, threat) for threat in met])
         for subject in subjects(findings, dataset, each=False)
     ]
     found.sort(key=lambda one: _place(one[1]))
     table = score_table(
         f"Worst cases on {dataset}",
-        ("Model", "Trained with", *(title for title, *_ in columns), "Clean"),
+        ("Model", "Trained with", *(_title(findings, threat) for threat in met), "Clean"),
         [
             Line(
                 names=(subject.label, trained_with(settings(findings, subject))),
@@ -93,36 +92,19 @@ def _commands(findings: Findings, dataset: str, found: Sequence[Subject]) -> Tab
     )
 
 
-def _columns(
-    findings: Findings, dataset: str
-) -> Iterator[tuple[str, tuple[Condition, ...], float | None, bool]]:
-    """A heading, its conditions, of attacks the largest budget, and whether witnesses count."""
-    artefacts: list[Condition] = []
-    for family in findings.families(dataset):
-        wanted = conditions(findings, dataset, family)
-        limits = [c.severity for c in wanted if c.severity]
-        if not wanted[0].attack:
-            artefacts += [c for c in wanted if c.plausible is not False and not c.inapplicable]
-        elif family != TRANSFER_FAMILY and limits:
-            witnessed = family in evidence.BALLS and findings.witnessed(dataset)
-            title = f"{findings.title(family)} ≤ {format_budget(max(limits))}"
-            yield title, wanted, max(limits), witnessed
-    if artefacts:
-        yield "Worst artefact", tuple(artefacts), None, False
+def _title(findings: Findings, threat: Threat) -> str:
+    if threat.limit is None:
+        return "Worst artefact"
+    return f"{findings.title(threat.family)} ≤ {format_budget(threat.limit)}"
 
 
-def _score(
-    findings: Findings,
-    subject: Subject,
-    wanted: Sequence[Condition],
-    limit: float | None,
-    witnessed: bool,
-) -> Score:
+def _score(findings: Findings, subject: Subject, threat: Threat) -> Score:
+    wanted, limit = threat.wanted, threat.limit
     if limit is None:
         found = [scores.single(findings, subject, c.label, "accuracy") for c in wanted]
         gap = next((score for score in found if score.value is None), None)
         return gap or min(found, key=lambda score: score.value or 0.0)
-    return scores.worst_case(findings, subject, wanted, limit, witnessed=witnessed)
+    return scores.worst_case(findings, subject, wanted, limit, witnessed=threat.witnessed)
 
 
 def _place(worst: Sequence[Score]) -> tuple[bool, list[float]]:
