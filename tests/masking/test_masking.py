@@ -50,6 +50,7 @@ REGISTRY = (
     "resnet3d_34",
     "resnet3d_50",
     "densenet3d_121",
+    "medmnist_resnet3d_18",
 )
 FALSE_ALARMS = ("constant",)
 """Honest networks that are marked all the same, as docs/masking.md says."""
@@ -80,6 +81,7 @@ def test_the_page_shows_every_network() -> None:
     page = (ROOT / "docs" / "masking.md").read_text(encoding="utf-8")
     assert {name for name in ZOO if page.count(f"\n| `{name}` |") != 2} == set()
     trained = [f"{name} (quick on phantom3d)" for name in REGISTRY]
+    trained.append("medvit3d_n (adv_pgd on phantom3d)")
     assert [name for name in trained if page.count(f"\n| `{name}` |") != 2] == []
 
 
