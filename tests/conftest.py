@@ -12,6 +12,7 @@ import pytest
 
 from benchharness import cli
 from benchharness.attacks import Probe
+from benchharness.cli import console
 from benchharness.run import keys
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def bench(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
+    for one in (console.out, console.err):
+        # A terminal's width that was there when it was made would go first.
+        monkeypatch.setattr(one, "_width", None)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["bench", *map(str, arguments)])
