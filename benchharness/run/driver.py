@@ -138,7 +138,8 @@ class Driver:
 
     def _open(self, number: int) -> None:
         self.remaining.forget(*self._places(number, self.ledger.left(number)))
-        self.ledger.resolve(number)
+        if said := self.ledger.resolve(number):
+            self.display.note(said)
         left = self.ledger.left(number)
         if reason := self.ledger.why_not(number):
             self._give_up(number, left, reason)

@@ -221,6 +221,22 @@ def test_shots_from_a_source_and_from_scratch(tmp_path: Path) -> None:
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
 
 
+def test_weights_that_two_trainings_gave_are_measured_once_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = dataclasses.replace(recipes.find("quick"), name="scratch")
+    monkeypatch.setitem(recipes.RECIPES, "scratch", same)
+    summary, said = run(tmp_path, train_on="tests.sources:dark,none", shots="all")
+    assert summary.failures == ()
+    assert len(set(weights(tmp_path).values())) == 1
+    assert (
+        "tiny from scratch, all shots · scratch · dark · clean · seed 0 has the weights of tiny · "
+        "quick · dark · clean · seed 0, which stands for both"
+    ) in " ".join(said.split())
+    _, again = run(tmp_path, train_on="tests.sources:dark", recipes="quick")
+    assert "has the weights of" not in again
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
