@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from benchharness.attacks import Attack
+from benchharness.attacks.core import whole_gradient
 from benchharness.errors import CellError
 from benchharness.networks import behaviour, checkpoints, costs, devices, fitting, outputs
 from benchharness.networks.formats import programs
@@ -26,6 +28,10 @@ from benchharness.store.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from benchharness.artefacts import Artefact
     from benchharness.datasets import Dataset
@@ -53,17 +59,26 @@ class Setting:
         return self.batch_size or devices.batch_size(self.device, dataset.grid)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Networks:
     """The networks of a job, loaded and ready to be evaluated."""
 
     judged: Classifier
+    plain: Classifier
+    """The same before the compiler."""
+    volumes: Tensor | NDArray[np.unsignedinteger]
+    """(N, C, D, H, W), what it is judged on."""
     source: Classifier | None
     """The network that transferred volumes are made on."""
     behaviour: tuple[Check, ...] = ()
     """What `behaviour.checks` found of the judged network, and where it failed of the source."""
     outputs: tuple[Check, ...] = ()
     """What `outputs.checks` found of the judged network."""
+
+    @cached_property
+    def gradient(self) -> tuple[Check, ...]:
+        """What `whole_gradient.checks` finds of it, once an attack follows its gradient."""
+        return whole_gradient.checks(self.plain, self.volumes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,21 +118,18 @@ def networks_of(job: Job, setting: Setting) -> Networks:
         BenchError: As `load`.
         CellError: As `load`.
     """
-    judged, found, answers = _watched(job.weights, job, setting)
+    judged = _watched(job.weights, job, setting)
     if job.source is None:
-        return Networks(judged=judged, source=None, behaviour=found, outputs=answers)
-    source, of_source, _ = _watched(job.source, job, setting)
-    name = job.source.model.name
+        return judged
+    source, name = _watched(job.source, job, setting), job.source.model.name
     doubts = (
         replace(check, reason=f"of the source {name}: {check.reason}")
-        for check in behaviour.failed(of_source)
+        for check in behaviour.failed(source.behaviour)
     )
-    return Networks(judged=judged, source=source, behaviour=(*found, *doubts), outputs=answers)
+    return replace(judged, source=source.judged, behaviour=(*judged.behaviour, *doubts))
 
 
-def _watched(
-    weights: Weights, job: Job, setting: Setting
-) -> tuple[Classifier, tuple[Check, ...], tuple[Check, ...]]:
+def _watched(weights: Weights, job: Job, setting: Setting) -> Networks:
     """A prepared network, its behaviour and its outputs, watched without the compiler's delays."""
     loaded = load(weights, job.dataset, setting.device)
     prepared = loaded.for_evaluation()
@@ -125,7 +137,14 @@ def _watched(
     found = (*behaviour.checks(prepared, volumes), *fitting.checks(loaded, volumes))
     answers = outputs.checks(prepared, volumes)
     evaluated = loaded.for_evaluation(compiled=True) if setting.compiled else prepared
-    return evaluated, found, answers
+    return Networks(
+        judged=evaluated,
+        plain=prepared,
+        volumes=volumes,
+        source=None,
+        behaviour=found,
+        outputs=answers,
+    )
 
 
 def source_of(job: Job, setting: Setting) -> Classifier | None:
@@ -198,7 +217,8 @@ def _of_network(
     """What a record keeps of the network: its behaviour with a clean cell, else doubts.
 
     An attack compares two passes itself, and may average over a network's draws. Its own are the
-    checks of outputs: those on which only a gradient hangs stand with attacks that take one.
+    checks of outputs and of the gradient: those on which only a gradient hangs stand with attacks
+    that take one.
     """
     if cell.perturbation == CLEAN:
         return networks.behaviour
@@ -209,6 +229,7 @@ def _of_network(
     return (
         *(check for check in doubts if check.name != behaviour.DRAWS),
         *(check for check in networks.outputs if by_gradient or check.name != outputs.SQUASHED),
+        *(networks.gradient if by_gradient else ()),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from benchharness.attacks.core import whole_gradient
 from benchharness.run import config, measuring, runner
 from benchharness.run.planning import plan
 from benchharness.run.progress import Display
@@ -74,6 +75,20 @@ def test_what_is_measured_without_a_store_is_what_the_run_records(planned: Plann
             assert getattr(measured.record, name) == getattr(record, name)
         assert (measured.record.cost is None) == (record.cost is None)
         assert measured.record.provenance.keys() == record.provenance.keys()
+
+
+def test_the_checks_of_the_whole_gradient_stand_with_attacks_that_follow_it(
+    planned: Planned,
+) -> None:
+    settings, _, setting = planned
+    made = plan(dataclasses.replace(settings, attacks=("fgsm", "square3d")))
+    names = {
+        measured.record.cell.perturbation.name: {c.name for c in measured.record.certificate}
+        for measured in measure_all(made.jobs[0], made, setting)
+    }
+    whole = {whole_gradient.BETWEEN, whole_gradient.EACH, whole_gradient.SILENT}
+    assert {name for name, found in names.items() if whole <= found} == {"fgsm"}
+    assert not any(whole & found for name, found in names.items() if name != "fgsm")
 
 
 def test_what_goes_in_and_what_comes_out_can_be_sent_to_another_process(planned: Planned) -> None:
