@@ -34,6 +34,7 @@ ONE_OF_EACH = (
     "detached",
     "staircase",
     "neighbours",
+    "vote",
     "base",
     "log_softmax",
 )

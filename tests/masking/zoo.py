@@ -10,6 +10,7 @@ from tests.masking.kinds import (
     gradients,
     heads,
     honest,
+    partial,
     random,
     shattered,
     waves,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ZOO: dict[str, Member] = {
     member.name: member
-    for kind in (waves, gradients, heads, shattered, random, company, cut, honest)
+    for kind in (waves, gradients, heads, shattered, random, company, cut, partial, honest)
     for member in kind.MEMBERS
 }
 

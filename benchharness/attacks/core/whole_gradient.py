@@ -53,15 +53,16 @@ PAIRS = 8
 POINTS = (16, 64, 256)
 """Points of a way at which the gradient is taken, each in the middle of its part; more where few do
 not account for the change, since some honest networks turn sharply."""
-LENGTHS = ((FINE, COARSE), (FINE / 32, FINE / 8))
-"""Lengths of steps beside a volume; shorter ones where these disagree, for the same reason."""
+LENGTHS = ((FINE, COARSE), (FINE / 8, 2 * COARSE), (FINE / 32, 4 * COARSE))
+"""Lengths of steps beside a volume; where these disagree, shorter ones for networks that turn
+sharply and longer ones for those that round."""
 MISSING = 0.15
 """Largest mean share of the change of the margin that the gradient may leave unexplained."""
 NEAR = 1 / 255
 """How far from a clean volume differences are taken."""
 WRONG = 0.5
 """Error of a volume's gradient, relative to its size, from which on it is wrong."""
-FEW = 0.09
+FEW = 1 / 8
 """Largest share of the volumes whose gradient may be wrong: at kinks it is, by chance."""
 UNHEARD = 0.15
 """Largest change that voxels without a gradient may bring, relative to that of all voxels."""
