@@ -89,7 +89,7 @@ def differentiate(
     point = start.detach().requires_grad_()
     with torch.enable_grad():
         with narrowed(start.device, narrow=narrow):
-            logits = _answer(classifier, point)
+            logits = answer(classifier, point)
         own = F.one_hot(labels, logits.shape[1]).bool()
         rivals = logits.detach().masked_fill(own, -torch.inf).argmax(1)
         rows = torch.arange(len(start), device=start.device)
@@ -105,7 +105,7 @@ def differentiate(
         rivals=rivals,
         gradient=gradient,
         climbed=climbed,
-        resolution=_resolution(logits.detach(), narrow=narrow),
+        resolution=resolution(logits.detach(), narrow=narrow),
     )
 
 
@@ -144,20 +144,20 @@ class Points:
         for number, end in enumerate(self.ends(), start=1):
             waiting.append(end)
             if len(waiting) == together or number == 2 * len(self.steps):
-                logits = _answer(classifier, torch.cat(waiting))
+                logits = answer(classifier, torch.cat(waiting))
                 found.append(margins(logits.view(len(waiting), len(self.start), -1)))
                 waiting = []
         values = torch.cat(found)
         return values[::2] - values[1::2]
 
 
-def _answer(classifier: nn.Module, volumes: Tensor) -> Tensor:
+def answer(classifier: nn.Module, volumes: Tensor) -> Tensor:
     """Logits as float32, with the same draws every time where the network draws."""
     with randomness.isolated("finite differences"):
         return classifier(volumes).float()  # type: ignore[no-any-return]
 
 
-def _resolution(logits: Tensor, *, narrow: bool) -> NDArray[np.float64]:
+def resolution(logits: Tensor, *, narrow: bool = False) -> NDArray[np.float64]:
     """What rounding may change a margin by, for logits (n, K); float64 (n,).
 
     The type that the network ends in shows in its logits, even if it returns float32. Logits of
@@ -171,15 +171,17 @@ def _resolution(logits: Tensor, *, narrow: bool) -> NDArray[np.float64]:
 
 
 def errors(
-    measured: NDArray[np.float64], predicted: NDArray[np.float64], resolution: NDArray[np.float64]
+    measured: NDArray[np.float64], predicted: NDArray[np.float64], resolved: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """`Slopes.errors` from changes (2 · `RANDOM`, n), in the order of `random_steps`."""
-    shape = (2, RANDOM, len(resolution))
-    off, found, expected = (
-        np.sqrt((values.reshape(shape) ** 2).mean(1))
-        for values in (measured - predicted, measured, predicted)
-    )
-    return relative(off, np.maximum(found, expected), resolution)
+    off, found, expected = map(sizes, (measured - predicted, measured, predicted))
+    return relative(off, np.maximum(found, expected), resolved)
+
+
+def sizes(changes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The root mean square of changes (2 · `RANDOM`, n) at each length of step, (2, n)."""
+    found: NDArray[np.float64] = np.sqrt((changes.reshape(2, RANDOM, -1) ** 2).mean(1))
+    return found
 
 
 def relative(

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchharness import randomness
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.finite_differences import (
     COARSE,
     FINE,
     Points,
+    answer,
     differentiate,
     errors,
     random_steps,
+    relative,
+    resolution,
+    sizes,
 )
 from benchharness.attacks.core.objectives import margin
 from benchharness.networks.batches import as_float
@@ -90,7 +93,7 @@ def checks(
         with contained(), classifier.frozen(), state_kept(classifier):
             clean = as_float(volumes[:VOLUMES], classifier.device).clone()
             with torch.no_grad():
-                logits = torch.cat([_answers(classifier, b) for b in torch.split(clean, _TOGETHER)])
+                logits = torch.cat([answer(classifier, b) for b in torch.split(clean, _TOGETHER)])
             classes = logits.argmax(1)
             return (
                 _between(classifier, clean, classes),
@@ -160,7 +163,7 @@ def _missing(
     rows = torch.arange(len(way), device=way.device)
 
     def margins(point: Tensor) -> tuple[Tensor, Tensor]:
-        logits = _answers(classifier, point)
+        logits = answer(classifier, point)
         return logits[rows, classes[1]] - logits[rows, classes[0]], logits.detach()
 
     with torch.no_grad():
@@ -173,10 +176,11 @@ def _missing(
             (gradient,) = torch.autograd.grad(margins(point)[0].sum(), point)
         summed += (gradient.double() * way).flatten(1).sum(1) / points
     predicted = summed.cpu().numpy()
-    largest = torch.maximum(one.abs().amax(1), other.abs().amax(1)).double().cpu().numpy()
-    size = np.maximum(np.abs(measured), np.abs(predicted))
-    resolved = size > 64 * np.finfo(np.float32).eps * largest
-    return np.where(resolved, np.abs(measured - predicted) / np.where(resolved, size, 1.0), np.nan)
+    return relative(
+        np.abs(measured - predicted),
+        np.maximum(np.abs(measured), np.abs(predicted)),
+        np.maximum(resolution(one), resolution(other)),
+    )
 
 
 def _each(classifier: Classifier, clean: Tensor, classes: Tensor) -> Check:
@@ -220,19 +224,17 @@ def _errors(
 def _silent(classifier: Classifier, clean: Tensor, classes: Tensor) -> Check:
     start, draws = _beside(clean, 0)
     local = differentiate(classifier, start, classes, margin)
-    sizes = local.gradient.abs()
-    mute = sizes <= _NOTHING * sizes.flatten(1).amax(1).view(-1, 1, 1, 1, 1)
+    slopes = local.gradient.abs()
+    mute = slopes <= _NOTHING * slopes.flatten(1).amax(1).view(-1, 1, 1, 1, 1)
     if not mute.any():
         return judged(SILENT, 0.0, UNHEARD, "")
     everywhere = random_steps(draws, start)
     there = [(direction * mute, length) for direction, length in everywhere]
-    sizes_of = [
-        _sizes(local.changes(Points(start=start, steps=own).margins(classifier, local.margins, 1)))
+    by_mute, by_all = (
+        sizes(local.changes(Points(start=start, steps=own).margins(classifier, local.margins, 1)))
         for own in (there, everywhere)
-    ]
-    resolved = sizes_of[1] > local.resolution
-    shares = np.where(resolved, sizes_of[0] / np.where(resolved, sizes_of[1], 1.0), np.nan)
-    found = np.fmin.reduce(shares)
+    )
+    found = np.fmin.reduce(relative(by_mute, by_all, local.resolution))
     known = found[~np.isnan(found)]
     if len(known) == 0:
         return inapplicable(SILENT, _ALIKE)
@@ -245,20 +247,8 @@ def _silent(classifier: Classifier, clean: Tensor, classes: Tensor) -> Check:
     )
 
 
-def _sizes(changes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The root mean square of changes over each length of `random_steps`, (2, n)."""
-    size: NDArray[np.float64] = np.sqrt((changes.reshape(2, -1, changes.shape[1]) ** 2).mean(1))
-    return size
-
-
 def _beside(volumes: Tensor, number: int) -> tuple[Tensor, Draws]:
     """A random point near each volume of a batch, whose grid of intensities it leaves."""
     ids = [f"{number} {row}" for row in range(len(volumes))]
     draws = Draws(ids, "whole gradient", device=volumes.device)
     return (volumes + draws.uniform(volumes, -NEAR, NEAR)).clamp(0, 1), draws
-
-
-def _answers(classifier: Classifier, volumes: Tensor) -> Tensor:
-    """Logits as float32, with the same draws every time where the network draws."""
-    with randomness.isolated("whole gradient"):
-        return classifier(volumes).float()  # type: ignore[no-any-return]

@@ -53,7 +53,7 @@ def scores(
         lying: Whether scores go to the right.
         sized: The size of a marker in points; that of the style when None.
 
-    What looks the same is one artist, since each takes matplotlib a millisecond in every format.
+    What looks the same is one artist, since every artist costs matplotlib time in each format.
     """
     shown = [one for one in placed if one.mark.score.value is not None]
     if not shown:

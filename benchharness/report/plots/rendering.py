@@ -75,5 +75,5 @@ def _prepare() -> None:
     """Set up a process that draws."""
     # Ctrl-C reaches every process of a terminal; the one that waits for the others answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What matplotlib's import made stays: looking through it for garbage takes a tenth of a figure.
+    # What matplotlib's import made stays: looking through it for garbage slows every figure.
     gc.freeze()
