@@ -17,7 +17,7 @@ from tests import samples
 from tests.factories import Made, store_of
 from tests.results import page
 from tests.results.missing import missing, table
-from tests.results.stages import CONFIG, configs, stages
+from tests.results.stages import CONFIG, QUESTIONS, configs, stages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     from benchharness.run.config import RunConfig
 
 
-def test_the_stages_are_the_whole_matrix_and_the_small_networks_come_first() -> None:
-    found = [config for _, config in configs()]
+def test_each_question_is_asked_of_one_training_seed_before_the_others() -> None:
+    asked = [name for name, file, _ in stages() if file in QUESTIONS]
+    assert asked == sorted(asked, key=lambda name: name.partition(", seeds ")[2])
+    assert len(asked) == 2 * len(QUESTIONS) > 0
+    names = [name for name, *_ in stages()]
+    assert names[: len(asked)] == asked
+    assert len(set(names)) == len(names)
+
+
+def test_the_stages_after_the_questions_are_the_whole_matrix_small_networks_first() -> None:
+    found = [config for _, config in configs()][2 * len(QUESTIONS) :]
     whole = load(CONFIG, {})
     small = [one for one in found if set(one.models) <= set(whole.models)]
     assert found[: len(small)] == small
@@ -34,8 +43,6 @@ def test_the_stages_are_the_whole_matrix_and_the_small_networks_come_first() -> 
         assert {item for one in small for item in getattr(one, key)} == set(getattr(whole, key))
     assert all(one.recipes == whole.recipes for one in found)
     assert all(one.artefacts == ("all",) for one in found)
-    names = [name for name, _ in stages()]
-    assert len(set(names)) == len(names)
 
 
 @pytest.fixture(scope="module")
