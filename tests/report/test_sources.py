@@ -9,6 +9,7 @@ import pytest
 from benchharness.report.collect import collect
 from benchharness.report.plots import shots as plots
 from benchharness.report.plots.canvas import drawn
+from benchharness.report.scoring.carried import counts, stands
 from benchharness.report.sections import sections
 from benchharness.report.tables import sources
 from benchharness.store import carried
@@ -65,7 +66,7 @@ def shown(table: Table) -> list[list[str]]:
 
 
 def test_sources_and_targets_between_the_bounds(tmp_path: Path) -> None:
-    (table,) = sources.tables(found(tmp_path, *ZERO))
+    table, _ = sources.tables(found(tmp_path, *ZERO))
     rows = shown(table)
     assert [row[:3] for row in rows] == [
         ["ct", "none", "source val"],
@@ -83,9 +84,50 @@ def test_sources_and_targets_between_the_bounds(tmp_path: Path) -> None:
 
 def test_a_table_says_where_target_labels_chose_the_weights(tmp_path: Path) -> None:
     cells = (*ZERO, come("ct", 0.6, select="target_val"))
-    (table,) = sources.tables(found(tmp_path, *cells))
+    table, _ = sources.tables(found(tmp_path, *cells))
     assert ["ct", "none", "target val"] in [row[:3] for row in shown(table)]
     assert "chosen on the target's val split: its labels were read" in table.caption
+
+
+def test_methods_and_own_labels_against_no_adaptation(tmp_path: Path) -> None:
+    _, against = sources.tables(found(tmp_path, *ZERO))
+    tests = {tuple(row[:4]): row for row in shown(against)}
+    assert {names[:3] for names in tests} == {
+        ("ct", "coral", "ct, none"),
+        ("its own labels", "", "ct, none"),
+        ("its own labels", "", "xray, none"),
+    }
+    gain = tests["its own labels", "", "xray, none", "accuracy"]
+    assert float(gain[4]) == pytest.approx(0.6, abs=0.1)
+    assert float(gain[6]) < 0.05
+
+
+def test_methods_are_compared_with_weights_that_were_chosen_alike(tmp_path: Path) -> None:
+    cells = (
+        come("ct", 0.4),
+        come("ct", 0.6, select="target_val"),
+        come("ct", 0.5, select="target_val", adapt="coral"),
+    )
+    (_, against) = sources.tables(found(tmp_path, *cells))
+    (gain, *_) = [row for row in shown(against) if row[3] == "accuracy"]
+    assert float(gain[4]) == pytest.approx(-0.1, abs=0.05)
+    assert len(against.rows) == 2
+
+
+def test_all_labels_are_compared_with_its_own_where_scratch_was_not_measured(
+    tmp_path: Path,
+) -> None:
+    cells = [one for one in FEW if not (one.recipe == "scratch" and one.correct == 0.85)]
+    own = [Made(correct=0.6, weights=f"own{seed}", seed=seed) for seed in (0, 1, 2)]
+    few, against = sources.tables(found(tmp_path, *cells, *own))
+    rows = {row[0]: row for row in shown(few)}
+    assert rows["its own labels"][:3] == ["its own labels", "quick", "its val"]
+    assert rows["its own labels"][5] == "–"
+    assert float(rows["its own labels"][6].partition(" ")[0]) == pytest.approx(0.6, abs=0.05)
+    tests = {(row[0], row[2], row[4]): row for row in shown(against)}
+    assert tests["ct", "16", "accuracy"][3] == "scratch"
+    assert tests["ct", "all", "accuracy"][3] == "its own labels"
+    assert float(tests["ct", "all", "accuracy"][5]) == pytest.approx(0.3, abs=0.05)
 
 
 def test_few_labels_against_scratch(tmp_path: Path) -> None:
@@ -98,27 +140,28 @@ def test_few_labels_against_scratch(tmp_path: Path) -> None:
         assert "lungs: labels do not correspond; read as few-shot pre-training only" in (
             table.caption
         )
-    tests = {(row[0], row[2], row[3]): row for row in shown(against)}
+    tests = {(row[0], row[2], row[4]): row for row in shown(against)}
+    assert {row[3] for row in tests.values()} == {"scratch"}
     assert set(tests) == {
         (arm, shots, metric)
         for arm, shots in (("ct", "16"), ("ct", "all"), ("lungs", "16"))
         for metric in ("auc", "accuracy")
     }
-    assert float(tests["ct", "16", "accuracy"][4]) == pytest.approx(0.3, abs=0.05)
-    assert float(tests["ct", "16", "accuracy"][6]) < 0.05
-    assert float(tests["lungs", "16", "accuracy"][6]) > 0.05
+    assert float(tests["ct", "16", "accuracy"][5]) == pytest.approx(0.3, abs=0.05)
+    assert float(tests["ct", "16", "accuracy"][7]) < 0.05
+    assert float(tests["lungs", "16", "accuracy"][7]) > 0.05
 
 
 def test_curves_have_a_point_for_each_number_of_shots(tmp_path: Path) -> None:
     findings = found(tmp_path, *FEW)
     (chart,) = plots.curves(findings)
     assert chart.title.startswith("AUC over labelled volumes of ")
-    few = [one for one in sources.stands(findings, findings.datasets[0]) if one.carried]
+    few = [one for one in stands(findings, findings.datasets[0]) if one.carried]
     assert {own.model for own in chart.looks} == {"ct", "lungs", "scratch"}
     places = [mark.x for mark in chart.panels[0].marks if mark.model == "ct"]
     assert places == [0.0, 1.0]
     assert len(drawn(chart).axes) == len(chart.panels)
-    assert sources.counts(few) == [16, "all"]
+    assert counts(few) == [16, "all"]
 
 
 def test_a_store_without_sources_has_no_such_section(tmp_path: Path) -> None:

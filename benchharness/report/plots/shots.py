@@ -10,8 +10,7 @@ from benchharness.report.charts.looks import look
 from benchharness.report.parts import slug
 from benchharness.report.plots.guessing import CAPTION, chance
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import any_carried, stands
-from benchharness.report.tables.sources import arms, counts
+from benchharness.report.scoring.carried import any_carried, arms, counts, stands
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:

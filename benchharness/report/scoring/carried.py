@@ -10,7 +10,7 @@ from benchharness.store import carried
 from benchharness.store.carried import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.cells.rows import Row
@@ -74,3 +74,19 @@ def clean(findings: Findings, subject: Subject) -> list[Row]:
     """The clean row of every training seed that has predictions."""
     rows = (findings.find(subject.dataset, subject.model, seed, "clean") for seed in subject.seeds)
     return [row for row in rows if row is not None and row.predictions is not None]
+
+
+def arms(few: Sequence[Stand]) -> dict[tuple[str, str, str], dict[int | str, Stand]]:
+    """The stands of every (arm, recipe, selection) by the number of shots."""
+    found: dict[tuple[str, str, str], dict[int | str, Stand]] = {}
+    for stand in few:
+        assert stand.carried is not None
+        key = (stand.arm, stand.recipe, stand.carried.select)
+        found.setdefault(key, {})[stand.carried.shots] = stand
+    return found
+
+
+def counts(few: Sequence[Stand]) -> list[int | str]:
+    """The numbers of shots, ascending, all last."""
+    found = {stand.carried.shots for stand in few if stand.carried is not None}
+    return sorted(found, key=lambda shots: (isinstance(shots, str), shots))
