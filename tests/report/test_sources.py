@@ -164,6 +164,15 @@ def test_curves_have_a_point_for_each_number_of_shots(tmp_path: Path) -> None:
     assert counts(few) == [16, "all"]
 
 
+def test_its_own_labels_are_a_point_of_the_curves_and_every_line_has_a_colour(
+    tmp_path: Path,
+) -> None:
+    (chart,) = plots.curves(found(tmp_path, *FEW, Made(correct=0.9, weights="own")))
+    assert [own.model for own in chart.looks][-1] == "its own labels"
+    assert [mark.x for mark in chart.panels[0].marks if mark.model == "its own labels"] == [1.0]
+    assert len({own.colour for own in chart.looks}) == len(chart.looks)
+
+
 def test_a_store_without_sources_has_no_such_section(tmp_path: Path) -> None:
     plain = found(tmp_path / "plain", Made())
     assert list(sources.tables(plain)) == []

@@ -27,7 +27,10 @@ class Look:
 
 def look(findings: Findings, model: str) -> Look:
     """The look of a model: its place among the sorted names of the store."""
-    place = findings.models.index(model)
-    return Look(
-        model=model, colour=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)]
-    )
+    return numbered(findings.models.index(model), model)
+
+
+def numbered(place: int, name: str) -> Look:
+    """The look of a place in any list, from 0; the first six differ in colour."""
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    return Look(model=name, colour=colour, marker=marker)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchharness.report.charts.chart import Axis, Chart, Mark, Panel
-from benchharness.report.charts.looks import look
+from benchharness.report.charts.looks import numbered
 from benchharness.report.parts import slug
 from benchharness.report.plots.guessing import CAPTION, chance
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import any_carried, arms, counts, stands
+from benchharness.report.scoring.carried import any_carried, arms, counts, fine_tuned, stands
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchharness.report.cells.findings import Findings
-    from benchharness.report.charts.looks import Look
     from benchharness.report.scoring.carried import Stand
 
 
@@ -26,7 +24,7 @@ def curves(findings: Findings) -> Iterator[Chart]:
     if not any_carried(findings):
         return
     for target in findings.datasets:
-        few = [one for one in stands(findings, target) if one.carried and one.carried.shots]
+        few = fine_tuned(stands(findings, target))
         if len(counts(few)) > 1:
             yield _chart(findings, target, few)
 
@@ -34,10 +32,6 @@ def curves(findings: Findings) -> Iterator[Chart]:
 def _chart(findings: Findings, target: str, few: Sequence[Stand]) -> Chart:
     """A panel for each network, a line for each source."""
     names = tuple(dict.fromkeys(stand.name for stand in few))
-    looks: dict[str, Look] = {}
-    for key, own in arms(few).items():
-        model = next(iter(own.values())).subject.model
-        looks[_label(key, few)] = replace(look(findings, model), model=_label(key, few))
     shots = counts(few)
     axis = Axis(
         title="Labelled volumes of the target",
@@ -51,7 +45,7 @@ def _chart(findings: Findings, target: str, few: Sequence[Stand]) -> Chart:
         caption="From the weights of each source, and from scratch with the same volumes. Bars are "
         f"95 % confidence intervals. {CAPTION}",
         kind="lines",
-        looks=tuple(looks.values()),
+        looks=tuple(numbered(place, _label(key, few)) for place, key in enumerate(arms(few))),
         panels=tuple(
             Panel(
                 title=name,

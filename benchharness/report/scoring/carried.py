@@ -76,17 +76,24 @@ def clean(findings: Findings, subject: Subject) -> list[Row]:
     return [row for row in rows if row is not None and row.predictions is not None]
 
 
-def arms(few: Sequence[Stand]) -> dict[tuple[str, str, str], dict[int | str, Stand]]:
-    """The stands of every (arm, recipe, selection) by the number of shots."""
+def arms(stands: Sequence[Stand]) -> dict[tuple[str, str, str], dict[int | str, Stand]]:
+    """The stands of every (arm, recipe, selection) by shots; its own labels count as all."""
     found: dict[tuple[str, str, str], dict[int | str, Stand]] = {}
-    for stand in few:
-        assert stand.carried is not None
-        key = (stand.arm, stand.recipe, stand.carried.select)
-        found.setdefault(key, {})[stand.carried.shots] = stand
+    for stand in stands:
+        how = stand.carried
+        select, shots = ("its_val", "all") if how is None else (how.select, how.shots)
+        found.setdefault((stand.arm, stand.recipe, select), {})[shots] = stand
     return found
 
 
-def counts(few: Sequence[Stand]) -> list[int | str]:
+def counts(stands: Sequence[Stand]) -> list[int | str]:
     """The numbers of shots, ascending, all last."""
-    found = {stand.carried.shots for stand in few if stand.carried is not None}
+    found = {stand.carried.shots for stand in stands if stand.carried is not None}
     return sorted(found, key=lambda shots: (isinstance(shots, str), shots))
+
+
+def fine_tuned(stands: Sequence[Stand]) -> list[Stand]:
+    """Those with few labels or all of them; with all, also those that its own labels trained."""
+    few = [one for one in stands if one.carried is not None and one.carried.shots]
+    names = {one.name for one in few if one.carried is not None and one.carried.shots == "all"}
+    return [*few, *(one for one in stands if one.carried is None and one.name in names)]

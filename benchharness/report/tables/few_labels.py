@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import OWN_LABELS, arms, counts
+from benchharness.report.scoring.carried import OWN_LABELS, arms, counts, fine_tuned
 from benchharness.report.tables.gains import gains
 from benchharness.report.tables.layout import Line, score_table
 from benchharness.store.carried import NO_CORRESPONDENCE
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LAST = "With shots the last epoch is kept and none is chosen, unless a row says so."
 _SCRATCH = "scratch"
+_CHOSEN = {"target_val": "target val", "its_val": "its val"}
 
 
 def tables(findings: Findings, target: str, name: str, stands: Sequence[Stand]) -> Iterator[Table]:
@@ -33,43 +34,34 @@ def tables(findings: Findings, target: str, name: str, stands: Sequence[Stand]) 
         name: Of the model, without its source.
         stands: Of that model on the target.
     """
-    few = [one for one in stands if one.carried is not None and one.carried.shots]
-    if not few:
+    found = fine_tuned(stands)
+    if not found:
         return
-    own = [one for one in stands if one.carried is None]
-    yield _few(findings, target, name, few, own)
-    if compared := [*_compared(few, own)]:
+    yield _few(findings, target, name, found)
+    if compared := [*_compared(found)]:
         yield gains(
             findings,
             f"Against scratch on {target}: {name}",
             ("Weights from", "Recipe there", "Shots", "Against"),
             compared,
-            said=_differing(few),
+            said=_differing(found),
         )
 
 
-def _few(
-    findings: Findings, target: str, name: str, few: Sequence[Stand], own: Sequence[Stand]
-) -> Table:
+def _few(findings: Findings, target: str, name: str, few: Sequence[Stand]) -> Table:
     shots = counts(few)
-    found = [
-        ((arm, recipe, "target val" if select == "target_val" else "last epoch"), by_count)
-        for (arm, recipe, select), by_count in arms(few).items()
-    ]
-    if "all" in shots:
-        found += [((OWN_LABELS, one.recipe, "its val"), {"all": one}) for one in own]
     lines = [
         Line(
-            names=names,
+            names=(arm, recipe, _CHOSEN.get(select, "last epoch")),
             fields=tuple(
-                scores.single(findings, by_count[count].subject, CLEAN_FAMILY, metric)
-                if count in by_count
+                scores.single(findings, own[count].subject, CLEAN_FAMILY, metric)
+                if count in own
                 else Score(gap="not run")
                 for metric in ("auc", "accuracy")
                 for count in shots
             ),
         )
-        for names, by_count in found
+        for (arm, recipe, select), own in arms(few).items()
     ]
     return score_table(
         f"Few labels of {target}: {name}",
@@ -96,18 +88,16 @@ def _differing(few: Sequence[Stand]) -> str:
 
 
 def _compared(
-    few: Sequence[Stand], own: Sequence[Stand]
+    few: Sequence[Stand],
 ) -> Iterator[tuple[tuple[object, ...], Subject, Subject]]:
-    """Every arm and whom it is compared with: from scratch, else the network of all labels."""
+    """Every arm and whom it is compared with: from scratch, else the network of its own labels."""
     found = arms(few)
     base: dict[int | str, Stand] = {}
-    if own:
-        base["all"] = own[0]
-    for (arm, *_), by_count in found.items():
-        if arm == _SCRATCH:
-            base |= by_count
-    for (arm, recipe, _), by_count in found.items():
+    for bound in (OWN_LABELS, _SCRATCH):
+        for (arm, *_), own in found.items():
+            base |= own if arm == bound else {}
+    for (arm, recipe, _), own in found.items():
         for count in counts(few):
-            if arm != _SCRATCH and count in by_count and count in base:
+            if arm not in (OWN_LABELS, _SCRATCH) and count in own and count in base:
                 other = base[count]
-                yield (arm, recipe, count, other.arm), by_count[count].subject, other.subject
+                yield (arm, recipe, count, other.arm), own[count].subject, other.subject
