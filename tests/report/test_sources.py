@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,6 +129,25 @@ def test_all_labels_are_compared_with_its_own_where_scratch_was_not_measured(
     assert tests["ct", "16", "accuracy"][3] == "scratch"
     assert tests["ct", "all", "accuracy"][3] == "its own labels"
     assert float(tests["ct", "all", "accuracy"][5]) == pytest.approx(0.3, abs=0.05)
+
+
+def test_networks_are_compared_where_they_came_the_same_way(tmp_path: Path) -> None:
+    cells = [
+        dataclasses.replace(one, model=model, correct=one.correct - less, weights=f"{model}{at}")
+        for model, less in (("resnet3d_18", 0.0), ("medvit3d_n", 0.3))
+        for at, one in enumerate(ZERO if model == "medvit3d_n" else ZERO[1:])
+    ]
+    *_, between = sources.tables(found(tmp_path, *cells))
+    assert between.title.startswith("medvit3d_n against resnet3d_18 on ") or (
+        between.title.startswith("resnet3d_18 against medvit3d_n on ")
+    )
+    sign = -1 if between.title.startswith("medvit3d_n") else 1
+    tests = {(row[0], row[3]): row for row in shown(between)}
+    ways = ("ct by coral", "xray", "its own labels")
+    assert set(tests) == {(way, metric) for way in ways for metric in ("auc", "accuracy")}
+    gain = tests["its own labels", "accuracy"]
+    assert sign * float(gain[4]) == pytest.approx(0.3, abs=0.1)
+    assert float(gain[6]) < 0.05
 
 
 def test_few_labels_against_scratch(tmp_path: Path) -> None:

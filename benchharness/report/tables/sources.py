@@ -8,7 +8,7 @@ from benchharness.report.cells.rows import pairs
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.carried import OWN_LABELS, any_carried, clean, stands
-from benchharness.report.tables import few_labels
+from benchharness.report.tables import between_networks, few_labels
 from benchharness.report.tables.gains import gains
 from benchharness.report.tables.layout import Line, score_table
 from benchharness.statistics.precision_recall import average_precision
@@ -48,6 +48,7 @@ def tables(findings: Findings) -> Iterator[Table]:
         for name in dict.fromkeys(one.name for one in own):
             same = [one for one in own if one.name == name]
             yield from few_labels.tables(findings, target, name, same)
+        yield from between_networks.tables(findings, target, own)
 
 
 def _matrix(
