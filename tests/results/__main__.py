@@ -3,7 +3,8 @@
 python -m tests.results run       measure what is missing, stage after stage; stop it at any time
 python -m tests.results missing   say which cells are missing and what they would cost
 python -m tests.results pack      write records and predictions into one file of under 5 MB
-python -m tests.results write     write the tables of docs/results.md and of the folder's README
+python -m tests.results write     write the tables of docs/results.md and of the folder's README,
+                                  and draw the plots
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def pack() -> None:
 def write() -> None:
     """Write what follows from the packed records, and what is missing."""
     page.write(ROOT / "docs" / "results.md", page.render(PACKED), blank=_PAGE)
+    page.draw(PACKED, HOME / "plots")
     lacking = table(missing(configs()))
     text = f"## Missing\n\n{lacking}\n\n## Checkpoints\n\n{page.checkpoints(PACKED)}"
     page.write(HOME / "README.md", text, blank=_README)

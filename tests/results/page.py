@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.collect import collect
 from benchharness.report.formats import markdown
+from benchharness.report.plots import canvas
+from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.tables import ranking, summaries, training
 from benchharness.report.tables.layout import text_table
 from benchharness.store.cells import CLEAN_FAMILY
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.charts.chart import Chart
     from benchharness.report.tables.layout import Table
 
 START, END = "<!-- results -->", "<!-- end -->"
@@ -49,6 +52,20 @@ def render(source: Path) -> str:
     return "\n\n".join(parts)
 
 
+def draw(source: Path, folder: Path) -> None:
+    """Draw robust against clean accuracy of every dataset where recipes can be compared."""
+    findings = collect(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in _charts(findings):
+        drawn = dict(canvas.render(chart).files)
+        (folder / f"{chart.name}.png").write_bytes(drawn["png"])
+
+
+def _charts(findings: Findings, dataset: str | None = None) -> Iterator[Chart]:
+    for name in findings.datasets if dataset is None else (dataset,):
+        yield from tradeoffs(findings, name)
+
+
 def _dataset(findings: Findings, dataset: str) -> Iterator[str]:
     key = findings.of(dataset)[0].record.cell.dataset
     subset = "" if key.count == key.total else f", {key.count} of {key.total} volumes"
@@ -63,6 +80,8 @@ def _dataset(findings: Findings, dataset: str) -> Iterator[str]:
     yield from map(markdown.table, tables)
     if several and (lines := [*_told_apart(findings, dataset)]):
         yield "\n".join(lines)
+    for chart in _charts(findings, dataset):
+        yield f"![{chart.title}](../results/medmnist3d/plots/{chart.name}.png)"
 
 
 def _published(dataset: str) -> Table:

@@ -114,6 +114,9 @@ def test_the_page_is_made_of_the_packed_records(tmp_path: Path) -> None:
     ) in text
     assert "--recipes adv_pgd --datasets adrenalmnist3d --seeds 0" in page.checkpoints(packed)
     assert text == page.render(packed)
+    page.draw(packed, tmp_path / "plots")
+    (picture,) = (tmp_path / "plots").iterdir()
+    assert f"(../results/medmnist3d/plots/{picture.name})" in text
 
 
 def test_a_page_is_begun_and_then_only_changed_between_its_markers(tmp_path: Path) -> None:
