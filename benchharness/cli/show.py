@@ -36,9 +36,9 @@ class TableFormat(StrEnum):
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="Folder that `bench run` wrote to.")] = Path(
-        OPTIONS["out"].default
-    ),
+    directory: Annotated[
+        Path, typer.Argument(help="Folder that `bench run` wrote to, or a baseline.")
+    ] = Path(OPTIONS["out"].default),
     tables: Annotated[
         str | None,
         typer.Option(

@@ -62,8 +62,9 @@ def write(
     """Write the report of a store; the same store gives the same files.
 
     Args:
-        store_dir: Folder of the records.
-        out: Where to write; the folder `report` inside the store when None.
+        store_dir: Folder of the records, or a baseline.
+        out: Where to write; when None, the folder `report` inside the store, or `NAME-report`
+            beside a baseline `NAME.zip`.
         choice: Which tables and metrics, which formats of figures, and how many volumes. CSV files
             hold everything.
         draw: Makes pictures of volumes that the store does not hold yet, and says why some are
@@ -76,7 +77,7 @@ def write(
     """
     styles.check(choice.style, choice.width)
     findings = collect(store_dir)
-    out = store_dir / "report" if out is None else out
+    out = _beside(store_dir) if out is None else out
     files = _files(findings, choice, _missing(findings, choice, draw), processes)
     with explaining(f"to {out}", "Pass another folder."):
         for name, content in files.items():
@@ -90,6 +91,10 @@ def write(
         plots=tuple(out / name for name in files if name.startswith("plots/")),
         overview=terminal.laid_out(findings),
     )
+
+
+def _beside(store: Path) -> Path:
+    return store.with_name(f"{store.stem}-report") if store.is_file() else store / "report"
 
 
 def _missing(findings: Findings, choice: Choice, draw: Draw | None) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from rich.console import Console
 from benchharness import report
 from benchharness.errors import BenchError
 from benchharness.report.plots import costs
+from benchharness.store import baseline
+from benchharness.store.opening import open_source
 from tests.factories import Made
 
 SUBSET = Made(n=20, of=60)
@@ -96,6 +98,15 @@ def test_writing_again_changes_no_byte(make_store):
     first = {path: path.read_bytes() for path in _files(report.write(store))}
     second = {path: path.read_bytes() for path in _files(report.write(store))}
     assert first == second
+
+
+def test_a_baseline_has_the_report_of_its_store_beside_it(make_store, tmp_path):
+    store = make_store(Made(), Made(perturbation="pgd", severity=4 / 255))
+    packed = tmp_path / "packed.zip"
+    baseline.save(open_source(store), packed)
+    found = report.write(packed)
+    assert found.markdown == tmp_path / "packed-report" / "summary.md"
+    assert found.markdown.read_text() == report.write(store).markdown.read_text()
 
 
 def _files(found):
