@@ -9,3 +9,4 @@ for seeds in 0 0,1 0,1,2; do
     done
 done
 bench report results/transfer
+bench report results/transfer/larger_steps
