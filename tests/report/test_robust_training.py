@@ -59,7 +59,7 @@ def test_an_evaluation_must_be_stronger_than_the_training(
     tmp_path: Path, cells: list[Made], attack: str, stronger: bool
 ) -> None:
     findings = found(tmp_path, Made(), ADV, *cells)
-    (table,) = training.tables(findings, "adrenalmnist3d")
+    table, _ = training.tables(findings, "adrenalmnist3d")
     rows = {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
     assert rows["resnet3d_18 · quick"] == ["quick", "", ""]
     trained, strongest, verdict = rows["resnet3d_18 · adv_pgd"]
@@ -76,7 +76,7 @@ def test_seen_and_unseen_artefacts_have_columns_of_their_own(tmp_path: Path) -> 
     ]
     cells[4:6] = [replace(one, correct=0.95) for one in cells[4:6]]
     findings = found(tmp_path, Made(), SAW, *cells)
-    (table,) = training.tables(findings, "adrenalmnist3d")
+    table, _ = training.tables(findings, "adrenalmnist3d")
     assert table.header == (
         "Model",
         "Clean",
@@ -94,6 +94,55 @@ def test_seen_and_unseen_artefacts_have_columns_of_their_own(tmp_path: Path) -> 
         seen = (right[recipe, "motion", 1] + right[recipe, "motion", 2]) / 2
         unseen = (right[recipe, "ghosting", 1] + right[recipe, "bias_field", 1]) / 2
         assert values[f"resnet3d_18 · {label}"][1:] == pytest.approx([seen, unseen])
+
+
+def test_gains_over_plain_training_are_tested_on_what_was_seen_and_what_was_not(
+    tmp_path: Path,
+) -> None:
+    cells = [
+        replace(made, perturbation=name, severity=level, correct=correct)
+        for made, right in ((Made(), (0.4, 0.5)), (SAW, (0.9, 0.5)), (ADV, (0.4, 0.5)))
+        for name, level, correct in (("motion", 1, right[0]), ("ghosting", 1, right[1]))
+    ]
+    attacks = [attacked(replace(Made(), correct=0.1)), attacked(replace(ADV, correct=0.6))]
+    other = Made(model="medvit3d_n", weights="other")
+    findings = found(tmp_path, Made(), SAW, ADV, other, *cells, *attacks)
+    *_, table = training.tables(findings, "adrenalmnist3d")
+    rows = [[entry.text for entry in row] for row in table.rows]
+    assert table.title == "What training for robustness gains on adrenalmnist3d"
+    gains = {(recipe, over, where): row for _, recipe, over, where, *row in rows}
+    assert {row[0] for row in rows} == {"resnet3d_18"}
+    assert set(gains) == {
+        ("artefact_augment", "quick", "clean"),
+        ("artefact_augment", "quick", "artefacts it saw"),
+        ("artefact_augment", "quick", "artefacts it did not see"),
+        ("adv_pgd 4/255", "quick", "clean"),
+        ("adv_pgd 4/255", "quick", "pgd 4/255"),
+        ("adv_pgd 4/255", "quick", "artefacts"),
+    }
+    saw = gains["artefact_augment", "quick", "artefacts it saw"]
+    assert (float(saw[1]), float(saw[3]) < 0.05) == (pytest.approx(0.5, abs=0.15), True)
+    robust = gains["adv_pgd 4/255", "quick", "pgd 4/255"]
+    assert float(robust[1]) == pytest.approx(0.5, abs=0.15)
+    assert float(gains["artefact_augment", "quick", "artefacts it did not see"][3]) > 0.05
+
+
+def test_a_gain_of_a_suspect_number_is_marked(tmp_path: Path) -> None:
+    masked = attacked(replace(ADV, correct=0.9, failed_check="gradients vanish"))
+    findings = found(tmp_path, Made(), ADV, attacked(replace(Made(), correct=0.1)), masked)
+    *_, table = training.tables(findings, "adrenalmnist3d")
+    marks = {row[3].text: row[5].marks for row in table.rows}
+    assert marks == {"clean": "", "pgd 4/255": "†"}
+    (note,) = table.notes
+    assert "resnet3d_18 · adv_pgd, pgd 4/255" in note.text
+
+
+@pytest.mark.parametrize("cells", [(ADV,), (Made(),)])
+def test_without_both_kinds_of_training_nothing_is_gained(
+    tmp_path: Path, cells: tuple[Made, ...]
+) -> None:
+    tables = training.tables(found(tmp_path, *cells), "adrenalmnist3d")
+    assert not any(table.title.startswith("What training") for table in tables)
 
 
 def test_the_pareto_front_keeps_what_no_other_beats() -> None:

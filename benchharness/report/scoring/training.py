@@ -23,6 +23,12 @@ def settings(findings: Findings, subject: Subject) -> dict[str, object]:
     return dict(recipe or ())
 
 
+def network(findings: Findings, subject: Subject) -> str:
+    """The model's name without its recipe."""
+    rows = findings.of(subject.dataset)
+    return next(row.record.cell.model.name for row in rows if row.model == subject.model)
+
+
 def trained_with(recipe: dict[str, object]) -> str:
     """A training in words: `adv_pgd 4/255`, `quick`, `own weights`."""
     if not recipe:
@@ -40,6 +46,23 @@ def recipes(findings: Findings, dataset: str) -> frozenset[str]:
 def adversarial(recipe: dict[str, object]) -> bool:
     """Whether it trains against an adversary."""
     return _number(recipe.get("eps")) > 0
+
+
+def artefacts(recipe: dict[str, object]) -> frozenset[str]:
+    """The artefacts that it trains on."""
+    found = recipe.get("artefacts", ())
+    assert isinstance(found, (tuple, list))
+    return frozenset(map(str, found))
+
+
+def robust(recipe: dict[str, object]) -> bool:
+    """Whether it trains against an adversary, on artefacts or on noise."""
+    return adversarial(recipe) or bool(artefacts(recipe)) or _number(recipe.get("noise")) > 0
+
+
+def plain(recipe: dict[str, object]) -> bool:
+    """Whether it is a recipe that does none of this."""
+    return bool(recipe) and not robust(recipe)
 
 
 def strongest(findings: Findings, subject: Subject, recipe: dict[str, object]) -> Row | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from benchharness.report.tables.gains import gains
+from benchharness.report.tables.gains import Pair, gains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def tables(findings: Findings, target: str, stands: Sequence[Stand]) -> Iterator
         ways.setdefault(_way(one), {})[one.name] = one
     for base, new in combinations(dict.fromkeys(one.name for one in stands), 2):
         compared = [
-            ((arm, shots, recipe), own[new].subject, own[base].subject)
+            Pair(names=(arm, shots, recipe), new=own[new].subject, base=own[base].subject)
             for (arm, shots, recipe, _), own in ways.items()
             if base in own and new in own
         ]
@@ -38,6 +38,7 @@ def tables(findings: Findings, target: str, stands: Sequence[Stand]) -> Iterator
                 f"{new} against {base} on {target}",
                 ("Weights from", "Shots", "Recipe there"),
                 compared,
+                kind="sources",
             )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.carried import OWN_LABELS, arms, counts, fine_tuned
-from benchharness.report.tables.gains import gains
+from benchharness.report.tables.gains import Pair, gains
 from benchharness.report.tables.layout import Line, score_table
 from benchharness.store.carried import NO_CORRESPONDENCE
 from benchharness.store.cells import CLEAN_FAMILY
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.scoring.carried import Stand
-    from benchharness.report.scoring.subjects import Subject
     from benchharness.report.tables.layout import Table
 
 _LAST = "With shots the last epoch is kept and none is chosen, unless a row says so."
@@ -44,6 +43,7 @@ def tables(findings: Findings, target: str, name: str, stands: Sequence[Stand]) 
             f"Against scratch on {target}: {name}",
             ("Weights from", "Recipe there", "Shots", "Against"),
             compared,
+            kind="sources",
             said=_differing(found),
         )
 
@@ -87,9 +87,7 @@ def _differing(few: Sequence[Stand]) -> str:
     return f" {', '.join(sorted(names))}: {NO_CORRESPONDENCE}."
 
 
-def _compared(
-    few: Sequence[Stand],
-) -> Iterator[tuple[tuple[object, ...], Subject, Subject]]:
+def _compared(few: Sequence[Stand]) -> Iterator[Pair]:
     """Every arm and whom it is compared with: from scratch, else the network of its own labels."""
     found = arms(few)
     base: dict[int | str, Stand] = {}
@@ -100,4 +98,5 @@ def _compared(
         for count in counts(few):
             if arm not in (OWN_LABELS, _SCRATCH) and count in own and count in base:
                 other = base[count]
-                yield (arm, recipe, count, other.arm), own[count].subject, other.subject
+                names = (arm, recipe, count, other.arm)
+                yield Pair(names=names, new=own[count].subject, base=other.subject)

@@ -9,7 +9,7 @@ from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.carried import OWN_LABELS, any_carried, clean, stands
 from benchharness.report.tables import between_networks, few_labels
-from benchharness.report.tables.gains import gains
+from benchharness.report.tables.gains import Pair, gains
 from benchharness.report.tables.layout import Line, score_table
 from benchharness.statistics.precision_recall import average_precision
 from benchharness.store.cells import CLEAN_FAMILY
@@ -137,7 +137,7 @@ def _against_none(
     own = [one for one in found if (one.name, one.recipe) == (name, recipe)]
     zero = {_row(one): one.subject for one in own if one.carried is None or not one.carried.shots}
     compared = [
-        ((*row[:2], f"{source}, none"), subject, base)
+        Pair(names=(*row[:2], f"{source}, none"), new=subject, base=base)
         for (source, adapt, select), base in zero.items()
         if adapt == "none"
         for row, subject in zero.items()
@@ -149,4 +149,5 @@ def _against_none(
             f"Against no adaptation on {target}: {name}, {recipe}",
             ("Trained on", "Adapted by", "Against"),
             compared,
+            kind="sources",
         )

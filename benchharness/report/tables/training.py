@@ -8,6 +8,7 @@ from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores, training
 from benchharness.report.scoring.conditions import UNPERTURBED, conditions
 from benchharness.report.scoring.subjects import subjects
+from benchharness.report.tables.gains import Pair, gains
 from benchharness.report.tables.layout import Line, score_table, text_table
 
 if TYPE_CHECKING:
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
 
 
 def tables(findings: Findings, dataset: str) -> Iterator[Table]:
-    """Both, where the models of a dataset were trained so."""
+    """All of them, where the models of a dataset were trained so."""
     of = [(s, training.settings(findings, s)) for s in subjects(findings, dataset, each=False)]
     if any(training.adversarial(recipe) for _, recipe in of):
         yield _judged(findings, dataset)
     subsets = {
-        recipe["artefacts"]: str(recipe["name"]) for _, recipe in of if "artefacts" in recipe
+        seen: str(recipe["name"]) for _, recipe in of if (seen := training.artefacts(recipe))
     }
-    for subset, name in subsets.items():
-        assert isinstance(subset, tuple)
+    for seen, name in subsets.items():
         if _artefacts(findings, dataset):
-            yield _unseen(findings, dataset, frozenset(map(str, subset)), name)
+            yield _unseen(findings, dataset, seen, name)
+    if any(training.robust(a) for _, a in of) and any(training.plain(b) for _, b in of):
+        yield _gains(findings, dataset)
 
 
 def _judged(findings: Findings, dataset: str) -> Table:
@@ -74,12 +76,17 @@ def _artefacts(findings: Findings, dataset: str) -> list[tuple[str, Condition]]:
     ]
 
 
-def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str) -> Table:
+def _groups(findings: Findings, dataset: str, seen: frozenset[str]) -> list[list[Condition]]:
+    """The artefacts that were seen in training, and the others."""
     run = _artefacts(findings, dataset)
-    groups = [
+    return [
         [condition for name, condition in run if (name in seen) == whether]
         for whether in (True, False)
     ]
+
+
+def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str) -> Table:
+    groups = _groups(findings, dataset, seen)
     counts = [len({condition.perturbation for condition in group}) for group in groups]
     lines = []
     for subject in subjects(findings, dataset):
@@ -99,3 +106,45 @@ def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str)
         f"{INTERVALS}",
         kinds=("training",),
     )
+
+
+def _gains(findings: Findings, dataset: str) -> Table:
+    """Every recipe that trains for robustness against those of the same network that do not."""
+    found = [
+        (s, training.network(findings, s), training.settings(findings, s))
+        for s in subjects(findings, dataset, each=False)
+    ]
+    return gains(
+        findings,
+        f"What training for robustness gains on {dataset}",
+        ("Network", "Recipe", "Over", "On"),
+        [
+            Pair(
+                names=(network, training.trained_with(recipe), plain["name"], where),
+                new=new,
+                base=base,
+                conditions=labels,
+            )
+            for new, network, recipe in found
+            for base, other, plain in found
+            if other == network and training.robust(recipe) and training.plain(plain)
+            for where, labels in _met(findings, dataset, recipe)
+        ],
+        kind="training",
+        metrics=("accuracy",),
+        said=" Artefacts: the mean over them and all their levels.",
+    )
+
+
+def _met(
+    findings: Findings, dataset: str, recipe: dict[str, object]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a recipe is judged by, in words, and the labels of its conditions."""
+    yield UNPERTURBED.label, (UNPERTURBED.label,)
+    for condition in conditions(findings, dataset, "linf"):
+        yield condition.label, (condition.label,)
+    seen = training.artefacts(recipe)
+    words = ("artefacts it saw", "artefacts it did not see") if seen else ("", "artefacts")
+    for where, group in zip(words, _groups(findings, dataset, seen), strict=True):
+        if group:
+            yield where, tuple(condition.label for condition in group)
