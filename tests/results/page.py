@@ -68,8 +68,9 @@ def _charts(findings: Findings, dataset: str | None = None) -> Iterator[Chart]:
 
 def _dataset(findings: Findings, dataset: str) -> Iterator[str]:
     key = findings.of(dataset)[0].record.cell.dataset
-    subset = "" if key.count == key.total else f", {key.count} of {key.total} volumes"
-    yield f"## {dataset}{subset}"
+    subset = f"{key.count} of {key.total}"
+    said = subset in dataset or key.count == key.total
+    yield f"## {dataset}" if said else f"## {dataset}, {subset} volumes"
     tables = [summaries.overview(findings, dataset, each_seed=False)]
     if dataset in PUBLISHED:
         tables.append(_published(dataset))
