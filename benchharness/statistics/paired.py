@@ -13,6 +13,7 @@ from benchharness.errors import BenchError
 from benchharness.statistics.basis import LEVEL, Interval, check_paired, check_shares, quantile
 from benchharness.statistics.intervals import delong, mean_over_cells
 from benchharness.statistics.resampling import (
+    RESAMPLES,
     contributions,
     draw_weights,
     percentiles,
@@ -123,7 +124,11 @@ def delong_paired(
 
 
 def paired_bootstrap(
-    metric: str, first: Sequence[Predicted], second: Sequence[Predicted], level: float = LEVEL
+    metric: str,
+    first: Sequence[Predicted],
+    second: Sequence[Predicted],
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare the means over cells of two models, volumes resampled once for all cells.
 
@@ -137,6 +142,7 @@ def paired_bootstrap(
         first: Labels (N,) and logits (N, K) of the first model's cells.
         second: The second model's, cell by cell on the same volumes in the same order.
         level: Nominal coverage of the interval, in (0, 1).
+        resamples: How many; p is at least 2 / (resamples + 1).
 
     Raises:
         BenchError: When the models have different numbers of cells, the cells' labels differ, or
@@ -152,10 +158,10 @@ def paired_bootstrap(
         np.mean([contributions(metric, *c) for c in cells], axis=0) for cells in (first, second)
     ]
     if metric == "accuracy":
-        resampled = resample_gaps(means[0] - means[1])
+        resampled = resample_gaps(means[0] - means[1], resamples)
     else:
         one, other = (
-            np.mean([resample(metric, *cell) for cell in cells], axis=0)
+            np.mean([resample(metric, *cell, resamples) for cell in cells], axis=0)
             for cells in (first, second)
         )
         resampled = one - other
@@ -173,13 +179,14 @@ def paired_bootstrap(
     )
 
 
-def resample_gaps(gaps: Floats) -> Floats:
-    """The mean of (N,) paired differences on every resample, (RESAMPLES,).
+def resample_gaps(gaps: Floats, resamples: int = RESAMPLES) -> Floats:
+    """The mean of (N,) paired differences on every resample, (R,).
 
     Two imagined volumes join the sample, which differ by 1 and by −1.
     """
     gaps = np.concatenate([gaps, [1.0, -1.0]])
-    resampled: Floats = gaps @ draw_weights(np.zeros(len(gaps), dtype=np.int64)) / len(gaps)
+    strata = np.zeros(len(gaps), dtype=np.int64)
+    resampled: Floats = gaps @ draw_weights(strata, resamples) / len(gaps)
     return resampled
 
 

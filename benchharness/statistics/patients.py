@@ -48,8 +48,8 @@ def count_behind(metric: str, labels: Labels, patients: Patients) -> int:
     return min(count(patients[labels == k]) for k in np.unique(labels))
 
 
-def draw_weights(patients: Patients, strata: Labels) -> Floats:
-    """How often each volume is in each resample, (N, RESAMPLES).
+def draw_weights(patients: Patients, strata: Labels, resamples: int = RESAMPLES) -> Floats:
+    """How often each volume is in each resample, (N, R).
 
     Patients are drawn among those with the same set of strata, so that no resample loses a stratum.
     The draws follow from patients and strata alone: all cells on the same volumes meet the same
@@ -58,32 +58,36 @@ def draw_weights(patients: Patients, strata: Labels) -> Floats:
     Args:
         patients: (N,).
         strata: (N,), such as the classes.
+        resamples: R.
     """
-    return _drawn(tuple(patients.tolist()), tuple(strata.tolist()))
+    return _drawn(tuple(patients.tolist()), tuple(strata.tolist()), resamples)
 
 
 @lru_cache(maxsize=4)
-def _drawn(patients: tuple[str, ...], strata: tuple[int, ...]) -> Floats:
+def _drawn(patients: tuple[str, ...], strata: tuple[int, ...], resamples: int) -> Floats:
     names, owner = np.unique(np.asarray(patients), return_inverse=True)
     kinds = [
         tuple(sorted({strata[v] for v in np.flatnonzero(owner == p).tolist()}))
         for p in range(len(names))
     ]
     generator = numpy_generator("statistics", "patients")
-    counts = np.empty((len(names), RESAMPLES))
+    counts = np.empty((len(names), resamples))
     for kind in sorted(set(kinds)):
         members = np.flatnonzero([kind == other for other in kinds])
         even = np.full(len(members), 1 / len(members))
-        counts[members] = generator.multinomial(len(members), even, size=RESAMPLES).T
+        counts[members] = generator.multinomial(len(members), even, size=resamples).T
     weights = counts[owner]
     weights.setflags(write=False)
     return weights
 
 
-def resample(metric: str, cells: Sequence[Predicted], patients: Patients) -> Floats:
-    """The mean of a metric over cells of the same volumes on every resample, (RESAMPLES,)."""
+def resample(
+    metric: str, cells: Sequence[Predicted], patients: Patients, resamples: int = RESAMPLES
+) -> Floats:
+    """The mean of a metric over cells of the same volumes on every resample, (R,)."""
     labels = cells[0][0]
-    weights = draw_weights(patients, labels if metric in BY_CLASS else np.zeros_like(labels))
+    strata = labels if metric in BY_CLASS else np.zeros_like(labels)
+    weights = draw_weights(patients, strata, resamples)
     resampled: Floats = np.mean([weighted(metric, *cell, weights) for cell in cells], axis=0)
     return resampled
 
@@ -95,8 +99,8 @@ def resample_mean(values: Floats, patients: Patients) -> Floats:
     return resampled
 
 
-def resample_gaps(gaps: Floats, patients: Patients) -> Floats:
-    """The mean of (N,) paired differences on every resample, (RESAMPLES,).
+def resample_gaps(gaps: Floats, patients: Patients, resamples: int = RESAMPLES) -> Floats:
+    """The mean of (N,) paired differences on every resample, (R,).
 
     Two imagined patients with the average number of volumes join the sample: one whose volumes all
     differ by 1, and one whose volumes all differ by −1.
@@ -105,7 +109,7 @@ def resample_gaps(gaps: Floats, patients: Patients) -> Floats:
     size = sizes.mean()
     summed = np.concatenate([np.bincount(owner, weights=gaps), [size, -size]])
     everyone = np.arange(len(summed)).astype(str)
-    counts = draw_weights(everyone, np.zeros(len(summed), dtype=np.int64))
+    counts = draw_weights(everyone, np.zeros(len(summed), dtype=np.int64), resamples)
     resampled: Floats = summed @ counts / (np.concatenate([sizes, [size, size]]) @ counts)
     return resampled
 

@@ -52,9 +52,9 @@ def contributions(metric: str, labels: Labels, logits: Logits) -> Floats:
     return found / len(targets)
 
 
-def resample(metric: str, labels: Labels, logits: Logits) -> Floats:
-    """The metric on every resample of the volumes, (RESAMPLES,)."""
-    weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels))
+def resample(metric: str, labels: Labels, logits: Logits, resamples: int = RESAMPLES) -> Floats:
+    """The metric on every resample of the volumes, (R,)."""
+    weights = draw_weights(labels if metric in BY_CLASS else np.zeros_like(labels), resamples)
     if metric != "balanced_accuracy":
         # Every resample has as many volumes as the sample.
         return weighted(metric, labels, logits, weights, total=len(labels))

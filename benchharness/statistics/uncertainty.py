@@ -21,7 +21,7 @@ from benchharness.statistics import intervals, metrics, paired, seeds
 from benchharness.statistics import patients as by_patient
 from benchharness.statistics.basis import BY_CLASS, LEVEL, SHARES, Interval, check_metric
 from benchharness.statistics.paired import Comparison
-from benchharness.statistics.resampling import percentiles
+from benchharness.statistics.resampling import RESAMPLES, percentiles
 from benchharness.statistics.seeds import OverSeeds
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def paired_bootstrap(
     second: Sequence[Predicted],
     patients: Patients | None,
     level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare the means over cells of two models, patients or volumes resampled once for all cells.
 
@@ -166,20 +167,23 @@ def paired_bootstrap(
         second: The second model's, cell by cell on the same volumes in the same order.
         patients: (N,), or None.
         level: Nominal coverage of the interval, in (0, 1).
+        resamples: How many; p is at least 2 / (resamples + 1).
 
     Raises:
         BenchError: When the models have different numbers of cells, the cells' labels differ, or
             the metric is undefined on them.
     """
-    by_volume = paired.paired_bootstrap(metric, first, second, level)
+    by_volume = paired.paired_bootstrap(metric, first, second, level, resamples)
     known = by_patient.with_several_volumes(patients)
     if known is None:
         return by_volume
     if metric == "accuracy":
         right = [np.mean([metrics.correct(*c) for c in cells], axis=0) for cells in (first, second)]
-        resampled = _resampled_gaps(right[0] - right[1], known)
+        resampled = by_patient.resample_gaps(right[0] - right[1], known, resamples)
     else:
-        one, other = (by_patient.resample(metric, cells, known) for cells in (first, second))
+        one, other = (
+            by_patient.resample(metric, cells, known, resamples) for cells in (first, second)
+        )
         resampled = one - other
     method = _method(known)
     if metric != "accuracy" and resampled.std() < 1e-9:

@@ -90,17 +90,30 @@ def test_a_table_says_where_target_labels_chose_the_weights(tmp_path: Path) -> N
     assert "chosen on the target's val split: its labels were read" in table.caption
 
 
+def rows_of(table: Table) -> list[dict[str, str]]:
+    return [
+        dict(zip(table.header, (entry.text for entry in row), strict=True)) for row in table.rows
+    ]
+
+
+def chosen(table: Table, **columns: str) -> dict[str, str]:
+    """The one row with these fields; `_` stands for a space in a column's name."""
+    wanted = {name.replace("_", " "): text for name, text in columns.items()}
+    (row,) = [row for row in rows_of(table) if wanted.items() <= row.items()]
+    return row
+
+
 def test_methods_and_own_labels_against_no_adaptation(tmp_path: Path) -> None:
     _, against = sources.tables(found(tmp_path, *ZERO))
-    tests = {tuple(row[:4]): row for row in shown(against)}
-    assert {names[:3] for names in tests} == {
-        ("ct", "coral", "ct, none"),
-        ("its own labels", "", "ct, none"),
-        ("its own labels", "", "xray, none"),
+    assert {(row["Trained on"], row["Adapted by"], row["Over"]) for row in rows_of(against)} == {
+        ("ct", "coral", "ct by none, source val"),
+        ("its own labels", "", "ct by none, source val"),
+        ("its own labels", "", "xray by none, source val"),
     }
-    gain = tests["its own labels", "", "xray, none", "accuracy"]
-    assert float(gain[4]) == pytest.approx(0.6, abs=0.1)
-    assert float(gain[6]) < 0.05
+    gain = chosen(against, Over="xray by none, source val", Metric="accuracy")
+    assert float(gain["Gain"]) == pytest.approx(0.6, abs=0.1)
+    assert gain["p (Holm)"].startswith("≤ 0.00")
+    assert gain["Seeds"] == "0"
 
 
 def test_methods_are_compared_with_weights_that_were_chosen_alike(tmp_path: Path) -> None:
@@ -109,26 +122,98 @@ def test_methods_are_compared_with_weights_that_were_chosen_alike(tmp_path: Path
         come("ct", 0.6, select="target_val"),
         come("ct", 0.5, select="target_val", adapt="coral"),
     )
-    (_, against) = sources.tables(found(tmp_path, *cells))
-    (gain, *_) = [row for row in shown(against) if row[3] == "accuracy"]
-    assert float(gain[4]) == pytest.approx(-0.1, abs=0.05)
-    assert len(against.rows) == 2
+    _, against = sources.tables(found(tmp_path, *cells))
+    gain = chosen(against, Metric="accuracy")
+    assert float(gain["Gain"]) == pytest.approx(-0.1, abs=0.05)
+    assert (gain["Chosen on"], gain["Over"]) == ("target val", "ct by none, target val")
 
 
-def test_all_labels_are_compared_with_its_own_where_scratch_was_not_measured(
-    tmp_path: Path,
-) -> None:
+def test_where_nothing_is_shared_there_is_no_table_of_gains(tmp_path: Path) -> None:
+    cells = (come("ct", 0.4, seed=0), come("ct", 0.5, adapt="coral", seed=1))
+    (matrix,) = sources.tables(found(tmp_path, *cells))
+    assert "No row learned from a label of the target." in matrix.caption
+
+
+def test_gains_are_over_the_training_seeds_of_both(tmp_path: Path) -> None:
+    cells = [come("ct", 0.4, seed=seed) for seed in (0, 1)]
+    cells += [come("ct", 0.6, adapt="coral", seed=seed) for seed in (1, 2)]
+    _, against = sources.tables(found(tmp_path, *cells))
+    assert {row["Seeds"] for row in rows_of(against)} == {"1"}
+
+
+def test_a_target_without_zero_shot_cells_has_no_columns(tmp_path: Path) -> None:
+    other = [dataclasses.replace(one, dataset="hippocampus3d") for one in FEW]
+    matrix = next(sources.tables(found(tmp_path, *ZERO, *other)))
+    assert not any("hippocampus3d" in head for head in matrix.header)
+
+
+def scratch(shots: int | str, correct: float, **how: Any) -> Made:
+    return come("none", correct, shots=shots, **how)
+
+
+def test_all_labels_are_compared_with_its_own_where_scratch_is_missing(tmp_path: Path) -> None:
     cells = [one for one in FEW if not (one.recipe == "scratch" and one.correct == 0.85)]
     own = [Made(correct=0.6, weights=f"own{seed}", seed=seed) for seed in (0, 1, 2)]
-    few, against = sources.tables(found(tmp_path, *cells, *own))
-    rows = {row[0]: row for row in shown(few)}
-    assert rows["its own labels"][:3] == ["its own labels", "quick", "its val"]
-    assert rows["its own labels"][5] == "–"
-    assert float(rows["its own labels"][6].partition(" ")[0]) == pytest.approx(0.6, abs=0.05)
-    tests = {(row[0], row[2], row[4]): row for row in shown(against)}
-    assert tests["ct", "16", "accuracy"][3] == "scratch"
-    assert tests["ct", "all", "accuracy"][3] == "its own labels"
-    assert float(tests["ct", "all", "accuracy"][5]) == pytest.approx(0.3, abs=0.05)
+    few, gains = sources.tables(found(tmp_path, *cells, *own))
+    row = chosen(few, Weights_from="its own labels")
+    assert (row["Source's recipe"], row["Chosen on"]) == ("quick", "its val")
+    assert row["Accuracy, 16"] == "–"
+    assert float(row["Accuracy, all"].partition(" ")[0]) == pytest.approx(0.6, abs=0.05)
+    assert any("measured once" in note.text for note in few.notes)
+    ct = {"Weights_from": "ct", "Metric": "accuracy"}
+    assert chosen(gains, Shots="16", **ct)["Over"] == "scratch"
+    gain = chosen(gains, Shots="all", **ct)
+    assert gain["Over"] == "its own labels, quick"
+    assert float(gain["Gain"]) == pytest.approx(0.3, abs=0.05)
+
+
+def test_the_source_s_recipe_is_the_one_of_its_own_labels(tmp_path: Path) -> None:
+    cells = [
+        come("ct", 0.8, shots="all", recipe="quick"),
+        come("ct", 0.9, shots="all", recipe="strong"),
+        Made(recipe="quick", correct=0.7, weights="quick"),
+        Made(recipe="strong", correct=0.95, weights="strong"),
+    ]
+    _, gains = sources.tables(found(tmp_path, *cells))
+    for recipe, expected in (("quick", 0.1), ("strong", -0.05)):
+        gain = chosen(gains, Metric="accuracy", Over=f"its own labels, {recipe}")
+        assert gain["Source's recipe"] == recipe
+        assert float(gain["Gain"]) == pytest.approx(expected, abs=0.06)
+
+
+def test_scratch_is_chosen_as_what_is_compared_with_it(tmp_path: Path) -> None:
+    cells = [
+        come("ct", 0.8, shots=16, recipe="quick"),
+        come("ct", 0.8, shots=16, recipe="quick", select="target_val"),
+        scratch(16, 0.5),
+        scratch(16, 0.7, select="target_val"),
+    ]
+    _, gains = sources.tables(found(tmp_path, *cells))
+    for how, expected in (("last epoch", 0.3), ("target val", 0.1)):
+        gain = chosen(gains, Metric="accuracy", Chosen_on=how)
+        assert float(gain["Gain"]) == pytest.approx(expected, abs=0.06)
+
+
+def test_variants_of_a_recipe_stay_apart(tmp_path: Path) -> None:
+    small, large = (
+        come("ct", 0.6, shots=16, recipe="quick"),
+        come("ct", 0.8, shots=16, recipe="quick"),
+    )
+    varied = [
+        dataclasses.replace(
+            one, settings={**one.settings, "learning_rate": rate}, weights=str(rate)
+        )
+        for one, rate in ((small, 3e-4), (large, 1e-3))
+    ]
+    few, gains = sources.tables(found(tmp_path, *varied, scratch(16, 0.5)))
+    names = {row["Weights from"] for row in rows_of(few)}
+    assert len(names) == 3
+    assert any("0.001" in name for name in names)
+    assert "finetune (learning rate 0.0003), finetune (learning rate 0.001)" in few.caption
+    assert len(gains.rows) == 4
+    other = come("ct", 0.9, shots=64, recipe="quick")
+    (chart,) = plots.curves(found(tmp_path / "more", *varied, other))
+    assert len({look.model for look in chart.looks}) == 3
 
 
 def test_networks_are_compared_where_they_came_the_same_way(tmp_path: Path) -> None:
@@ -138,38 +223,42 @@ def test_networks_are_compared_where_they_came_the_same_way(tmp_path: Path) -> N
         for at, one in enumerate(ZERO if model == "medvit3d_n" else ZERO[1:])
     ]
     *_, between = sources.tables(found(tmp_path, *cells))
-    assert between.title.startswith("medvit3d_n against resnet3d_18 on ") or (
-        between.title.startswith("resnet3d_18 against medvit3d_n on ")
-    )
-    sign = -1 if between.title.startswith("medvit3d_n") else 1
-    tests = {(row[0], row[3]): row for row in shown(between)}
-    ways = ("ct by coral", "xray", "its own labels")
-    assert set(tests) == {(way, metric) for way in ways for metric in ("auc", "accuracy")}
-    gain = tests["its own labels", "accuracy"]
-    assert sign * float(gain[4]) == pytest.approx(0.3, abs=0.1)
-    assert float(gain[6]) < 0.05
+    sign = -1 if between.title.startswith("medvit3d_n against resnet3d_18 on ") else 1
+    ways = {"ct by coral", "xray", "its own labels"}
+    assert {row["Weights from"] for row in rows_of(between)} == ways
+    gain = chosen(between, Weights_from="its own labels", Metric="accuracy")
+    assert sign * float(gain["Gain"]) == pytest.approx(0.3, abs=0.1)
+    assert gain["p (Holm)"].startswith("≤")
+
+
+def test_networks_say_where_labels_do_not_correspond(tmp_path: Path) -> None:
+    cells = [*FEW, *(dataclasses.replace(one, model="medvit3d_n") for one in FEW)]
+    tables = [*sources.tables(found(tmp_path, *cells))]
+    assert len(tables) == 5
+    assert all("lungs: labels do not correspond" in table.caption for table in tables)
+    (chart,) = plots.curves(found(tmp_path / "again", *cells))
+    assert "lungs: labels do not correspond" in chart.caption
 
 
 def test_few_labels_against_scratch(tmp_path: Path) -> None:
-    few, against = sources.tables(found(tmp_path, *FEW))
-    rows = {row[0]: row for row in shown(few)}
+    few, gains = sources.tables(found(tmp_path, *FEW))
     assert few.header[3:] == ("AUC, 16", "AUC, all", "Accuracy, 16", "Accuracy, all")
-    assert rows["lungs"][6] == "–"
-    assert float(rows["ct"][5].partition(" ")[0]) == pytest.approx(0.8, abs=0.05)
-    for table in (few, against):
+    lungs, ct = (chosen(few, Weights_from=name) for name in ("lungs", "ct"))
+    assert lungs["Accuracy, all"] == "–"
+    assert float(ct["Accuracy, 16"].partition(" ")[0]) == pytest.approx(0.8, abs=0.05)
+    for table in (few, gains):
         assert "lungs: labels do not correspond; read as few-shot pre-training only" in (
             table.caption
         )
-    tests = {(row[0], row[2], row[4]): row for row in shown(against)}
-    assert {row[3] for row in tests.values()} == {"scratch"}
-    assert set(tests) == {
-        (arm, shots, metric)
-        for arm, shots in (("ct", "16"), ("ct", "all"), ("lungs", "16"))
-        for metric in ("auc", "accuracy")
+    assert {(row["Weights from"], row["Shots"], row["Over"]) for row in rows_of(gains)} == {
+        (arm, shots, "scratch") for arm, shots in (("ct", "16"), ("ct", "all"), ("lungs", "16"))
     }
-    assert float(tests["ct", "16", "accuracy"][5]) == pytest.approx(0.3, abs=0.05)
-    assert float(tests["ct", "16", "accuracy"][7]) < 0.05
-    assert float(tests["lungs", "16", "accuracy"][7]) > 0.05
+    better = chosen(gains, Weights_from="ct", Shots="16", Metric="accuracy")
+    assert float(better["Gain"]) == pytest.approx(0.3, abs=0.05)
+    assert better["p (Holm)"].startswith("≤")
+    equal = chosen(gains, Weights_from="lungs", Metric="accuracy")
+    assert float(equal["p (Holm)"]) > 0.05
+    assert equal["Seeds"] == "0, 1, 2"
 
 
 def test_curves_have_a_point_for_each_number_of_shots(tmp_path: Path) -> None:

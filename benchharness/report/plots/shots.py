@@ -9,7 +9,14 @@ from benchharness.report.charts.looks import numbered
 from benchharness.report.parts import slug
 from benchharness.report.plots.guessing import CAPTION, chance
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import any_carried, arms, counts, fine_tuned, stands
+from benchharness.report.scoring.carried import (
+    any_carried,
+    arms,
+    counts,
+    differing,
+    fine_tuned,
+    stands,
+)
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
@@ -42,8 +49,9 @@ def _chart(findings: Findings, target: str, few: Sequence[Stand]) -> Chart:
     return Chart(
         name=f"shots_{slug(target)}",
         title=f"AUC over labelled volumes of {target}",
-        caption="From the weights of each source, and from scratch with the same volumes. Bars are "
-        f"95 % confidence intervals. {CAPTION}",
+        caption="From the weights of each source, and from scratch with the same volumes; its own "
+        "labels are all of them. Bars are 95 % confidence intervals."
+        f"{differing(few)} {CAPTION}",
         kind="lines",
         looks=tuple(numbered(place, _label(key, few)) for place, key in enumerate(arms(few))),
         panels=tuple(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchharness.report.scoring.subjects import together
 from benchharness.store import carried
-from benchharness.store.carried import SCRATCH
+from benchharness.store.carried import NO_CORRESPONDENCE, SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,21 +33,62 @@ class Stand:
     """The source's; empty from scratch."""
     carried: Carried | None
     """None where the target's own labels have trained it."""
+    last: str = ""
+    """What trained it last, in words."""
+    variant: str = ""
+    """What tells it from a namesake, such as ` · finetune (learning_rate=0.001)`."""
 
     @property
     def arm(self) -> str:
         """Where it comes from, whatever the shots: `phantom3d_ct by coral`, `scratch`."""
         if self.carried is None:
-            return OWN_LABELS
-        if self.carried.source == SCRATCH:
-            return "scratch"
+            return OWN_LABELS + self.variant
         by = "" if self.carried.adapt == "none" else f" by {self.carried.adapt}"
-        return f"{self.carried.source}{by}"
+        return f"{self.source}{by}{self.variant}"
+
+    @property
+    def source(self) -> str:
+        """The dataset that it learned from first, `scratch`, or the target's own labels."""
+        if self.carried is None:
+            return OWN_LABELS
+        return "scratch" if self.carried.source == SCRATCH else self.carried.source
+
+    @property
+    def shots(self) -> int | str:
+        """Labelled volumes of the target that it learned from; its own labels are all of them."""
+        return "all" if self.carried is None else self.carried.shots
+
+    @property
+    def chosen(self) -> str:
+        """What its weights were chosen by."""
+        if self.carried is None:
+            return "its val"
+        if self.carried.select == "target_val":
+            return "target val"
+        return "last epoch" if self.carried.shots else "source val"
+
+    @property
+    def way(self) -> tuple[str, str, str]:
+        """What a row of a table is about: arm, the source's recipe, and what chose the weights."""
+        return (self.arm, self.recipe, self.chosen)
 
 
 def stands(findings: Findings, dataset: str) -> tuple[Stand, ...]:
-    """Every trained model of a dataset."""
-    return tuple(_stands(findings, dataset))
+    """Every trained model of a dataset; namesakes say how they differ."""
+    found = tuple(_stands(findings, dataset))
+    taken = Counter((one.name, *one.way, one.shots, one.carried is None) for one in found)
+    doubled = {key[:4] for key, count in taken.items() if count > 1}
+    return tuple(
+        replace(one, variant=_suffix(one)) if (one.name, *one.way) in doubled else one
+        for one in found
+    )
+
+
+def _suffix(stand: Stand) -> str:
+    """What the label of its model adds to what it is called."""
+    found = stand.carried
+    called = stand.name if found is None else f"{stand.name} {found.words}"
+    return stand.subject.model.removeprefix(called)
 
 
 def _stands(findings: Findings, dataset: str) -> Iterator[Stand]:
@@ -62,7 +104,14 @@ def _stands(findings: Findings, dataset: str) -> Iterator[Stand]:
             name=row.record.cell.model.name,
             recipe=str(key.recipe_name) if found is None else found.recipe,
             carried=found,
+            last=_said(dict(key.recipe)),
         )
+
+
+def _said(recipe: dict[str, object]) -> str:
+    """`finetune (learning rate 0.0003)`."""
+    rate = recipe.get("learning_rate")
+    return f"{recipe.get('name')}{'' if rate is None else f' (learning rate {rate:g})'}"
 
 
 def any_carried(findings: Findings) -> bool:
@@ -77,23 +126,27 @@ def clean(findings: Findings, subject: Subject) -> list[Row]:
 
 
 def arms(stands: Sequence[Stand]) -> dict[tuple[str, str, str], dict[int | str, Stand]]:
-    """The stands of every (arm, recipe, selection) by shots; its own labels count as all."""
+    """The stands of every way by their shots."""
     found: dict[tuple[str, str, str], dict[int | str, Stand]] = {}
     for stand in stands:
-        how = stand.carried
-        select, shots = ("its_val", "all") if how is None else (how.select, how.shots)
-        found.setdefault((stand.arm, stand.recipe, select), {})[shots] = stand
+        found.setdefault(stand.way, {})[stand.shots] = stand
     return found
 
 
 def counts(stands: Sequence[Stand]) -> list[int | str]:
     """The numbers of shots, ascending, all last."""
-    found = {stand.carried.shots for stand in stands if stand.carried is not None}
+    found = {stand.shots for stand in stands if stand.carried is not None}
     return sorted(found, key=lambda shots: (isinstance(shots, str), shots))
 
 
 def fine_tuned(stands: Sequence[Stand]) -> list[Stand]:
     """Those with few labels or all of them; with all, also those that its own labels trained."""
-    few = [one for one in stands if one.carried is not None and one.carried.shots]
-    names = {one.name for one in few if one.carried is not None and one.carried.shots == "all"}
+    few = [one for one in stands if one.carried is not None and one.shots]
+    names = {one.name for one in few if one.shots == "all"}
     return [*few, *(one for one in stands if one.carried is None and one.name in names)]
+
+
+def differing(stands: Sequence[Stand]) -> str:
+    """What must be said where labels of a source and the target differ, with a space before it."""
+    names = {one.source for one in stands if one.carried is not None and one.carried.differ}
+    return f" {', '.join(sorted(names))}: {NO_CORRESPONDENCE}." if names else ""

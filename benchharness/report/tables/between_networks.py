@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from benchharness.report.scoring.carried import differing
 from benchharness.report.tables.gains import Pair, gains
 
 if TYPE_CHECKING:
@@ -25,26 +26,18 @@ def tables(findings: Findings, target: str, stands: Sequence[Stand]) -> Iterator
     """
     ways: dict[tuple[str, str, str, str], dict[str, Stand]] = {}
     for one in stands:
-        ways.setdefault(_way(one), {})[one.name] = one
+        shots = "" if one.carried is None else str(one.shots or "")
+        ways.setdefault((*one.way, shots), {})[one.name] = one
     for base, new in combinations(dict.fromkeys(one.name for one in stands), 2):
-        compared = [
-            Pair(names=(arm, shots, recipe), new=own[new].subject, base=own[base].subject)
-            for (arm, shots, recipe, _), own in ways.items()
-            if base in own and new in own
-        ]
-        if compared:
-            yield gains(
-                findings,
-                f"{new} against {base} on {target}",
-                ("Weights from", "Shots", "Recipe there"),
-                compared,
-                kind="sources",
-            )
-
-
-def _way(stand: Stand) -> tuple[str, str, str, str]:
-    """What two stands must share to be compared: arm, shots, recipe and selection."""
-    found = stand.carried
-    if found is None:
-        return (stand.arm, "", stand.recipe, "")
-    return (stand.arm, str(found.shots or ""), stand.recipe, found.select)
+        yield from gains(
+            findings,
+            f"{new} against {base} on {target}",
+            ("Weights from", "Source's recipe", "Chosen on", "Shots"),
+            [
+                Pair(names=way, new=own[new].subject, base=own[base].subject)
+                for way, own in ways.items()
+                if base in own and new in own
+            ],
+            kind="sources",
+            said=differing(stands),
+        )

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import OWN_LABELS, arms, counts, fine_tuned
+from benchharness.report.scoring.carried import OWN_LABELS, arms, counts, differing, fine_tuned
 from benchharness.report.tables.gains import Pair, gains
 from benchharness.report.tables.layout import Line, score_table
-from benchharness.store.carried import NO_CORRESPONDENCE
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
 _LAST = "With shots the last epoch is kept and none is chosen, unless a row says so."
 _SCRATCH = "scratch"
-_CHOSEN = {"target_val": "target val", "its_val": "its val"}
+_WAY = ("Weights from", "Source's recipe", "Chosen on")
 
 
 def tables(findings: Findings, target: str, name: str, stands: Sequence[Stand]) -> Iterator[Table]:
-    """What few labels give, and its gain over training from scratch with as many.
+    """What few labels give, and the gain over training on these labels alone.
 
     Args:
         findings: Of the store.
@@ -34,17 +33,16 @@ def tables(findings: Findings, target: str, name: str, stands: Sequence[Stand]) 
         stands: Of that model on the target.
     """
     found = fine_tuned(stands)
-    if not found:
-        return
-    yield _few(findings, target, name, found)
-    if compared := [*_compared(found)]:
-        yield gains(
+    if found:
+        yield _few(findings, target, name, found)
+        yield from gains(
             findings,
-            f"Against scratch on {target}: {name}",
-            ("Weights from", "Recipe there", "Shots", "Against"),
-            compared,
+            f"What other data gains on {target}: {name}",
+            (*_WAY, "Shots", "Over"),
+            _compared(found),
             kind="sources",
-            said=_differing(found),
+            said=f" With the same labels: over training from scratch; with all of them over its "
+            f"own labels where these were not measured from scratch.{differing(found)}",
         )
 
 
@@ -52,51 +50,52 @@ def _few(findings: Findings, target: str, name: str, few: Sequence[Stand]) -> Ta
     shots = counts(few)
     lines = [
         Line(
-            names=(arm, recipe, _CHOSEN.get(select, "last epoch")),
+            names=way,
             fields=tuple(
                 scores.single(findings, own[count].subject, CLEAN_FAMILY, metric)
                 if count in own
-                else Score(gap="not run")
+                else Score(gap=_gap(way[0], few))
                 for metric in ("auc", "accuracy")
                 for count in shots
             ),
         )
-        for (arm, recipe, select), own in arms(few).items()
+        for way, own in arms(few).items()
     ]
+    trained = dict.fromkeys(one.last for one in few if one.carried is not None)
     return score_table(
         f"Few labels of {target}: {name}",
         (
-            "Weights from",
-            "Recipe there",
-            "Chosen on",
+            *_WAY,
             *(f"AUC, {count}" for count in shots),
             *(f"Accuracy, {count}" for count in shots),
         ),
         lines,
-        caption=f"After fine-tuning on so many labelled volumes. {_LAST}{_differing(few)} "
-        f"{INTERVALS}",
+        caption=f"After training on so many labelled volumes by {', '.join(trained)}. {_LAST}"
+        f"{differing(few)} {INTERVALS}",
         kinds=("sources",),
     )
 
 
-def _differing(few: Sequence[Stand]) -> str:
-    """What must be said where labels of a source and the target differ."""
-    names = {one.carried.source for one in few if one.carried is not None and one.carried.differ}
-    if not names:
-        return ""
-    return f" {', '.join(sorted(names))}: {NO_CORRESPONDENCE}."
+def _gap(arm: str, few: Sequence[Stand]) -> str:
+    """Why a number is missing."""
+    if arm.startswith(OWN_LABELS):
+        return "it has all labels"
+    if arm.startswith(_SCRATCH) and any(one.carried is None for one in few):
+        return "not run, or the weights of its own labels, which are measured once"
+    return "not run"
 
 
 def _compared(few: Sequence[Stand]) -> Iterator[Pair]:
-    """Every arm and whom it is compared with: from scratch, else the network of its own labels."""
-    found = arms(few)
-    base: dict[int | str, Stand] = {}
-    for bound in (OWN_LABELS, _SCRATCH):
-        for (arm, *_), own in found.items():
-            base |= own if arm == bound else {}
-    for (arm, recipe, _), own in found.items():
-        for count in counts(few):
-            if arm not in (OWN_LABELS, _SCRATCH) and count in own and count in base:
-                other = base[count]
-                names = (arm, recipe, count, other.arm)
-                yield Pair(names=names, new=own[count].subject, base=other.subject)
+    """Every arm and whom it is compared with: from scratch, else the network of all labels."""
+    for new in few:
+        if new.source in (OWN_LABELS, _SCRATCH):
+            continue
+        for base in _bases(new, few):
+            kind = base.arm if base.source == _SCRATCH else f"{base.arm}, {base.recipe}"
+            yield Pair(names=(*new.way, new.shots, kind), new=new.subject, base=base.subject)
+
+
+def _bases(new: Stand, few: Sequence[Stand]) -> list[Stand]:
+    same = [one for one in few if one.shots == new.shots]
+    scratch = [one for one in same if one.source == _SCRATCH and one.chosen == new.chosen]
+    return scratch or [one for one in same if one.carried is None and one.recipe == new.recipe]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from benchharness import statistics
 from benchharness.report.cells.rows import pairs, patients
 from benchharness.report.tables.layout import SUSPECT, Entry, Note, text_table
+from benchharness.report.tables.numbers import quantity
+from benchharness.statistics import patients as by_patient
 from benchharness.statistics import uncertainty
 from benchharness.store.cells import CLEAN_FAMILY
 
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from benchharness.report.tables.layout import Table
 
 _ALPHA = 0.05
+_RESAMPLES = statistics.ENDPOINT_RESAMPLES
+_CLEAR = 0.01
+"""From here on more resamples are drawn, since Holm's method multiplies p by up to the rows."""
+_SMALLEST = 2 / (_RESAMPLES + 1)
+"""The p-value where no resample contradicts."""
 METRICS = ("auc", "accuracy")
 
 
@@ -46,8 +54,8 @@ def gains(
     kind: str,
     metrics: Sequence[str] = METRICS,
     said: str = "",
-) -> Table:
-    """A table of tests, adjusted over its rows by Holm's method.
+) -> Iterator[Table]:
+    """A table of tests, adjusted over its rows by Holm's method; none where nothing is shared.
 
     Args:
         findings: Of the store.
@@ -59,48 +67,89 @@ def gains(
         said: What the caption adds.
     """
     found = [
-        ((*pair.names, metric), test, doubt)
+        _Tested(pair=pair, metric=metric, rows=rows)
         for pair in compared
         for metric in metrics
-        for test, doubt in _tests(findings, pair, metric)
+        if (rows := _shared(findings, pair, metric)) is not None
     ]
-    adjusted = statistics.holm([test.p_value for _, test, _ in found])
+    if not found:
+        return
+    units = dict.fromkeys(one.unit for one in found)
     table = text_table(
         title,
-        (*header, "Metric", "Gain", "95 % interval", "p (Holm)"),
+        (*header, "Seeds", "Metric", "Gain", "95 % interval", "p (Holm)"),
         [
-            (
-                *names,
-                Entry(
-                    text=f"{test.difference:+.3f}",
-                    order=test.difference,
-                    marks=SUSPECT if doubt else "",
-                ),
-                f"[{test.interval.low:+.3f}, {test.interval.high:+.3f}]",
-                p_value,
+            one.row(adjusted)
+            for one, adjusted in zip(
+                found, statistics.holm([one.test.p_value for one in found]), strict=True
             )
-            for (names, test, doubt), p_value in zip(found, adjusted, strict=True)
         ],
-        caption="Paired over the test volumes, by a bootstrap of the mean over the training seeds "
-        f"that both have; adjusted over all rows of this table, α = {_ALPHA}.{said}",
+        caption=f"Paired over the test {' or '.join(units)}, by a bootstrap of the mean over the "
+        "training seeds that both have; p is adjusted over all rows of "
+        f"this table, α = {_ALPHA}, and ≤ says that more resamples might find less.{said}",
         kinds=(kind,),
     )
-    doubts = dict.fromkeys(doubt for _, _, doubt in found if doubt)
+    doubts = dict.fromkeys(doubt for one in found if (doubt := one.doubt))
     notes = (Note(sign=SUSPECT, text=f"A side is suspect: {doubt}.") for doubt in doubts)
-    return replace(table, notes=tuple(notes))
+    yield replace(table, notes=tuple(notes))
 
 
-def _tests(
-    findings: Findings, pair: Pair, metric: str
-) -> Iterator[tuple[statistics.Comparison, str]]:
-    """The test and why a side is suspect; none where they share no cell, or it is undefined."""
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """A pair and what a metric tells of it."""
+
+    pair: Pair
+    metric: str
+    rows: tuple[list[Row], list[Row]]
+    """Cells of who gains and over whom, cell by cell the same seed and condition."""
+
+    @cached_property
+    def test(self) -> statistics.Comparison:
+        """Who gains against over whom, means over the cells."""
+        found = self._resampled(statistics.RESAMPLES)
+        return found if found.p_value > _CLEAR else self._resampled(_RESAMPLES)
+
+    def _resampled(self, resamples: int) -> statistics.Comparison:
+        new, base = self.rows
+        return uncertainty.paired_bootstrap(
+            self.metric, pairs(new), pairs(base), patients(new), resamples=resamples
+        )
+
+    @property
+    def unit(self) -> str:
+        """What was resampled."""
+        known = by_patient.with_several_volumes(patients(self.rows[0]))
+        return "volumes" if known is None else "patients"
+
+    @property
+    def doubt(self) -> str:
+        """Which number of either side is suspect; empty where none is."""
+        both = (row for own in self.rows for row in own)
+        return next((f"{row.model}, {row.condition}" for row in both if row.suspicion), "")
+
+    def row(self, adjusted: float) -> tuple[object, ...]:
+        """As the table shows it."""
+        gain, interval = self.test.difference, self.test.interval
+        seeds = ", ".join(dict.fromkeys(str(row.seed) for row in self.rows[0]))
+        floor = self.test.p_value <= _SMALLEST and adjusted < 1
+        return (
+            *self.pair.names,
+            seeds,
+            self.metric,
+            Entry(text=f"{gain:+.3f}", order=gain, marks=SUSPECT if self.doubt else ""),
+            f"[{interval.low:+.3f}, {interval.high:+.3f}]",
+            Entry(text=f"{'≤ ' if floor else ''}{quantity(adjusted)}", order=adjusted),
+        )
+
+
+def _shared(findings: Findings, pair: Pair, metric: str) -> tuple[list[Row], list[Row]] | None:
+    """The cells that both have; None where there are none, or the metric is undefined."""
     new, base = (_rows(findings, subject, pair.conditions) for subject in (pair.new, pair.base))
-    shared = [key for key in new if key in base]
-    own, other = ([rows[key] for key in shared] for rows in (new, base))
-    if not shared or any(metric in row.record.undefined for row in (*own, *other)):
-        return
-    doubt = next((f"{row.model}, {row.condition}" for row in (*own, *other) if row.suspicion), "")
-    yield uncertainty.paired_bootstrap(metric, pairs(own), pairs(other), patients(own)), doubt
+    keys = [key for key in new if key in base]
+    own, other = ([rows[key] for key in keys] for rows in (new, base))
+    if not keys or any(metric in row.record.undefined for row in (*own, *other)):
+        return None
+    return own, other
 
 
 def _rows(

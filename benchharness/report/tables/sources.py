@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchharness.report.scoring.carried import Stand
     from benchharness.report.scoring.subjects import Subject
     from benchharness.report.tables.layout import Table
+    from benchharness.store.carried import Carried
 
 _CHOSEN = {
     "source_val": "Weights were chosen on the source's val split.",
@@ -38,12 +39,14 @@ def tables(findings: Findings) -> Iterator[Table]:
         (one.name, one.recipe)
         for own in targets.values()
         for one in own
-        if one.carried is not None and not one.carried.shots
+        if one.carried is not None and not one.shots
     )
     for name, recipe in networks:
-        yield _matrix(findings, targets, name, recipe)
-        for target, own in targets.items():
-            yield from _against_none(findings, target, name, recipe, own)
+        zero = {target: _zero(own, name, recipe) for target, own in targets.items()}
+        zero = {target: own for target, own in zero.items() if any(one.carried for one in own)}
+        yield _matrix(findings, zero, name, recipe)
+        for target, found in zero.items():
+            yield from _against_none(findings, target, name, recipe, found)
     for target, own in targets.items():
         for name in dict.fromkeys(one.name for one in own):
             same = [one for one in own if one.name == name]
@@ -51,57 +54,60 @@ def tables(findings: Findings) -> Iterator[Table]:
         yield from between_networks.tables(findings, target, own)
 
 
-def _matrix(
-    findings: Findings, targets: dict[str, tuple[Stand, ...]], name: str, recipe: str
-) -> Table:
+def _zero(own: Sequence[Stand], name: str, recipe: str) -> list[Stand]:
+    """A network without labels of the target, and with all of them last."""
+    found = [
+        one
+        for one in own
+        if (one.name, one.recipe) == (name, recipe) and (one.carried is None or not one.shots)
+    ]
+    return sorted(found, key=lambda one: one.carried is None)
+
+
+def _matrix(findings: Findings, zero: dict[str, list[Stand]], name: str, recipe: str) -> Table:
     """A network's zero-shot numbers on every target, between its bounds."""
-    own = {
-        target: [
-            one
-            for one in found
-            if (one.name, one.recipe) == (name, recipe)
-            and (one.carried is None or not one.carried.shots)
-        ]
-        for target, found in targets.items()
-    }
-    rows = dict.fromkeys(_row(one) for found in own.values() for one in found)
-    bound = (OWN_LABELS, "", "its val")
+    everyone = sorted(
+        (one for own in zero.values() for one in own), key=lambda one: one.carried is None
+    )
     lines = []
-    for row in (*(row for row in rows if row != bound), *([bound] if bound in rows else [])):
+    for row in dict.fromkeys(map(_row, everyone)):
         fields: list[Score] = []
-        for found in own.values():
-            stand = next((one for one in found if _row(one) == row), None)
+        for own in zero.values():
+            stand = next((one for one in own if _row(one) == row), None)
             fields += _fields(findings, None if stand is None else stand.subject)
         lines.append(Line(names=row, fields=tuple(fields)))
-    header = [f"{metric}, {target}" for target in own for metric in ("AUC", "Accuracy", "PR-AUC")]
+    header = [f"{metric}, {target}" for target in zero for metric in ("AUC", "Accuracy", "PR-AUC")]
     prevalence = ", ".join(
         f"{target} {share:.3f}"
-        for target, found in own.items()
-        if (share := _prevalence(findings, found)) is not None
+        for target, own in zero.items()
+        if (share := _prevalence(findings, own)) is not None
     )
     return score_table(
         f"Sources and targets: {name}, {recipe}",
         ("Trained on", "Adapted by", "Chosen on", *header),
         lines,
-        caption="Clean volumes of each target's test split. No label of the target was read by the "
-        f"rows above the last, the bounds being no adaptation and {OWN_LABELS}. "
-        f"{_selection([one for found in own.values() for one in found])} Chance gives a PR-AUC of "
-        f"the prevalence: {prevalence or 'unknown'}. {INTERVALS}",
+        caption=f"Clean volumes of each target's test split. {_read(everyone)} Chance gives a "
+        f"PR-AUC of the prevalence: {prevalence or 'unknown'}. {INTERVALS} PR-AUC has none.",
         kinds=("sources",),
     )
 
 
 def _row(stand: Stand) -> tuple[str, str, str]:
-    found = stand.carried
-    if found is None:
-        return (OWN_LABELS, "", "its val")
-    chosen = "target val" if found.select == "target_val" else "source val"
-    return (found.source, found.adapt, chosen)
+    if stand.carried is None:
+        return (stand.arm, "", stand.chosen)
+    return (stand.source + stand.variant, stand.carried.adapt, stand.chosen)
 
 
-def _selection(own: Sequence[Stand]) -> str:
-    known = dict.fromkeys(one.carried.select for one in own if one.carried is not None)
-    return " ".join(_CHOSEN[select] for select in known)
+def _read(everyone: Sequence[Stand]) -> str:
+    """Which labels were read for what."""
+    selections = dict.fromkeys(one.carried.select for one in everyone if one.carried is not None)
+    bounded = any(one.carried is None for one in everyone)
+    learned = (
+        f"No row but {OWN_LABELS} learned from a label of the target."
+        if bounded
+        else "No row learned from a label of the target."
+    )
+    return " ".join([learned, *(_CHOSEN[select] for select in selections)])
 
 
 def _fields(findings: Findings, subject: Subject | None) -> list[Score]:
@@ -131,23 +137,28 @@ def _prevalence(findings: Findings, own: Sequence[Stand]) -> float | None:
 
 
 def _against_none(
-    findings: Findings, target: str, name: str, recipe: str, found: Sequence[Stand]
+    findings: Findings, target: str, name: str, recipe: str, zero: Sequence[Stand]
 ) -> Iterator[Table]:
     """Every method, and the target's own labels, against the source's weights as they are."""
-    own = [one for one in found if (one.name, one.recipe) == (name, recipe)]
-    zero = {_row(one): one.subject for one in own if one.carried is None or not one.carried.shots}
-    compared = [
-        Pair(names=(*row[:2], f"{source}, none"), new=subject, base=base)
-        for (source, adapt, select), base in zero.items()
-        if adapt == "none"
-        for row, subject in zero.items()
-        if row[0] == OWN_LABELS or (row[0] == source and row[1] != "none" and row[2] == select)
-    ]
-    if compared:
-        yield gains(
-            findings,
-            f"Against no adaptation on {target}: {name}, {recipe}",
-            ("Trained on", "Adapted by", "Against"),
-            compared,
-            kind="sources",
-        )
+    yield from gains(
+        findings,
+        f"Against no adaptation on {target}: {name}, {recipe}",
+        ("Trained on", "Adapted by", "Chosen on", "Over"),
+        [
+            Pair(
+                names=(*_row(new), f"{base.arm} by none, {base.chosen}"),
+                new=new.subject,
+                base=base.subject,
+            )
+            for base in zero
+            if base.carried is not None and base.carried.adapt == "none"
+            for new in zero
+            if new.carried is None or _adapted(new.carried, base.carried)
+        ],
+        kind="sources",
+    )
+
+
+def _adapted(new: Carried, base: Carried) -> bool:
+    """Whether both differ by the method alone."""
+    return new.adapt != "none" and (new.source, new.select) == (base.source, base.select)

@@ -31,7 +31,7 @@ def tables(findings: Findings, dataset: str) -> Iterator[Table]:
         if _artefacts(findings, dataset):
             yield _unseen(findings, dataset, seen, name)
     if any(training.robust(a) for _, a in of) and any(training.plain(b) for _, b in of):
-        yield _gains(findings, dataset)
+        yield from _gains(findings, dataset)
 
 
 def _judged(findings: Findings, dataset: str) -> Table:
@@ -108,13 +108,13 @@ def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str)
     )
 
 
-def _gains(findings: Findings, dataset: str) -> Table:
+def _gains(findings: Findings, dataset: str) -> Iterator[Table]:
     """Every recipe that trains for robustness against those of the same network that do not."""
     found = [
         (s, training.network(findings, s), training.settings(findings, s))
         for s in subjects(findings, dataset, each=False)
     ]
-    return gains(
+    yield from gains(
         findings,
         f"What training for robustness gains on {dataset}",
         ("Network", "Recipe", "Over", "On"),
