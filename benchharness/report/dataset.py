@@ -13,6 +13,7 @@ from benchharness.report.plots.norms import norms
 from benchharness.report.plots.reliability import reliabilities
 from benchharness.report.plots.severities import curves
 from benchharness.report.plots.tradeoff import tradeoffs
+from benchharness.report.scoring import carried
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.harm import harms
 from benchharness.report.scoring.norms import attacks as attacks_with_norms
@@ -55,6 +56,7 @@ def section(findings: Findings, dataset: str, choice: Choice) -> Section:
     return Section(
         title=dataset,
         text=f"{volumes} Modality: {key.modality}.{_on_patients(findings, dataset)}"
+        f"{carried.differing(carried.stands(findings, dataset))}"
         f" {not_measured(findings, dataset)}".rstrip(),
         lead=tuple(_lead(findings, dataset, choice)),
         charts=tuple(chart for chart in charts(findings, dataset, choice) if chart.shown),

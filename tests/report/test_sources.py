@@ -236,6 +236,9 @@ def test_networks_say_where_labels_do_not_correspond(tmp_path: Path) -> None:
     tables = [*sources.tables(found(tmp_path, *cells))]
     assert len(tables) == 5
     assert all("lungs: labels do not correspond" in table.caption for table in tables)
+    found_sections = sections(found(tmp_path / "sections", *cells))
+    (data,) = [one for one in found_sections if one.title == "adrenalmnist3d"]
+    assert "lungs: labels do not correspond" in data.text
     (chart,) = plots.curves(found(tmp_path / "again", *cells))
     assert "lungs: labels do not correspond" in chart.caption
 
