@@ -2,12 +2,15 @@ import re
 from dataclasses import replace
 
 import matplotlib as mpl
+import pytest
 
 from benchharness.report.charts.looks import look
+from benchharness.report.choice import Choice
 from benchharness.report.collect import collect
-from benchharness.report.plots.canvas import render
+from benchharness.report.plots.canvas import drawn, render
 from benchharness.report.plots.costs import against_cost
 from benchharness.report.plots.severities import curves
+from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.sections import sections
 from tests.factories import Made, whole_matrix
 
@@ -43,6 +46,22 @@ def test_single_cells_gaps_and_suspects_can_be_drawn(make_store):
         "curves_adrenalmnist3d_linf_auc",
     }
     assert all(dict(plot.files)["svg"].startswith(b"<?xml") for plot in drawn.values())
+
+
+@pytest.mark.parametrize("style", ["report", "classic"])
+def test_a_long_title_stays_inside_a_narrow_figure(make_store, style):
+    long = replace(Made(), dataset="a_dataset_whose_name_is_long")
+    attacked = replace(long, perturbation="pgd", severity=8 / 255)
+    cells = (replace(one, model=name) for one in (long, attacked) for name in ("one", "two"))
+    (chart,) = tradeoffs(collect(make_store(*cells)), "a_dataset_whose_name_is_long")
+    figure = drawn(chart, Choice.of(style=style, width="column"))
+    figure.draw_without_rendering()
+    title = figure.get_suptitle()
+    assert "\n" in title
+    assert title.replace("\n", " ") == chart.title
+    box = next(text for text in figure.texts if text.get_text() == title).get_window_extent()
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
 
 
 def test_svg_names_no_date_and_its_colours_are_the_palette(full_store):

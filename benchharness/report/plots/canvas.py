@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
 from benchharness.errors import BenchError
@@ -32,6 +34,10 @@ _PANEL = (2.7, 2.5)
 """Inches of a panel where no width is asked for."""
 _ROW = 0.34
 """Inches of a condition's row."""
+_TITLE_LINE = 0.25
+"""Inches of a further line of the title."""
+_LETTER = 0.64
+"""Width of a letter of the title, in its size."""
 _METADATA = {
     "png": {"Software": None},
     "svg": {"Date": None},
@@ -60,7 +66,10 @@ def drawn(chart: Chart, choice: Choice = EVERYTHING) -> Figure:
     with mpl.rc_context(styles.settings(choice.style)):
         across = min(len(panels), chart.across, styles.across(choice.width))
         down = -(-len(panels) // across)
-        figure = _Shown(figsize=_size(chart, choice, across, down), layout="constrained")
+        width, height = _size(chart, choice, across, down)
+        title = _title(chart, choice, width)
+        height += _TITLE_LINE * title.count("\n")
+        figure = _Shown(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(down, across, squeeze=False)
         for index, axes in enumerate(grid.flat):
@@ -72,8 +81,8 @@ def drawn(chart: Chart, choice: Choice = EVERYTHING) -> Figure:
                 axes.set_yticklabels([])
                 if panels[index].y == panels[index - 1].y:
                     axes.set_ylabel("")
-        if styles.titled(choice.style):
-            figure.suptitle(one_line(chart.title), x=0.01, ha="left")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
         if len(chart.looks) > 1 or chart.kind == "dumbbell":
             _legend(figure, chart.looks)
     return figure
@@ -92,6 +101,14 @@ def render(chart: Chart, choice: Choice = EVERYTHING) -> Plot:
         files=tuple((kind, files[kind]) for kind in choice.formats),
         chart=chart,
     )
+
+
+def _title(chart: Chart, choice: Choice, width: float) -> str:
+    """The title on as many lines as it needs; empty where a style has none."""
+    if not styles.titled(choice.style):
+        return ""
+    points = FontProperties(size=mpl.rcParams["figure.titlesize"]).get_size_in_points()
+    return "\n".join(textwrap.wrap(one_line(chart.title), int(72 * width / (_LETTER * points))))
 
 
 def _size(chart: Chart, choice: Choice, across: int, down: int) -> tuple[float, float]:
