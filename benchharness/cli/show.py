@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from benchharness.report.choice import Choice
+    from benchharness.report.joining import Joined
 
 
 class Kind(StrEnum):
@@ -220,12 +221,14 @@ def leaderboard(
 ) -> None:
     """Collect runs of several people in one table; refuses measurements that do not match."""
     from benchharness.disk import explaining, write_atomically
+    from benchharness.report.joining import join
     from benchharness.report.leaderboard import leaderboard
 
-    found = leaderboard(directories)
+    joined = join(directories)
+    found = leaderboard(joined)
     typer.echo(found.csv if style is TableFormat.CSV else found.markdown, nl=False)
     if html is not None:
-        _write_site(directories, html)
+        _write_site(joined, html)
     if out_dir is None:
         return
     with explaining(f"to {out_dir}"):
@@ -234,11 +237,11 @@ def leaderboard(
         write_atomically(out_dir / "leaderboard.csv", found.csv.encode())
 
 
-def _write_site(directories: Sequence[Path], folder: Path) -> None:
+def _write_site(joined: Joined, folder: Path) -> None:
     from benchharness.disk import explaining, write_atomically
     from benchharness.report.site import INDEX, site
 
-    files = site(directories)
+    files = site(joined)
     with explaining(f"to {folder}"):
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

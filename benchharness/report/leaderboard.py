@@ -10,7 +10,6 @@ import pandas as pd
 from benchharness.outside import escaping
 from benchharness.report.cells.score import INTERVALS
 from benchharness.report.formats import markdown, spreadsheet
-from benchharness.report.joining import join
 from benchharness.report.scoring import scores
 from benchharness.report.scoring.conditions import conditions
 from benchharness.report.scoring.subjects import subjects
@@ -19,10 +18,10 @@ from benchharness.report.tables.layout import Line, score_table
 from benchharness.store.cells import CLEAN_FAMILY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from benchharness.report.cells.findings import Findings
+    from benchharness.report.joining import Joined
     from benchharness.report.scoring.subjects import Subject
     from benchharness.report.tables.layout import Table
 
@@ -35,13 +34,8 @@ class Leaderboard:
     csv: str
 
 
-def leaderboard(directories: Sequence[Path]) -> Leaderboard:
-    """Rank the models of several stores per dataset and family of perturbations.
-
-    Args:
-        directories: As for `joining.join`, which says what is refused.
-    """
-    joined = join(directories)
+def leaderboard(joined: Joined) -> Leaderboard:
+    """Rank the models of several stores per dataset and family of perturbations."""
     findings, sources = joined.findings, joined.sources
     parts = ["# Leaderboard"]
     lines: list[dict[str, Any]] = []
@@ -54,8 +48,8 @@ def leaderboard(directories: Sequence[Path]) -> Leaderboard:
             parts.append(markdown.table(ranking.ranking(findings, dataset)))
         lines += _lines(findings, dataset, sources)
     listing = "\n".join(
-        f"- {escaping.markdown_block(f'{name}: {path}')}"
-        for name, path in zip(joined.stores, directories, strict=True)
+        f"- {escaping.markdown_block(f'{name}: {own.directory}')}"
+        for name, own in joined.stores.items()
     )
     parts.append(f"## Sources\n\n{listing}")
     return Leaderboard(

@@ -8,7 +8,6 @@ from benchharness.report.choice import EVERYTHING
 from benchharness.report.dataset import charts
 from benchharness.report.formats import page
 from benchharness.report.introduction import TITLE, caveats
-from benchharness.report.joining import join
 from benchharness.report.page import opening, volumes
 from benchharness.report.parts import Section, slug
 from benchharness.report.plots.rendering import Drawing
@@ -19,7 +18,6 @@ from benchharness.report.tables.standings import standings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.joining import Joined
@@ -28,16 +26,8 @@ INDEX = "index.html"
 _ELSEWHERE = "The page of each store shows volumes."
 
 
-def site(directories: Sequence[Path]) -> dict[str, bytes]:
-    """Every file of the site by its path; the same stores give the same files.
-
-    Args:
-        directories: Folders of runs, or files of baselines.
-
-    Raises:
-        BenchError: As `joining.join` does.
-    """
-    joined = join(directories)
+def site(joined: Joined) -> dict[str, bytes]:
+    """Every file of the site by its path; the same stores give the same files."""
     pages = _addresses(tuple(joined.stores))
     files = {INDEX: _index(joined, pages)}
     for name, findings in joined.stores.items():

@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from benchharness.report.choice import Choice
+from benchharness.report.joining import join
 from benchharness.report.serving import HOST, Live, server
 from benchharness.report.site import INDEX, site
 from benchharness.store.folder import Store
@@ -25,7 +26,7 @@ def index(tmp_path):
         for name in ("anna", "ben")
     ]
     with without_drawing():
-        files = site(stores)
+        files = site(join(stores))
     for name, content in files.items():
         (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "site" / name).write_bytes(content)

@@ -10,6 +10,7 @@ import pytest
 from benchharness.comparison import Settings, compare
 from benchharness.report.collect import collect
 from benchharness.report.formats.frame import frame
+from benchharness.report.joining import join
 from benchharness.report.leaderboard import leaderboard
 from benchharness.report.sections import sections
 from benchharness.store.frames import load_records
@@ -95,7 +96,7 @@ def test_no_table_and_no_plot_of_results_changes(
 
 
 def test_the_leaderboard_does_not_change(pair: tuple[Store, Store]) -> None:
-    first, second = (leaderboard([store.directory]) for store in pair)
+    first, second = (leaderboard(join([store.directory])) for store in pair)
     swapped = second.csv.replace(",b\n", ",a\n")
     assert swapped == first.csv
 

@@ -15,6 +15,7 @@ from benchharness.explanation import measures
 from benchharness.report.cells.score import Score
 from benchharness.report.collect import collect
 from benchharness.report.formats.frame import frame
+from benchharness.report.joining import join
 from benchharness.report.leaderboard import leaderboard
 from benchharness.report.scoring import clinical
 from benchharness.report.sections import sections
@@ -74,7 +75,7 @@ def test_every_interval_of_a_report_names_patients(
     texts = [section.text for section in sections(findings)]
     assert any("resamples 12 patients with all their volumes" in text for text in texts)
     frame(findings)
-    leaderboard([findings.directory])
+    leaderboard(join([findings.directory]))
     intervals = [score for score in made if score.low is not None]
     assert len(intervals) > 50
     assert {score.method for score in intervals if "patients" not in score.method} == set()

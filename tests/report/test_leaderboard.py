@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchharness.errors import BenchError
+from benchharness.report.joining import join
 from benchharness.report.leaderboard import leaderboard
 from benchharness.store import baseline
 from benchharness.store.folder import Store
@@ -34,7 +35,7 @@ def test_models_of_several_stores_stand_in_one_table(tmp_path: Path) -> None:
         store_of(tmp_path / "cleo", small("resnet3d_18", weights="other")),
         tmp_path / "cleo.zip",
     )
-    found = leaderboard([first, second, third.path])
+    found = leaderboard(join([first, second, third.path]))
     frame = pd.read_csv(io.StringIO(found.csv))
     assert set(frame["model"]) == {"medvit3d_n", "resnet3d_18 (ben)", "resnet3d_18 (cleo.zip)"}
     assert set(frame["family"]) == {"clean", "linf", "mr"}
@@ -49,7 +50,7 @@ def test_models_of_several_stores_stand_in_one_table(tmp_path: Path) -> None:
 def test_a_cell_that_two_stores_share_stands_once(tmp_path: Path) -> None:
     first = store_of(tmp_path / "a", small("medvit3d_n")).directory
     second = store_of(tmp_path / "b", small("medvit3d_n")).directory
-    frame = pd.read_csv(io.StringIO(leaderboard([first, second]).csv))
+    frame = pd.read_csv(io.StringIO(leaderboard(join([first, second])).csv))
     assert len(frame) == 3
     assert set(frame["source"]) == {"a"}
 
@@ -57,7 +58,7 @@ def test_a_cell_that_two_stores_share_stands_once(tmp_path: Path) -> None:
 def test_two_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     first = store_of(tmp_path / "a" / "store", small("medvit3d_n")).directory
     second = store_of(tmp_path / "b" / "store", small("medvit3d_n", weights="other")).directory
-    frame = pd.read_csv(io.StringIO(leaderboard([first, second]).csv))
+    frame = pd.read_csv(io.StringIO(leaderboard(join([first, second])).csv))
     assert set(frame["source"]) == {str(first), str(second)}
 
 
@@ -75,7 +76,7 @@ def test_what_is_not_the_same_measurement_is_refused(
     first = store_of(tmp_path / "a", small("medvit3d_n")).directory
     second = store_of(tmp_path / "b", small("resnet3d_18", **changes)).directory
     with pytest.raises(BenchError, match=message) as caught:
-        leaderboard([first, second])
+        leaderboard(join([first, second]))
     assert str(caught.value).startswith("these are not the same measurements. ")
     assert "\n" not in str(caught.value)
 
@@ -103,4 +104,4 @@ def test_other_versions_and_data_are_refused(tmp_path: Path, what: str) -> None:
         "dataset digest md5:.* in a, md5:other in c" if what == "data" else "version 1 in a, 2 in c"
     )
     with pytest.raises(BenchError, match=message):
-        leaderboard([first, tmp_path / "c"])
+        leaderboard(join([first, tmp_path / "c"]))

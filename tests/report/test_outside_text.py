@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchharness import report
+from benchharness.report.joining import join
 from benchharness.report.leaderboard import leaderboard
 from tests.factories import Made, store_of
 
@@ -51,7 +52,7 @@ def test_no_file_holds_control_characters_and_all_can_be_read(written: report.Re
 
 
 def test_csv_files_hold_no_formula(store: Path, written: report.Report) -> None:
-    for text in (written.csv.read_text(encoding="utf-8"), leaderboard([store]).csv):
+    for text in (written.csv.read_text(encoding="utf-8"), leaderboard(join([store])).csv):
         for row in csv.reader(io.StringIO(text)):
             for field in row:
                 number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", field)
@@ -63,7 +64,7 @@ def test_csv_files_hold_no_formula(store: Path, written: report.Report) -> None:
 
 
 def test_markdown_holds_no_html_and_no_link(store: Path, written: report.Report) -> None:
-    for text in (written.markdown.read_text(encoding="utf-8"), leaderboard([store]).markdown):
+    for text in (written.markdown.read_text(encoding="utf-8"), leaderboard(join([store])).markdown):
         assert "<img" not in text
         assert "<i>" not in text
         assert "[click](" not in text

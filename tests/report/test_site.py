@@ -100,8 +100,8 @@ def test_the_site_has_a_page_for_each_store_and_its_links_lead_there(
     stores: list[Path], tmp_path: Path
 ) -> None:
     with without_drawing():
-        files = site(stores)
-        assert site(stores) == files
+        files = site(join(stores))
+        assert site(join(stores)) == files
     assert len(files) == 1 + len(stores)
     index = files[INDEX].decode()
     links = set(re.findall(r'<a href="(stores/[^"]+)"', index))
