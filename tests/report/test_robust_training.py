@@ -138,6 +138,16 @@ def test_a_gain_of_a_suspect_number_is_marked(tmp_path: Path) -> None:
     assert "resnet3d_18 · adv_pgd, pgd 4/255" in note.text
 
 
+def test_a_gain_over_some_of_the_cells_says_so(tmp_path: Path) -> None:
+    def cells(made: Made, *names: str) -> list[Made]:
+        return [made, *(replace(made, perturbation=name, severity=1) for name in names)]
+
+    findings = found(tmp_path, *cells(Made(), "motion"), *cells(ADV, "motion", "ghosting"))
+    *_, table = training.tables(findings, "adrenalmnist3d")
+    assert {row[3].text: row[6].marks for row in table.rows} == {"clean": "", "artefacts": "*"}
+    assert [note.sign for note in table.notes] == ["*"]
+
+
 @pytest.mark.parametrize("cells", [(ADV,), (Made(),)])
 def test_without_both_kinds_of_training_nothing_is_gained(
     tmp_path: Path, cells: tuple[Made, ...]

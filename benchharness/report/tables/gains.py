@@ -28,6 +28,7 @@ _CLEAR = 0.01
 """From here on more resamples are drawn, since Holm's method multiplies p by up to the rows."""
 _SMALLEST = 2 / (_RESAMPLES + 1)
 """The p-value where no resample contradicts."""
+_PARTIAL = "*"
 METRICS = ("auc", "accuracy")
 
 
@@ -90,7 +91,9 @@ def gains(
         kinds=(kind,),
     )
     doubts = dict.fromkeys(doubt for one in found if (doubt := one.doubt))
-    notes = (Note(sign=SUSPECT, text=f"A side is suspect: {doubt}.") for doubt in doubts)
+    notes = [Note(sign=SUSPECT, text=f"A side is suspect: {doubt}.") for doubt in doubts]
+    if any(one.partial for one in found):
+        notes.append(Note(sign=_PARTIAL, text="Over the cells that both sides have; some lack."))
     yield replace(table, notes=tuple(notes))
 
 
@@ -127,16 +130,23 @@ class _Tested:
         both = (row for own in self.rows for row in own)
         return next((f"{row.model}, {row.condition}" for row in both if row.suspicion), "")
 
+    @property
+    def partial(self) -> bool:
+        """Whether a side lacks a condition in a training seed that both have."""
+        seeds = {row.seed for row in self.rows[0]}
+        return len(self.rows[0]) < len(seeds) * len(self.pair.conditions)
+
     def row(self, adjusted: float) -> tuple[object, ...]:
         """As the table shows it."""
         gain, interval = self.test.difference, self.test.interval
         seeds = ", ".join(dict.fromkeys(str(row.seed) for row in self.rows[0]))
+        marks = (_PARTIAL if self.partial else "") + (SUSPECT if self.doubt else "")
         floor = self.test.p_value <= _SMALLEST and adjusted < 1
         return (
             *self.pair.names,
             seeds,
             self.metric,
-            Entry(text=f"{gain:+.3f}", order=gain, marks=SUSPECT if self.doubt else ""),
+            Entry(text=f"{gain:+.3f}", order=gain, marks=marks),
             f"[{interval.low:+.3f}, {interval.high:+.3f}]",
             Entry(text=f"{'≤ ' if floor else ''}{quantity(adjusted)}", order=adjusted),
         )
