@@ -146,5 +146,5 @@ def _met(
     seen = training.artefacts(recipe)
     words = ("artefacts it saw", "artefacts it did not see") if seen else ("", "artefacts")
     for where, group in zip(words, _groups(findings, dataset, seen), strict=True):
-        if group:
-            yield where, tuple(condition.label for condition in group)
+        if labels := tuple(one.label for one in group if not one.inapplicable):
+            yield where, labels
