@@ -11,6 +11,7 @@ from benchharness.report.plots.tradeoff import tradeoffs
 from benchharness.report.tables import ranking, summaries, training
 from benchharness.report.tables.layout import text_table
 from benchharness.store.cells import CLEAN_FAMILY
+from benchharness.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,9 +124,10 @@ def checkpoints(source: Path) -> str:
     for cell in found.values():
         made = cell.checkpoint
         recipe = made.recipe_name or "own weights"
+        own = "" if recipe in RECIPES else f" --config FILE, which has [recipe.{recipe}]"
         command = (
             f"`bench train --models {cell.model.name} --recipes {recipe} "
-            f"--datasets {cell.dataset.name} --seeds {made.seed}`"
+            f"--datasets {cell.dataset.name} --seeds {made.seed}{own}`"
         )
         lines.append(
             f"| {cell.model.name}@{recipe} | {cell.dataset.name} | {made.seed} | {made.sha256} | "
