@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from benchharness.report.scoring.subjects import Subject
     from benchharness.store.carried import Carried
 
+FROM_SCRATCH = "scratch"
+"""In place of a source: nothing but labels of the target."""
 OWN_LABELS = "its own labels"
 """In place of a source: the network that the target's train split has trained."""
 
@@ -51,7 +53,7 @@ class Stand:
         """The dataset that it learned from first, `scratch`, or the target's own labels."""
         if self.carried is None:
             return OWN_LABELS
-        return "scratch" if self.carried.source == SCRATCH else self.carried.source
+        return FROM_SCRATCH if self.carried.source == SCRATCH else self.carried.source
 
     @property
     def shots(self) -> int | str:

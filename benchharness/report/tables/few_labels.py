@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
 from benchharness.report.scoring import scores
-from benchharness.report.scoring.carried import OWN_LABELS, arms, counts, differing, fine_tuned
+from benchharness.report.scoring.carried import (
+    FROM_SCRATCH,
+    OWN_LABELS,
+    arms,
+    counts,
+    differing,
+    fine_tuned,
+)
 from benchharness.report.tables.gains import Pair, gains
 from benchharness.report.tables.layout import Line, score_table
 from benchharness.store.cells import CLEAN_FAMILY
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
     from benchharness.report.tables.layout import Table
 
 _LAST = "With shots the last epoch is kept and none is chosen, unless a row says so."
-_SCRATCH = "scratch"
 _WAY = ("Weights from", "Source's recipe", "Chosen on")
 
 
@@ -80,7 +86,7 @@ def _gap(arm: str, few: Sequence[Stand]) -> str:
     """Why a number is missing."""
     if arm.startswith(OWN_LABELS):
         return "it has all labels"
-    if arm.startswith(_SCRATCH) and any(one.carried is None for one in few):
+    if arm.startswith(FROM_SCRATCH) and any(one.carried is None for one in few):
         return "not run, or the weights of its own labels, which are measured once"
     return "not run"
 
@@ -88,14 +94,14 @@ def _gap(arm: str, few: Sequence[Stand]) -> str:
 def _compared(few: Sequence[Stand]) -> Iterator[Pair]:
     """Every arm and whom it is compared with: from scratch, else the network of all labels."""
     for new in few:
-        if new.source in (OWN_LABELS, _SCRATCH):
+        if new.source in (OWN_LABELS, FROM_SCRATCH):
             continue
         for base in _bases(new, few):
-            kind = base.arm if base.source == _SCRATCH else f"{base.arm}, {base.recipe}"
+            kind = base.arm if base.source == FROM_SCRATCH else f"{base.arm}, {base.recipe}"
             yield Pair(names=(*new.way, new.shots, kind), new=new.subject, base=base.subject)
 
 
 def _bases(new: Stand, few: Sequence[Stand]) -> list[Stand]:
     same = [one for one in few if one.shots == new.shots]
-    scratch = [one for one in same if one.source == _SCRATCH and one.chosen == new.chosen]
+    scratch = [one for one in same if one.source == FROM_SCRATCH and one.chosen == new.chosen]
     return scratch or [one for one in same if one.carried is None and one.recipe == new.recipe]

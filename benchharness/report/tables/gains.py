@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ALPHA = 0.05
 _RESAMPLES = statistics.ENDPOINT_RESAMPLES
 _CLEAR = 0.01
-"""From here on more resamples are drawn, since Holm's method multiplies p by up to the rows."""
+"""Up to here more resamples are drawn, since Holm's method multiplies p by up to the rows."""
 _SMALLEST = 2 / (_RESAMPLES + 1)
 """The p-value where no resample contradicts."""
 _PARTIAL = "*"
