@@ -74,6 +74,12 @@ def checks(
         return tuple(inapplicable(name, reason) for name in (DRAWS, BATCH, INPUT, STATE))
 
 
+def passes(volumes: int) -> int:
+    """Forward passes of a volume that `checks` takes, at most, where so many volumes are given."""
+    count = min(volumes, _VOLUMES)
+    return 3 * count + count // 2 + _ALONE
+
+
 def failed(found: Sequence[Check]) -> tuple[Check, ...]:
     """The failed ones of some checks."""
     return tuple(check for check in found if check.verdict == "failed")

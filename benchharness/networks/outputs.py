@@ -30,6 +30,8 @@ _VOLUMES = 32
 """Clean volumes that are passed."""
 _CHANGED = 8
 """Of these, those that extreme volumes are made from."""
+_FLAT = (0.0, 0.5, 1.0)
+"""Intensities of volumes that have a single one."""
 _TOGETHER = 8
 """Volumes in a batch."""
 _NEARLY = 0.02
@@ -76,6 +78,12 @@ def checks(
         return tuple(inapplicable(name, reason) for name in (SQUASHED, STEADY))
 
 
+def passes(volumes: int) -> int:
+    """Forward passes of a volume that `checks` takes, where so many volumes are given."""
+    few = min(volumes, _CHANGED)
+    return min(volumes, _VOLUMES) + 4 * few + len(_FLAT)
+
+
 def _extremes(volumes: Tensor) -> Tensor:
     """Volumes unlike any clean one, at which honest logits grow well beyond the usual."""
     flat = volumes[:1]
@@ -88,7 +96,7 @@ def _extremes(volumes: Tensor) -> Tensor:
             (volumes > volumes.flatten(1).mean(1).view(-1, 1, 1, 1, 1)).to(volumes.dtype),
             noise[: len(volumes) // 2].round(),
             noise[len(volumes) // 2 :],
-            *(torch.full_like(flat, level) for level in (0.0, 0.5, 1.0)),
+            *(torch.full_like(flat, level) for level in _FLAT),
         ]
     )
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchharness.attacks import Attack
+from benchharness.attacks.core import whole_gradient
 from benchharness.attacks.core.base import Cost
 from benchharness.errors import CellError
-from benchharness.networks import costs
+from benchharness.networks import behaviour, costs, outputs
 from benchharness.networks.costs import LATENCY_BATCH
 from benchharness.outside.containment import loading
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
     from benchharness.datasets import Dataset
     from benchharness.run.planning import Job, Plan
@@ -66,10 +67,11 @@ def estimate(plan: Plan, recorded: Container[str]) -> Estimate:
         one_pass = flops_of_pass(job)
         if one_pass is None:
             uncounted[job.weights.model.name] = None
+        taken = once(job, pending, plan)
         for cell in pending:
-            cost = passes_of(cell, job, plan)
-            passes += cost
-            flops += (cost.forward + cost.backward) * (one_pass or 0)
+            taken += passes_of(cell, job, plan)
+        passes += taken
+        flops += (taken.forward + taken.backward) * (one_pass or 0)
     return Estimate(
         cells=cells,
         trainings=len(trainings),
@@ -90,6 +92,19 @@ def passes_of(cell: Cell, job: Job, plan: Plan) -> Cost:
     # A clean cell freezes its thresholds on the val volumes.
     others = len(job.dataset.val) if cell.perturbation.kind == "none" else 0
     return Cost(forward=len(job.split) + others, backward=0)
+
+
+def once(job: Job, pending: Iterable[Cell], plan: Plan) -> Cost:
+    """Passes with which a network is watched once, whatever number of its cells are to run."""
+    volumes = len(job.split)
+    found = Cost(forward=behaviour.passes(volumes) + outputs.passes(volumes), backward=0)
+    for name in {cell.perturbation.name for cell in pending}:
+        perturbation = plan.perturbations.get(name)
+        if isinstance(perturbation, Attack):
+            with loading(f"attack {name!r}"):
+                if perturbation.follows_judged:
+                    return found + whole_gradient.cost(volumes)
+    return found
 
 
 def training_passes(weights: Weights, data: Dataset) -> int:

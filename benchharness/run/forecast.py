@@ -19,7 +19,7 @@ from benchharness.networks import building
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.networks.formats.programs import has_gradient, is_program
-from benchharness.run.estimate import COST_PASSES, passes_of, training_passes
+from benchharness.run.estimate import COST_PASSES, once, passes_of, training_passes
 from benchharness.run.measuring import load
 from benchharness.store.cells import CONTROL_FAMILY
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchharness.artefacts import Artefact
+    from benchharness.attacks.core.base import Cost
     from benchharness.run.measuring import Setting
     from benchharness.run.planning import Job, Plan
     from benchharness.run.weights import Weights
@@ -149,15 +150,19 @@ def _add(row: Row, job: Job, todo: list[Cell], plan: Plan, pace: Pace | str) -> 
             row.trainings.add(weights.path)
             row.seconds += training_passes(weights, job.dataset) * pace.forward
             row.bytes += pace.parameters
+    row.seconds += _seconds(once(job, todo, plan), pace)
     for cell in todo:
-        passes = passes_of(cell, job, plan)
         extra = COST_PASSES if cell.perturbation.kind == "none" else 0
-        seconds = (passes.forward + extra) * pace.forward + passes.backward * pace.backward
+        seconds = _seconds(passes_of(cell, job, plan), pace) + extra * pace.forward
         row.seconds += seconds
         row.bytes += _bytes(cell, job)
         if cell.perturbation.family == CONTROL_FAMILY:
             row.controls += 1
             row.control_seconds += seconds
+
+
+def _seconds(passes: Cost, pace: Pace) -> float:
+    return passes.forward * pace.forward + passes.backward * pace.backward
 
 
 def _bytes(cell: Cell, job: Job) -> int:

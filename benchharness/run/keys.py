@@ -215,7 +215,7 @@ def control_keys(
 
     None where no gradient is asked for; the probe at every ε where one is followed within a ball.
     """
-    followed = {a.norm for a in usable if a.uses_gradient and not a.needs_source}
+    followed = {a.norm for a in usable if a.follows_judged}
     if not followed:
         return
     for control in CONTROLS:

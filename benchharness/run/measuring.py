@@ -225,7 +225,7 @@ def _of_network(
     doubts = behaviour.failed(networks.behaviour)
     if not isinstance(perturbation, Attack):
         return doubts
-    by_gradient = perturbation.uses_gradient and not perturbation.needs_source
+    by_gradient = perturbation.follows_judged
     return (
         *(check for check in doubts if check.name != behaviour.DRAWS),
         *(check for check in networks.outputs if by_gradient or check.name != outputs.SQUASHED),

@@ -92,11 +92,13 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     assert "to run once trained" not in said
     # Per volume: clean 1, and twice 10 steps with 1 comparing and 3 checking passes; the control's
     # 100 steps with 7 looks and 2 more; twice the probe, with a look between its parts; and once
-    # every val volume, for the thresholds. Of each attacked cell, eight volumes are watched.
+    # every val volume, for the thresholds. Of each attacked cell, eight volumes are watched. Twice,
+    # for its cells and its controls, the network's behaviour, outputs and gradient.
     assert "6 cells to run, 1 checkpoints to train first" in said
     forward = 24 * (1 + 2 * 14 + (100 + 7 + 2 + 3) + 2 * (4 + 3 + 30 + 102 + 3)) + 24
     backward = 24 * (2 * 10 + 100 + 2 * (1 + 10))
     forward, backward = forward + 3 * 8 * 23, backward + 3 * 8 * 2
+    forward, backward = forward + 2 * (30 + 59 + 680), backward + 2 * 160
     assert f"{forward:,} forward and {backward:,} backward passes" in said
     assert not (tmp_path / "results").exists()
 

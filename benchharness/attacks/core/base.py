@@ -190,6 +190,11 @@ class Attack(ABC):
         return self.access not in ("black box", "none")
 
     @property
+    def follows_judged(self) -> bool:
+        """Whether it needs backward passes through the network that its volumes judge."""
+        return self.uses_gradient and not self.needs_source
+
+    @property
     def expectation(self) -> int:
         """Passes per gradient: the parameter `samples`, or 1 where there is none."""
         return int(getattr(self, "samples", 1))
