@@ -187,8 +187,15 @@ def _endpoint(
 
 
 def _reason(gaps: Sequence[Gap]) -> str:
-    named = [f"{gap.place.condition}: {gap.reason}" for gap in gaps]
-    return "; ".join(named[:2]) + (f" and {len(named) - 2} more" if len(named) > 2 else "")
+    """The first two reasons with the first cell of each, and how many cells and reasons more."""
+    cells: dict[str, list[str]] = {}
+    for gap in gaps:
+        cells.setdefault(gap.reason, []).append(gap.place.condition)
+    named = [
+        f"{own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: {reason}"
+        for reason, own in cells.items()
+    ]
+    return "; ".join(named[:2]) + (f"; {len(named) - 2} reasons more" if len(named) > 2 else "")
 
 
 def _complete(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchharness.store.cells import describe_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchharness import statistics
     from benchharness.comparison.cells import ComparedCell
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from benchharness.comparison.result import StoreComparison
 
 DASH = "–"
+_FEW = 4
+"""Conditions of a family up to which lines name them all; `--format json` always does."""
 ENDPOINT_HEADER = (
     "Endpoint",
     "Cells",
@@ -227,11 +229,21 @@ def by_kind(result: StoreComparison) -> list[tuple[str, tuple[Gap, ...]]]:
 
 def gap_lines(gaps: Iterable[Gap]) -> list[str]:
     """One line for all gaps of a model on a dataset that share their reason."""
-    together: dict[tuple[str, str, str], list[str]] = {}
+    together: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for gap in gaps:
-        key = (gap.place.model, gap.place.dataset, gap.reason)
-        together.setdefault(key, []).append(gap.place.condition)
+        place = gap.place
+        families = together.setdefault((place.model, place.dataset, gap.reason), {})
+        families.setdefault(place.family_title, []).append(place.condition)
     return [
-        f"{model} · {dataset} · {', '.join(conditions)}: {reason}"
-        for (model, dataset, reason), conditions in together.items()
+        f"{model} · {dataset} · {', '.join(_named(families))}: {reason}"
+        for (model, dataset, reason), families in together.items()
     ]
+
+
+def _named(families: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The conditions of each family by name, or how many where they are more than a few."""
+    for family, conditions in families.items():
+        if len(conditions) > _FEW:
+            yield f"{len(conditions)} cells of {family}"
+        else:
+            yield from conditions

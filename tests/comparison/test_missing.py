@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchharness.comparison import Settings, StoreComparison, render
+from benchharness.comparison import Settings, StoreComparison, render, words
 from tests.factories import Made, small_matrix, tiny
 
 if TYPE_CHECKING:
@@ -100,3 +101,22 @@ def test_a_regression_and_a_refusal_keep_their_exit_codes(against: Compare) -> N
     worse = [tiny(correct=0.3, weights="b")]
     assert against(small_matrix(), worse).exit_code == 1
     assert against(small_matrix(), [tiny(digest="md5:other")]).exit_code == 2
+
+
+def test_many_cells_that_lack_alike_are_counted_and_a_few_are_named(against: Compare) -> None:
+    motion = [tiny(perturbation="motion", severity=level) for level in (1, 2, 3, 4, 5)]
+    attacked = [tiny(perturbation="pgd", severity=steps / 255) for steps in (2, 8)]
+    result = against([tiny(), *motion, *attacked], [tiny()])
+    (lines,) = (words.gap_lines(gaps) for _, gaps in words.by_kind(result))
+    (line,) = lines
+    place = "tiny · sample · "
+    assert line.startswith(place)
+    assert set(line.removeprefix(place).removesuffix(": not in NEW").split(", ")) == {
+        "pgd 2/255",
+        "pgd 8/255",
+        "5 cells of MR artefacts",
+    }
+    of_motion = next(e for e in result.endpoints if e.family == "MR artefacts")
+    assert of_motion.reason == "motion level 1 and 4 more: not in NEW"
+    gaps = json.loads(render.as_json(result))["gaps"]
+    assert [gap["place"]["condition"] for gap in gaps].count("motion level 4") == 1
