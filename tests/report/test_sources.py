@@ -141,6 +141,19 @@ def test_gains_are_over_the_training_seeds_of_both(tmp_path: Path) -> None:
     assert {row["Seeds"] for row in rows_of(against)} == {"1"}
 
 
+def test_the_gain_of_every_training_seed_is_shown(tmp_path: Path) -> None:
+    cells = [come("ct", 0.4, seed=seed) for seed in (0, 1)]
+    cells += [
+        come("ct", correct, adapt="coral", seed=seed) for seed, correct in enumerate((0.6, 0.3))
+    ]
+    _, against = sources.tables(found(tmp_path, *cells))
+    gain = chosen(against, Metric="accuracy")
+    assert gain["Seeds"] == "0, 1"
+    each = [float(one) for one in gain["Of each seed"].split(", ")]
+    assert each == pytest.approx([0.2, -0.1], abs=0.12)
+    assert sum(each) / 2 == pytest.approx(float(gain["Gain"]), abs=0.001)
+
+
 def test_a_target_without_zero_shot_cells_has_no_columns(tmp_path: Path) -> None:
     other = [dataclasses.replace(one, dataset="hippocampus3d") for one in FEW]
     matrix = next(sources.tables(found(tmp_path, *ZERO, *other)))

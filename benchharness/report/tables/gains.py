@@ -29,6 +29,10 @@ _CLEAR = 0.01
 _SMALLEST = 2 / (_RESAMPLES + 1)
 """The p-value where no resample contradicts."""
 _PARTIAL = "*"
+_EACH = "Of each seed"
+_TRAININGS = (
+    ": intervals are for other volumes, and the gain of each seed shows how trainings differ"
+)
 METRICS = ("auc", "accuracy")
 
 
@@ -76,18 +80,19 @@ def gains(
     if not found:
         return
     units = dict.fromkeys(one.unit for one in found)
+    each = [_EACH] if any(len(one.by_seed) > 1 for one in found) else []
     table = text_table(
         title,
-        (*header, "Seeds", "Metric", "Gain", "95 % interval", "p (Holm)"),
+        (*header, "Seeds", "Metric", "Gain", "95 % interval", *each, "p (Holm)"),
         [
-            one.row(adjusted)
+            one.row(adjusted, each=bool(each))
             for one, adjusted in zip(
                 found, statistics.holm([one.test.p_value for one in found]), strict=True
             )
         ],
         caption=f"Paired over the test {' or '.join(units)}, by a bootstrap of the mean over the "
-        "training seeds that both have; p is adjusted over all rows of "
-        f"this table, α = {_ALPHA}, and ≤ says that more resamples might find less.{said}",
+        f"training seeds that both have{_TRAININGS if each else ''}; p is adjusted over all rows "
+        f"of this table, α = {_ALPHA}, and ≤ says that more resamples might find less.{said}",
         kinds=(kind,),
     )
     doubts = dict.fromkeys(doubt for one in found if (doubt := one.doubt))
@@ -136,8 +141,19 @@ class _Tested:
         seeds = {row.seed for row in self.rows[0]}
         return len(self.rows[0]) < len(seeds) * len(self.pair.conditions)
 
-    def row(self, adjusted: float) -> tuple[object, ...]:
-        """As the table shows it."""
+    @property
+    def by_seed(self) -> tuple[float, ...]:
+        """The gain of each training seed, in the order of `rows`."""
+        gaps: dict[int | None, list[float]] = {}
+        for new, base in zip(*self.rows, strict=True):
+            ours, theirs = (row.record.metrics[self.metric] for row in (new, base))
+            assert ours is not None  # `_shared` leaves out what is undefined
+            assert theirs is not None
+            gaps.setdefault(new.seed, []).append(ours - theirs)
+        return tuple(sum(own) / len(own) for own in gaps.values())
+
+    def row(self, adjusted: float, *, each: bool) -> tuple[object, ...]:
+        """As the table shows it, with the gain of each seed or without."""
         gain, interval = self.test.difference, self.test.interval
         seeds = ", ".join(dict.fromkeys(str(row.seed) for row in self.rows[0]))
         marks = (_PARTIAL if self.partial else "") + (SUSPECT if self.doubt else "")
@@ -148,6 +164,7 @@ class _Tested:
             self.metric,
             Entry(text=f"{gain:+.3f}", order=gain, marks=marks),
             f"[{interval.low:+.3f}, {interval.high:+.3f}]",
+            *((", ".join(f"{own + 0.0:+.3f}" for own in self.by_seed),) if each else ()),
             Entry(text=f"{'≤ ' if floor else ''}{quantity(adjusted)}", order=adjusted),
         )
 
