@@ -98,13 +98,27 @@ def once(job: Job, pending: Iterable[Cell], plan: Plan) -> Cost:
     """Passes with which a network is watched once, whatever number of its cells are to run."""
     volumes = len(job.split)
     found = Cost(forward=behaviour.passes(volumes) + outputs.passes(volumes), backward=0)
-    for name in {cell.perturbation.name for cell in pending}:
-        perturbation = plan.perturbations.get(name)
-        if isinstance(perturbation, Attack):
-            with loading(f"attack {name!r}"):
-                if perturbation.follows_judged:
-                    return found + whole_gradient.cost(volumes)
+    if any(follows_judged(cell, plan) for cell in pending):
+        found += whole_gradient.cost(volumes)
     return found
+
+
+def follows_judged(cell: Cell, plan: Plan) -> bool:
+    """Whether the gradient of a cell's network is checked as a whole before the cell is run."""
+    perturbation = plan.perturbations.get(cell.perturbation.name)
+    if not isinstance(perturbation, Attack):
+        return False
+    with loading(f"attack {perturbation.name!r}"):
+        return perturbation.follows_judged
+
+
+def may_end_early(cell: Cell, job: Job, plan: Plan) -> bool:
+    """Whether a cell may take fewer passes than are counted for it."""
+    perturbation = plan.perturbations.get(cell.perturbation.name)
+    if not isinstance(perturbation, Attack):
+        return False
+    with loading(f"attack {perturbation.name!r}"):
+        return perturbation.planned_iterations(job.dataset.num_classes) is None
 
 
 def training_passes(weights: Weights, data: Dataset) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchharness.run import config, planning
+from benchharness.run import config, estimate, planning
 from benchharness.run.engines.schedule import Place, Training
 from benchharness.run.remaining import Remaining
 from tests import samples
@@ -54,7 +54,8 @@ def test_the_pace_of_the_same_work_counts_before_that_of_other_work(plan: Plan) 
     assert by_network > 100  # many passes, each as long as the clean cell's
     made.done(square, 5.0)  # it ended early
     assert made.of(square) == pytest.approx(5)
-    assert made.of(Place(job=1, cell=0)) != pytest.approx(10)  # another network: any work
+    # Another network: any work but that of an attack that may end early.
+    assert made.of(Place(job=1, cell=0)) == pytest.approx(10)
     made.done(Place(job=1, cell=0), 40.0)
     assert made.of(Place(job=1, cell=0)) == pytest.approx(40)
     noise_of = made.of(noise)
@@ -91,3 +92,38 @@ def test_trainings_count_by_their_epochs_and_volumes(plan: Plan) -> None:
     keys = [Training(key=job.weights.path) for job in plan.jobs]
     made.done(keys[0], 60.0)
     assert made.of(keys[1]) == pytest.approx(60)
+
+
+def test_attacks_that_may_end_early_tell_of_others_only_where_nothing_else_does(plan: Plan) -> None:
+    made = remaining(plan, 1)
+    square, clean = Place(job=0, cell=2), Place(job=0, cell=0)
+    made.done(square, 5.0)
+    by_early = made.of(clean)
+    assert by_early is not None
+    made.done(Place(job=1, cell=0), 40.0)
+    assert made.of(clean) == pytest.approx(40)
+    assert by_early < 1
+
+
+def test_the_first_attack_that_follows_a_gradient_has_the_watching_of_its_network(
+    tmp_path: Path,
+) -> None:
+    asked = {
+        "models": "tests.samples:tiny",
+        "datasets": str(samples.write_archive(tmp_path / "data.npz")),
+        "attacks": "noise_sign,pgd",
+        "eps": "4/255,8/255",
+        "recipes": "quick",
+        "out": tmp_path / "out",
+    }
+    planned = planning.plan(config.load(None, asked))
+    made = Remaining(planned, 1, {})
+    job = planned.jobs[0]
+    names = [cell.perturbation.name for cell in job.cells]
+    first, second = (place for place, name in enumerate(names) if name == "pgd")
+    own = estimate.passes_of(job.cells[second], job, planned)
+    watching = estimate.once(job, job.cells, planned)
+    share = 1 + (watching.forward + watching.backward) / (own.forward + own.backward)
+    made.done(Place(job=0, cell=second), 1.0)
+    assert made.of(Place(job=0, cell=first)) == pytest.approx(share)
+    assert share > 1.1
