@@ -34,11 +34,6 @@ class OverSeeds:
 def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> OverSeeds:
     """The mean over training seeds, with an interval for other seeds and other volumes.
 
-    Seeds and volumes are crossed random effects (Searle, Casella & McCulloch, Variance Components,
-    1992, chapter 4). The variance of the grand mean of S seeds and N volumes is
-    (MS_seeds + MS_volumes − MS_rest) / (S·N), and at least MS_seeds / (S·N) and MS_volumes / (S·N).
-    Student's t has S − 1 degrees of freedom, since seeds are scarcer than volumes.
-
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
         runs: Labels (N,) and logits (N, K) of each seed, of the same volumes in the same order.
@@ -48,7 +43,21 @@ def over_seeds(metric: str, runs: Sequence[Predicted], level: float = LEVEL) -> 
         BenchError: When the runs' labels differ, or the metric is undefined on them.
     """
     check_shares(metric, runs)
-    values = np.stack([contributions(metric, *run) for run in runs])
+    return grand_mean(np.stack([contributions(metric, *run) for run in runs]), level)
+
+
+def grand_mean(values: Floats, level: float = LEVEL) -> OverSeeds:
+    """The mean over seeds and volumes, with an interval for others of both.
+
+    Seeds and volumes are crossed random effects (Searle, Casella & McCulloch, Variance Components,
+    1992, chapter 4). The variance of the grand mean of S seeds and N volumes is
+    (MS_seeds + MS_volumes − MS_rest) / (S·N), and at least MS_seeds / (S·N) and MS_volumes / (S·N).
+    Student's t has S − 1 degrees of freedom, since seeds are scarcer than volumes.
+
+    Args:
+        values: (S, N), what each volume contributes under each seed.
+        level: Nominal coverage, in (0, 1).
+    """
     seeds, volumes = values.shape
     grand, by_seed = values.mean(), values.mean(axis=1)
     deviation = float(by_seed.std(ddof=1)) if seeds > 1 else None

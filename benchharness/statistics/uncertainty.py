@@ -12,6 +12,7 @@ about twenty patients all of this is rough.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +20,23 @@ from scipy import stats
 
 from benchharness.statistics import intervals, metrics, paired, seeds
 from benchharness.statistics import patients as by_patient
-from benchharness.statistics.basis import BY_CLASS, LEVEL, SHARES, Interval, check_metric
+from benchharness.statistics.basis import (
+    BY_CLASS,
+    LEVEL,
+    SHARES,
+    Interval,
+    check_metric,
+    check_shares,
+)
 from benchharness.statistics.paired import Comparison
-from benchharness.statistics.resampling import RESAMPLES, percentiles
-from benchharness.statistics.seeds import OverSeeds
+from benchharness.statistics.resampling import RESAMPLES, contributions, percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from benchharness.statistics.basis import Booleans, Floats, Patients, Predicted
     from benchharness.statistics.metrics import Labels, Logits
+    from benchharness.statistics.seeds import OverSeeds
 
 
 def interval(
@@ -111,10 +119,6 @@ def over_seeds(
 ) -> OverSeeds:
     """The mean over training seeds, with an interval for other seeds and other patients.
 
-    Seeds and patients are crossed as seeds and volumes are in `seeds.over_seeds`. A patient
-    contributes the jackknife's pseudo-value. Student's t has one degree of freedom fewer than the
-    smaller of the two numbers.
-
     Args:
         metric: `accuracy`, `auc` or `balanced_accuracy`.
         runs: Labels (N,) and logits (N, K) of each seed, of the same volumes in the same order.
@@ -124,18 +128,65 @@ def over_seeds(
     Raises:
         BenchError: When the runs' labels differ, or the metric is undefined on them.
     """
-    by_volume = seeds.over_seeds(metric, runs, level)
+    return mean_over_seeds(metric, [[run] for run in runs], patients, level)
+
+
+def mean_over_seeds(
+    metric: str,
+    runs: Sequence[Sequence[Predicted]],
+    patients: Patients | None,
+    level: float = LEVEL,
+) -> OverSeeds:
+    """The mean over training seeds of means over cells, as `over_seeds` otherwise.
+
+    Seeds and patients are crossed as seeds and volumes are in `seeds.grand_mean`. A patient
+    contributes the jackknife's pseudo-value. Student's t has one degree of freedom fewer than the
+    smaller of the two numbers.
+
+    Args:
+        metric: `accuracy`, `auc` or `balanced_accuracy`.
+        runs: Labels (N,) and logits (N, K) of each seed's cells, of the same volumes.
+        patients: (N,), or None.
+        level: Nominal coverage, in (0, 1).
+
+    Raises:
+        BenchError: When the cells' labels differ, or the metric is undefined on them.
+    """
+    check_shares(metric, [cell for cells in runs for cell in cells])
     known = by_patient.with_several_volumes(patients)
-    if known is None or by_volume.interval is None:
-        return by_volume
-    values = np.stack([by_patient.pseudo_values(metric, *run, known) for run in runs])
+
+    def means(of: Callable[..., Floats], *more: Patients) -> Floats:
+        return np.stack([np.mean([of(metric, *c, *more) for c in cells], axis=0) for cells in runs])
+
+    found = seeds.grand_mean(means(contributions), level)
+    if known is None or found.interval is None:
+        return found
+    return _over_patients(found, means(by_patient.pseudo_values, known), level)
+
+
+def share_over_seeds(
+    counted: Sequence[Booleans], patients: Patients | None, level: float = LEVEL
+) -> OverSeeds:
+    """The mean over training seeds of the share of True, as `mean_over_seeds` otherwise.
+
+    Args:
+        counted: (N,) of each seed, of the same volumes in the same order.
+        patients: (N,), or None.
+        level: Nominal coverage, in (0, 1).
+    """
+    values = np.stack(counted).astype(np.float64)
+    known = by_patient.with_several_volumes(patients)
+    found = seeds.grand_mean(values, level)
+    if known is None or found.interval is None:
+        return found
+    return _over_patients(found, np.stack([per_patient(own, known) for own in values]), level)
+
+
+def _over_patients(by_volume: OverSeeds, values: Floats, level: float) -> OverSeeds:
+    """The same mean with an interval from what patients contribute under each seed, (S, G)."""
     if not np.isfinite(values).all():
-        return OverSeeds(
-            mean=by_volume.mean,
-            deviation=by_volume.deviation,
-            interval=None,
-            missing="a class rests on one patient alone: an interval needs at least 2 in each",
-        )
+        missing = "a class rests on one patient alone: an interval needs at least 2 in each"
+        return replace(by_volume, interval=None, missing=missing)
     freedom = min(values.shape) - 1
     spread = seeds.crossed_spread(values, freedom, level)
     found = Interval(
@@ -144,7 +195,7 @@ def over_seeds(
         level=level,
         method=f"seeds × patients, t with {freedom} degrees of freedom",
     )
-    return OverSeeds(mean=by_volume.mean, deviation=by_volume.deviation, interval=found, missing="")
+    return replace(by_volume, interval=found)
 
 
 def paired_bootstrap(

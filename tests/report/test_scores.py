@@ -80,6 +80,29 @@ def test_seeds_are_averaged_and_never_pooled(make_store):
     assert found.high - found.low > 0.8
 
 
+def test_means_and_worst_cases_over_three_seeds_have_an_interval(make_store):
+    cells = [
+        replace(made, seed=seed, weights=str(seed), n=40, correct=share - 0.1 * (made != CLEAN))
+        for made in (CLEAN, replace(PGD, severity=2 / 255), replace(FGSM, severity=2 / 255))
+        for seed, share in enumerate((0.6, 0.65, 0.7))
+    ]
+    findings = collect(make_store(*cells))
+    wanted = conditions.conditions(findings, "adrenalmnist3d", "linf")
+    mean = scores.mean(findings, subject(findings), wanted, "accuracy")
+    worst = scores.worst_case(findings, subject(findings), wanted, 8 / 255)
+    for found in (mean, worst):
+        assert found.low < found.value < found.high
+        assert found.method == "seeds × volumes, t with 2 degrees of freedom"
+    left = [
+        np.logical_and.reduce([row.correct for row in findings.rows if row.seed == seed])
+        for seed in range(3)
+    ]
+    assert worst.value == pytest.approx(np.mean(left))
+    runs = [(np.zeros(40, int), np.stack([own, ~own], axis=1).astype(float)) for own in left]
+    expected = statistics.over_seeds("accuracy", runs).interval
+    assert (worst.low, worst.high) == pytest.approx((expected.low, expected.high))
+
+
 def test_two_seeds_have_a_mean_without_an_interval(make_store):
     findings = collect(make_store(Made(seed=0), Made(seed=1)))
     mean, *_ = subjects.subjects(findings, "adrenalmnist3d")

@@ -190,6 +190,42 @@ def test_over_seeds_repeated_volumes_add_no_certainty() -> None:
     assert "a class rests on one patient" in uncertainty.over_seeds("auc", runs, alone).missing
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "balanced_accuracy"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_mean_over_cells_and_seeds_varies_as_the_mean_of_its_cells(
+    metric: str, several: bool
+) -> None:
+    labels, _, patients = sample()
+    of = patients if several else None
+    runs = [[(labels, sample(seed=10 * s + c)[1]) for c in range(3)] for s in range(4)]
+    found = uncertainty.mean_over_seeds(metric, runs, of)
+    assert found.interval is not None
+    means = [np.mean([metrics.compute(*cell)[0][metric] for cell in cells]) for cells in runs]
+    assert found.mean == pytest.approx(np.mean(means))
+    assert found.deviation == pytest.approx(np.std(means, ddof=1))
+    alike = uncertainty.mean_over_seeds(metric, [[cells[0]] * 3 for cells in runs], of)
+    once = uncertainty.over_seeds(metric, [cells[0] for cells in runs], of)
+    assert alike.interval is not None
+    assert once.interval is not None
+    assert (alike.mean, alike.interval.low) == pytest.approx((once.mean, once.interval.low))
+    # Three cells that err on different volumes say more than one of them three times.
+    assert found.interval.high - found.interval.low < once.interval.high - once.interval.low
+
+
+def test_a_share_over_seeds_is_the_accuracy_of_those_who_are_right_there() -> None:
+    labels, _, patients = sample()
+    runs = [(labels, sample(seed=seed)[1]) for seed in range(3)]
+    right = [metrics.correct(*run) for run in runs]
+    for of in (None, patients):
+        share = uncertainty.share_over_seeds(right, of)
+        accuracy = uncertainty.over_seeds("accuracy", runs, of)
+        assert share.interval is not None
+        assert accuracy.interval is not None
+        assert share.mean == pytest.approx(accuracy.mean)
+        assert share.interval.low == pytest.approx(accuracy.interval.low, abs=0.005)
+        assert share.interval.method == accuracy.interval.method
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "auc"])
 def test_intervals_cover_the_truth_where_those_over_volumes_do_not(metric: str) -> None:
     """Of 150 samples of 40 patients with six volumes each; a true value from a large sample."""

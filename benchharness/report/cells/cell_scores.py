@@ -33,10 +33,13 @@ class CellScores:
         identities = (row.record.identity for row in rows)
         return self._once(("mean", metric, *identities), lambda: self._mean(rows, metric))
 
-    def over_seeds(self, rows: Sequence[Row], metric: Metric) -> Score:
-        """The mean over training seeds; its interval, over seeds and volumes, needs three."""
-        identities = (row.record.identity for row in rows)
-        return self._once(("seeds", metric, *identities), lambda: _over_seeds(rows, metric))
+    def over_seeds(self, runs: Sequence[Sequence[Row]], metric: Metric) -> Score:
+        """The mean over training seeds of means over cells.
+
+        Its interval, over seeds and volumes, needs three seeds.
+        """
+        identities = (row.record.identity for rows in runs for row in rows)
+        return self._once(("seeds", metric, *identities), lambda: _over_seeds(runs, metric))
 
     def _single(self, row: Row, metric: Metric) -> Score:
         if row.record.inapplicable:
@@ -69,6 +72,6 @@ class CellScores:
         return self._known[key]
 
 
-def _over_seeds(rows: Sequence[Row], metric: Metric) -> Score:
-    found = uncertainty.over_seeds(metric, pairs(rows), patients(rows))
+def _over_seeds(runs: Sequence[Sequence[Row]], metric: Metric) -> Score:
+    found = uncertainty.mean_over_seeds(metric, [pairs(rows) for rows in runs], patients(runs[0]))
     return Score.of(found.mean, found.interval)

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 def single(findings: Findings, subject: Subject, condition: str, metric: Metric) -> Score:
-    """The score of a subject under one condition."""
+    """The score of a subject under one condition.
+
+    From three training seeds on, its interval is for other seeds and other volumes.
+    """
 
     def of(seed: int | None) -> Score:
         row = findings.find(subject.dataset, subject.model, seed, condition)
@@ -40,18 +43,17 @@ def single(findings: Findings, subject: Subject, condition: str, metric: Metric)
             return Score(gap=f"{condition} not run")
         return findings.cell_scores.single(row, metric)
 
-    average = _over_seeds(subject, of)
-    if len(subject.seeds) < 2 or average.value is None:
-        return average
     rows = (findings.find(subject.dataset, subject.model, s, condition) for s in subject.seeds)
-    found = findings.cell_scores.over_seeds([row for row in rows if row is not None], metric)
-    return replace(average, low=found.low, high=found.high, method=found.method)
+    runs = [[row] for row in rows if row is not None]
+    return _over_seeds(subject, of, lambda: findings.cell_scores.over_seeds(runs, metric))
 
 
 def mean(
     findings: Findings, subject: Subject, wanted: Sequence[Condition], metric: Metric
 ) -> Score:
     """The unweighted mean over conditions, its interval from volumes resampled jointly.
+
+    Over several training seeds the interval is that of `single`.
 
     Conditions of which every record says that the metric would mislead are left out.
     """
@@ -65,7 +67,9 @@ def mean(
             return findings.cell_scores.single(rows[0], metric)
         return findings.cell_scores.mean(rows, metric)
 
-    return _over_seeds(subject, of)
+    found = (gather(findings, subject, seed, wanted) for seed in subject.seeds)
+    runs = [rows for rows in found if not isinstance(rows, Score)]
+    return _over_seeds(subject, of, lambda: findings.cell_scores.over_seeds(runs, metric))
 
 
 def _telling(
@@ -99,15 +103,24 @@ def worst_case(
     """
     inside = [c for c in wanted if c.severity is not None and c.severity <= limit]
 
+    def rows_of(seed: int | None) -> list[Row] | Score:
+        return gather(findings, subject, seed, [UNPERTURBED, *inside])
+
     def of(seed: int | None) -> Score:
-        rows = gather(findings, subject, seed, [UNPERTURBED, *inside])
+        rows = rows_of(seed)
         if isinstance(rows, Score):
             return rows
         survived = survivors(findings, rows, limit, witnessed=witnessed)
         interval = uncertainty.share(survived, patients(rows))
         return Score.of(float(survived.mean()), interval, suspect=_suspicions(rows))
 
-    return _over_seeds(subject, of)
+    def crossed() -> Score:
+        runs = [rows for seed in subject.seeds if not isinstance(rows := rows_of(seed), Score)]
+        left = [survivors(findings, rows, limit, witnessed=witnessed) for rows in runs]
+        found = uncertainty.share_over_seeds(left, patients(runs[0]))
+        return Score.of(found.mean, found.interval)
+
+    return _over_seeds(subject, of, crossed)
 
 
 def survivors(
@@ -202,13 +215,21 @@ def _suspicions(rows: Iterable[Row]) -> str:
     return "; ".join(f"{row.condition}: {row.suspicion}" for row in rows if row.suspicion)
 
 
-def _over_seeds(subject: Subject, of: Callable[[int | None], Score]) -> Score:
-    """One seed's score as it is; for several the mean, without an interval.
+def _over_seeds(
+    subject: Subject, of: Callable[[int | None], Score], crossed: Callable[[], Score]
+) -> Score:
+    """One seed's score as it is; for several the mean, with the interval that `crossed` has.
 
     Every seed is measured on the same volumes, so pooling would count each volume several times.
     """
     scores = [(f"seed {seed}", of(seed)) for seed in subject.seeds]
-    return scores[0][1] if len(scores) == 1 else _plain_mean(scores)
+    if len(scores) == 1:
+        return scores[0][1]
+    average = _plain_mean(scores)
+    if average.value is None:
+        return average
+    found = crossed()
+    return replace(average, low=found.low, high=found.high, method=found.method)
 
 
 def _plain_mean(named: Sequence[tuple[str, Score]]) -> Score:
