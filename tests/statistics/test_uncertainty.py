@@ -163,6 +163,15 @@ def test_gaps_have_the_p_value_of_the_comparison_that_they_come_from(named: bool
     assert found == uncertainty.paired_bootstrap("accuracy", *models, patients).p_value
 
 
+def test_gaps_that_no_resample_contradicts_have_p_values_below_any_number_of_resamples() -> None:
+    clear = np.repeat([1.0, 0.0], [48, 16])
+    found = [uncertainty.p_value_of_gaps(sign * clear, None) for sign in (1, -1)]
+    assert max(found) < 1e-9
+    assert uncertainty.p_value_of_gaps(clear[40:], None) > 2 / 2001  # a few contradict
+    patients = np.asarray([f"p{i // 2}" for i in range(64)])
+    assert found[0] < uncertainty.p_value_of_gaps(clear, patients) < 1e-4
+
+
 def test_equal_models_are_not_told_apart() -> None:
     labels, logits, patients = sample()
     cells = [(labels, logits)]
