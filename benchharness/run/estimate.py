@@ -99,7 +99,8 @@ def once(job: Job, pending: Iterable[Cell], plan: Plan) -> Cost:
     volumes = len(job.split)
     found = Cost(forward=behaviour.passes(volumes) + outputs.passes(volumes), backward=0)
     if any(follows_judged(cell, plan) for cell in pending):
-        found += whole_gradient.cost(volumes)
+        forward, backward = whole_gradient.passes(volumes)
+        found += Cost(forward=forward, backward=backward)
     return found
 
 

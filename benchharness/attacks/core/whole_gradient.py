@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchharness.attacks.core.base import Cost
 from benchharness.attacks.core.draws import Draws
 from benchharness.attacks.core.finite_differences import (
     COARSE,
@@ -108,18 +107,16 @@ def checks(
         return tuple(inapplicable(name, reason) for name in (BETWEEN, EACH, SILENT))
 
 
-def cost(volumes: int) -> Cost:
-    """Passes of a volume that `checks` takes, at most, where so many volumes are given.
+def passes(volumes: int) -> tuple[int, int]:
+    """Forward and backward passes of a volume that `checks` takes, at most, given so many volumes.
 
     Of a network that passes at once: the first of `POINTS` and of `LENGTHS` are enough for it.
     """
     each, pairs = min(volumes, VOLUMES), min(volumes // 2, PAIRS)
     silent = min(volumes, _TOGETHER)
     beside = 2 * 2 * RANDOM  # both ends of every step, at two lengths
-    return Cost(
-        forward=each + pairs * (2 + POINTS[0]) + each * (1 + beside) + silent * (1 + 2 * beside),
-        backward=pairs * POINTS[0] + each + silent,
-    )
+    forward = each + pairs * (2 + POINTS[0]) + each * (1 + beside) + silent * (1 + 2 * beside)
+    return forward, pairs * POINTS[0] + each + silent
 
 
 def _between(classifier: Classifier, clean: Tensor, classes: Tensor) -> Check:

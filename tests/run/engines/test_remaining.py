@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     """Clean and two noises of 24 volumes for each of two networks, which are to be trained."""
-    asked = {
-        "models": "tests.samples:tiny,tests.samples:wider",
-        "datasets": str(samples.write_archive(tmp_path / "data.npz")),
-        "attacks": "noise_sign,square3d",
-        "eps": "8/255",
-        "recipes": "quick",
-        "out": tmp_path / "out",
-    }
-    return planning.plan(config.load(None, asked))
+    models = "tests.samples:tiny,tests.samples:wider"
+    return planned(tmp_path, models, attacks="noise_sign,square3d", eps="8/255")
+
+
+def planned(tmp_path: Path, models: str, **asked: str) -> Plan:
+    data = str(samples.write_archive(tmp_path / "data.npz"))
+    fixed = {"models": models, "datasets": data, "recipes": "quick", "out": tmp_path / "out"}
+    return planning.plan(config.load(None, {**fixed, **asked}))
 
 
 def remaining(plan: Plan, workers: int) -> Remaining:
@@ -108,21 +107,13 @@ def test_attacks_that_may_end_early_tell_of_others_only_where_nothing_else_does(
 def test_the_first_attack_that_follows_a_gradient_has_the_watching_of_its_network(
     tmp_path: Path,
 ) -> None:
-    asked = {
-        "models": "tests.samples:tiny",
-        "datasets": str(samples.write_archive(tmp_path / "data.npz")),
-        "attacks": "noise_sign,pgd",
-        "eps": "4/255,8/255",
-        "recipes": "quick",
-        "out": tmp_path / "out",
-    }
-    planned = planning.plan(config.load(None, asked))
-    made = Remaining(planned, 1, {})
-    job = planned.jobs[0]
+    plan = planned(tmp_path, "tests.samples:tiny", attacks="noise_sign,pgd", eps="4/255,8/255")
+    made = Remaining(plan, 1, {})
+    job = plan.jobs[0]
     names = [cell.perturbation.name for cell in job.cells]
     first, second = (place for place, name in enumerate(names) if name == "pgd")
-    own = estimate.passes_of(job.cells[second], job, planned)
-    watching = estimate.once(job, job.cells, planned)
+    own = estimate.passes_of(job.cells[second], job, plan)
+    watching = estimate.once(job, job.cells, plan)
     share = 1 + (watching.forward + watching.backward) / (own.forward + own.backward)
     made.done(Place(job=0, cell=second), 1.0)
     assert made.of(Place(job=0, cell=first)) == pytest.approx(share)
