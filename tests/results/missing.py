@@ -2,11 +2,14 @@
 
 The cost is extrapolated from what the measured cells took, in passes of a volume: of the same
 network under the same perturbation, else of the same network, else of any.
+
+A cell is there once it was measured, whatever weights its recipe and training seed gave: records
+come without weights, and those made again may differ in their last bits on another machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import BenchError
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from benchharness.run.config import RunConfig
     from benchharness.run.planning import Plan
+    from benchharness.store.cells import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class Stage:
     """Of the stage, without those of stages before it."""
     missing: int = 0
     trainings: int = 0
+    """Whose weights are not on this machine, and which a missing cell needs."""
     seconds: float | None = None
     """What the missing ones take on one worker; None where nothing measured can tell."""
     why: str = ""
@@ -50,24 +55,28 @@ def missing(configs: Iterable[tuple[str, RunConfig]]) -> Iterator[Stage]:
 
 
 def _stage(name: str, planned: Plan, store: Store, seen: set[Any]) -> Stage:
-    records, recorded = store.records(), set(store.recorded().sound)
-    trainings = {
-        weights.path: (weights, job.dataset)
-        for job in planned.jobs
-        for weights in job.weights.trainings()
+    records = store.records()
+    measured = {
+        _whatever_weights(records[identity].cell): float(records[identity].provenance["seconds"])
+        for identity in store.recorded().sound
     }
-    places = {
-        Place(job=j, cell=c): cell.identity
+    cells = {
+        Place(job=j, cell=c): _whatever_weights(one)
         for j, job in enumerate(planned.jobs)
-        for c, cell in enumerate(job.cells)
+        for c, one in enumerate(job.cells)
     }
-    new = {step: identity for step, identity in places.items() if identity not in seen}
-    lacking = [step for step, identity in new.items() if identity not in recorded]
+    new = {place: cell for place, cell in cells.items() if cell not in seen}
+    lacking = [place for place, cell in new.items() if cell not in measured]
+    trainings = {
+        weights.path: (weights, planned.jobs[number].dataset)
+        for number in {place.job for place in lacking}
+        for weights in planned.jobs[number].weights.trainings()
+    }
     untrained = [path for path in trainings if path not in seen]
     remaining = Remaining(planned, 1, trainings)
-    for step, identity in places.items():
-        if identity in recorded:
-            remaining.done(step, float(records[identity].provenance["seconds"]))
+    for place, cell in cells.items():
+        if cell in measured:
+            remaining.done(place, measured[cell])
     remaining.expect(*lacking, *(Training(key=path) for path in untrained))
     seen |= {*new.values(), *untrained}
     return Stage(
@@ -77,6 +86,11 @@ def _stage(name: str, planned: Plan, store: Store, seen: set[Any]) -> Stage:
         trainings=len(untrained),
         seconds=remaining.seconds(()),
     )
+
+
+def _whatever_weights(cell: Cell) -> str:
+    """Names a cell, the same for all weights that one recipe and training seed gave."""
+    return replace(cell, checkpoint=replace(cell.checkpoint, sha256=None)).identity
 
 
 def table(stages: Iterable[Stage]) -> str:

@@ -13,8 +13,11 @@ from benchharness.run import runner
 from benchharness.run.config import load
 from benchharness.run.progress import Display
 from benchharness.store import baseline
+from benchharness.store.folder import Store
+from benchharness.store.merging import merge
 from tests import samples
 from tests.factories import Made, store_of
+from tests.results import __main__ as command
 from tests.results import page
 from tests.results.missing import missing, table
 from tests.results.stages import CONFIG, QUESTIONS, configs, stages
@@ -81,6 +84,39 @@ def test_what_is_missing_is_counted_once_and_costed_from_what_was_measured(
     said = table([first, second, third])
     assert f"1 of {first.cells + 1} cells are missing." in said
     assert "| third | – | – | – | cannot be planned:" in said
+
+
+def test_records_without_weights_count_as_measured_and_are_no_reason_to_train(
+    two_stages: list[tuple[str, RunConfig]], tmp_path: Path
+) -> None:
+    packed, clone = tmp_path / "records.zip", tmp_path / "clone"
+    baseline.save(Store(two_stages[0][1].out), packed)
+    merge([packed], clone)
+    first, second = missing(
+        (name, dataclasses.replace(config, out=clone)) for name, config in two_stages[:2]
+    )
+    assert (first.missing, first.trainings, first.seconds) == (0, 0, 0.0)
+    assert (second.missing, second.trainings) == (1, 1)
+
+
+def test_a_fresh_clone_begins_with_the_packed_records_and_passes_over_complete_stages(
+    two_stages: list[tuple[str, RunConfig]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    packed, clone = tmp_path / "records.zip", tmp_path / "clone"
+    baseline.save(Store(two_stages[0][1].out), packed)
+    here = [(name, dataclasses.replace(config, out=clone)) for name, config in two_stages]
+    for name, value in (("PACKED", packed), ("HOME", clone), ("configs", lambda: here)):
+        monkeypatch.setattr(command, name, value)
+    monkeypatch.setattr("sys.argv", ["results", "run"])
+    command.main()
+    said = capsys.readouterr().out
+    assert "stage: first: complete" in said
+    assert "stage: second: 1 of " in said
+    assert "absent.npz" in said
+    assert not next(missing(here[1:])).missing
 
 
 def test_a_store_without_records_has_an_unknown_cost(
