@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from benchharness.datasets.base import Levels, Split
+    from benchharness.datasets.base import Levels, Spacing, Split
     from benchharness.training.recipe import Recipe
 
 
@@ -51,7 +51,10 @@ class Augmentation:
     def volumes(self, chosen: NDArray[np.int64], device: torch.device) -> Tensor:
         """Some of the volumes, (B, C, D, H, W), float32; in [0, 1] without noise."""
         recipe = self.recipe
-        inputs = as_float(flipped(self.split.volumes[chosen], recipe, self._flips), device)
+        levels = flipped(self.split.volumes[chosen], recipe, self._flips)
+        if recipe.transposes:
+            levels = transposed(levels, self.split.spacing, self._draws)
+        inputs = as_float(levels, device)
         if recipe.rotation or recipe.zoom or recipe.shift:
             inputs = moved(inputs, _movements(recipe, inputs, self._draws))
         if recipe.artefacts:
@@ -112,6 +115,28 @@ def flipped(volumes: Levels, recipe: Recipe, draws: np.random.Generator) -> Leve
     flipped = draws.random((len(volumes), 3)) < 0.5
     flip_axes = [tuple((np.flatnonzero(row) + 1).tolist()) for row in flipped]
     return np.stack([np.flip(v, axes) for v, axes in zip(volumes, flip_axes, strict=True)])
+
+
+def transposed(volumes: Levels, spacing: Spacing | None, draws: np.random.Generator) -> Levels:
+    """Let the axes of each volume change places, all orders equally likely.
+
+    Args:
+        volumes: (B, C, D, H, W).
+        spacing: Of the three axes, in mm; None where it is unknown, and taken as equal.
+        draws: Where the orders are drawn from.
+
+    Only axes of the same length and spacing, to a thousandth of a millimetre, change places, so the
+    grid stays as it is.
+    """
+    steps = (round(step, 3) for step in spacing or (1.0, 1.0, 1.0))
+    kinds = list(zip(volumes.shape[2:], steps, strict=True))
+    orders = np.tile(np.arange(3), (len(volumes), 1))
+    for kind in dict.fromkeys(kinds):
+        alike = [axis for axis in range(3) if kinds[axis] == kind]
+        orders[:, alike] = draws.permuted(orders[:, alike], axis=1)
+    return np.stack(
+        [np.transpose(v, (0, *(order + 1))) for v, order in zip(volumes, orders, strict=True)]
+    )
 
 
 def _movements(recipe: Recipe, inputs: Tensor, draws: np.random.Generator) -> Tensor:

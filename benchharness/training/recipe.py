@@ -62,6 +62,10 @@ class Recipe:
     """Each volume is scaled by a draw from U(1 − zoom, 1 + zoom)."""
     shift: float = _within(0, 1, 0.0)
     """Share of the grid: each volume is moved along each axis by a draw from U(−shift, shift)."""
+    transposes: bool = False
+    """Whether axes of each training volume change places at random, all orders equally likely;
+    only axes of one length and one spacing do. With `flips`, a cube gets one of its 48 symmetries,
+    which move voxels and interpolate none."""
     mixup: float = _within(0, 100, 0.0)
     """α of Beta(α, α), the weights with which two volumes and their labels are mixed (Zhang et al.,
     ICLR 2018, arXiv 1710.09412); 0 mixes none."""

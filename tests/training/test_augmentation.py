@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,3 +120,51 @@ def test_an_empty_volume_keeps_its_zeros() -> None:
         QUICK, artefacts=("blur",), artefact_levels=(1,), artefact_share=1.0
     )
     assert not made(recipe, empty).volumes(np.arange(3), CPU).any()
+
+
+def test_axes_change_places_where_the_grid_stays_as_it_is() -> None:
+    draws = np.random.Generator(np.random.PCG64(0))
+    volume = np.arange(64, dtype=np.uint8).reshape(1, 4, 4, 4)
+    found = augmentation.transposed(np.stack([volume] * 600), None, draws)
+    orders = [(0, *order) for order in itertools.permutations((1, 2, 3))]
+    counts = [sum(np.array_equal(f, volume.transpose(o)) for f in found) for o in orders]
+    assert sum(counts) == 600
+    assert min(counts) > 70  # six orders, 100 each expected
+
+
+@pytest.mark.parametrize(
+    ("grid", "spacing", "alike"),
+    [
+        ((3, 4, 4), None, {1, 2}),
+        ((3, 4, 4), (5.0, 1.0, 1.0), {1, 2}),
+        ((4, 4, 4), (5.0, 1.0, 1.0), {1, 2}),
+        ((4, 4, 4), (1.0, 2.0, 1.0), {0, 2}),
+        ((4, 4, 3), (1.0, 2.0, 1.0), set()),
+        ((4, 4, 4), (1.0, 0.7, 0.70000002), {1, 2}),
+        ((1, 4, 4), None, {1, 2}),
+    ],
+)
+def test_axes_of_another_length_or_spacing_stay_where_they_are(
+    grid: tuple[int, int, int], spacing: tuple[float, float, float] | None, alike: set[int]
+) -> None:
+    draws = np.random.Generator(np.random.PCG64(0))
+    volume = np.arange(math.prod(grid), dtype=np.uint8).reshape(1, *grid)
+    found = augmentation.transposed(np.stack([volume] * 50), spacing, draws)
+    assert found.shape[2:] == grid
+    changed = volume.copy() if not alike else np.swapaxes(volume, *(a + 1 for a in alike))
+    made = {one.tobytes() for one in found}
+    assert made == {volume.tobytes(), np.ascontiguousarray(changed).tobytes()}
+
+
+def test_with_flips_and_transposes_a_cube_gets_each_of_its_48_symmetries() -> None:
+    split = samples.dataset().train
+    volume = np.arange(27, dtype=np.uint8).reshape(1, 1, 3, 3, 3)
+    cubes = dataclasses.replace(
+        split,
+        volumes=np.repeat(volume, 2000, axis=0),
+        labels=np.zeros(2000, np.int64),
+        ids=tuple(f"cube-{i}" for i in range(2000)),
+    )
+    recipe = dataclasses.replace(QUICK, flips=True, transposes=True)
+    found = made(recipe, cubes).volumes(np.arange(2000), CPU)
+    assert len({one.numpy().tobytes() for one in found}) == 48
