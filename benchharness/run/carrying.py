@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from benchharness.canonical import Value
-    from benchharness.datasets import Dataset
     from benchharness.run.config import ModelOptions, RunConfig
     from benchharness.run.own_weights import Files
     from benchharness.run.weights import Weights
@@ -82,25 +81,6 @@ class _Way:
             train=count * (2 if self.adapt.acts == "beside" else 1),
             val=len(val.dataset.val),
         )
-
-
-def check_recipes(config: RunConfig, trained_on: Iterable[Dataset]) -> None:
-    """Refuse recipes that do not exist, and tables of a config file that change nothing.
-
-    Raises:
-        BenchError: For either.
-    """
-    known = variants.known(config.recipe_options)
-    asked = config.recipes or tuple(dataset.default_recipe for dataset in trained_on)
-    if any(config.shots):
-        asked = (*asked, FINE_TUNING, *([FROM_SCRATCH] if SCRATCH in config.train_on else []))
-    used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
-    for name, _ in config.recipe_options:
-        if name not in used:
-            raise BenchError(
-                f"[recipe.{name}] of the config makes a recipe that this run does not use. Add "
-                f"{name} to --recipes or take the table out."
-            )
 
 
 def sources(config: RunConfig, loaded: Mapping[str, Volumes]) -> dict[str, Volumes]:

@@ -164,6 +164,8 @@ class RunConfig:
     model_options: tuple[tuple[str, ModelOptions], ...] = ()
     recipe_options: tuple[tuple[str, Pairs], ...] = ()
     """Recipes that a config file makes from others, by name."""
+    recipes_left_out: tuple[str, ...] = ()
+    """Recipes that the config file asks for and a flag does not; their tables are no mistake."""
     given: tuple[GivenModel, ...] = ()
     """Models beyond those that `models` names."""
 
@@ -191,6 +193,7 @@ def load(
         BenchError: For an unreadable file, an unknown key, or a value out of its range.
     """
     settings = _read(path) if path is not None else {}
+    asked = settings.get("recipes")
     settings |= {key: value for key, value in flags.items() if value is not None}
     attack_tables = settings.pop("attack", {})
     model_tables = settings.pop("model", {})
@@ -214,6 +217,7 @@ def load(
     _check_sources(parsed)
     return RunConfig(
         **parsed,
+        recipes_left_out=_left_out(asked, parsed.get("recipes", ())),
         attack_parameters=tuple(
             (name, _parameters("attack", name, table))
             for name, table in _table("attack", "", attack_tables).items()
@@ -228,6 +232,12 @@ def load(
         ),
         given=tuple(given),
     )
+
+
+def _left_out(asked: object, kept: Sequence[str]) -> tuple[str, ...]:
+    """What a file's recipes name beside those kept; what a flag overrides may be anything."""
+    names = asked if isinstance(asked, list) else [asked]
+    return tuple(name for name in names if isinstance(name, str) and name not in kept)
 
 
 def _check_sources(parsed: Mapping[str, Any]) -> None:

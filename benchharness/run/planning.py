@@ -14,7 +14,7 @@ from benchharness.disk import caches
 from benchharness.errors import BenchError
 from benchharness.networks.formats.programs import has_gradient
 from benchharness.outside.containment import loading
-from benchharness.run import carrying, keys, own_weights
+from benchharness.run import carrying, keys, own_weights, recipe_axis
 from benchharness.run import notes as notes_of
 from benchharness.run.data import Data, Volumes
 from benchharness.run.values import flag
@@ -103,7 +103,7 @@ def plan(config: RunConfig) -> Plan:
     }
     sources = carrying.sources(config, targets)
     trained_on = sources or targets
-    carrying.check_recipes(config, (volumes.dataset for volumes in trained_on.values()))
+    recipe_axis.check(config, (volumes.dataset for volumes in trained_on.values()))
     own_weights.check_datasets(own, ((typed, dataset.name) for typed, dataset in loaded))
     for typed, dataset in loaded:
         usable, left_out = _applicable(config, chosen_attacks, dataset, models)

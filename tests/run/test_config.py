@@ -164,6 +164,7 @@ def test_every_field_can_be_set_by_a_flag_or_a_table() -> None:
         "attack_parameters",
         "model_options",
         "recipe_options",
+        "recipes_left_out",
         "given",
     }
     assert values.PARSERS.keys() <= names

@@ -170,6 +170,26 @@ def test_mistakes_take_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("flag", ["quick", "mine", "mine,quick"])
+def test_a_flag_may_leave_out_a_recipe_that_the_file_makes_and_asks_for(
+    data: Path, tmp_path: Path, flag: str
+) -> None:
+    file = tmp_path / "bench.toml"
+    text = 'recipes = ["quick", "mine", "third"]\n'
+    text += '[recipe.mine]\nbase = "quick"\nepochs = 2\n'
+    text += '[recipe.other]\nbase = "quick"\nepochs = 3\n'
+    text += '[recipe.third]\nbase = "adv_pgd"\nstarts_from = "other"\n'
+    file.write_text(text)
+    own = {"models": "tests.samples:tiny", "datasets": str(data), "out": tmp_path / "out"}
+    planned = planning.plan(config.load(file, own | {"recipes": flag}))
+    assert {job.weights.recipe.name for job in planned.jobs if job.weights.recipe} == {
+        *flag.split(",")
+    }
+    file.write_text(text.replace(', "third"', ""))
+    with pytest.raises(BenchError, match=r"\[recipe.other\] .* does not use"):
+        planning.plan(config.load(file, own | {"recipes": flag}))
+
+
 def test_a_start_on_other_volumes_is_refused(tmp_path: Path) -> None:
     shape = samples.write_archive(tmp_path / "shape.npz")
     table = {"mine": {"base": "adv_pgd", "starts_from": "medmnist"}}
