@@ -13,6 +13,7 @@ from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
 from benchharness.training import carrying, features, initialisation, unlabelled
+from benchharness.training.averaging import average
 from benchharness.training.job import batches
 from benchharness.training.resuming import State
 
@@ -51,6 +52,9 @@ def begin(job: Job, device: str) -> State:
         schedule=schedule,
         initialised=initialised,
         start=start,
+        average=average(network, job.recipe.averaging)
+        if job.recipe.averaging and not after
+        else None,
         beside=beside,
     )
 

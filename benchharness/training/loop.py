@@ -31,6 +31,8 @@ from benchharness.training.resuming import RESUME, State, save, writing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import nn
+
     from benchharness.store.cards import ModelCard
     from benchharness.training.job import Job
 
@@ -71,10 +73,9 @@ def train(
         job.directory.mkdir(parents=True, exist_ok=True)
         clear_partial(job.directory)
     state = _resumed(job, device, note)
-    classifier = Classifier.of(
-        job.model, state.network, num_classes=job.dataset.num_classes, device=device
-    )
-    _run_epochs(job, state, classifier, report)
+    classifier = _classifier(job, state.network, device)
+    judged = _classifier(job, state.average.module, device) if state.average else classifier
+    _run_epochs(job, state, classifier, judged, report)
     if state.ended:
         note(f"{job.model.name} on {job.dataset.name}: {state.ended}")
     if state.best is None:
@@ -106,17 +107,33 @@ def _resumed(job: Job, device: str, note: Callable[[str], None]) -> State:
         return state
 
 
+def _classifier(job: Job, network: nn.Module, device: str) -> Classifier:
+    return Classifier.of(job.model, network, num_classes=job.dataset.num_classes, device=device)
+
+
 def _run_epochs(
-    job: Job, state: State, classifier: Classifier, report: Callable[[EpochReport], None]
+    job: Job,
+    state: State,
+    classifier: Classifier,
+    judged: Classifier,
+    report: Callable[[EpochReport], None],
 ) -> None:
-    """Train the epochs that are left, keeping the best weights and saving the state at times."""
+    """Train the epochs that are left, keeping the best weights and saving the state at times.
+
+    Args:
+        job: What is trained.
+        state: How far it is.
+        classifier: What is trained.
+        judged: What is kept: the same, or the average of its weights.
+        report: Called after every epoch.
+    """
     began, first, saved_at = time.monotonic(), state.epoch, time.monotonic()
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         while state.epoch < job.recipe.epochs and not state.ended:
             with contained():
                 loss = epoch(job, state, classifier)
-            judged = selection.judge(classifier, job.dataset.val, job.recipe, seed=job.seed)
-            state.judged(judged)
+            found = selection.judge(judged, job.dataset.val, job.recipe, seed=job.seed)
+            state.judged(found)
             if job.recipe.keep == "last" and state.epoch == job.recipe.epochs:
                 state.keep()
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
@@ -130,7 +147,7 @@ def _run_epochs(
                     epoch=state.epoch,
                     epochs=job.recipe.epochs,
                     loss=loss,
-                    val_auc=judged.auc,
+                    val_auc=found.auc,
                     best_val_auc=state.best_auc,
                     seconds_left=(time.monotonic() - began) / done * left,
                     judged_by=selection.measure(job.recipe),
@@ -176,9 +193,7 @@ def _labelled(job: Job, state: State, classifier: Classifier) -> float:
                 raise CellError(
                     f"training diverged: the loss was {value} in epoch {state.epoch + 1}"
                 )
-            state.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            state.optimiser.step()
+            state.step(loss)
             if recipe.schedule == "one-cycle":
                 state.schedule.step()
             total += value * len(chosen)

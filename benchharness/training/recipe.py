@@ -99,6 +99,10 @@ class Recipe:
     """Catastrophic overfitting: training ends, with the best weights before, once the val accuracy
     under the adversary's single step exceeds that under the PGD of `selection_steps` by more; 0
     does not look."""
+    averaging: float = _within(0, 0.9999, 0.0)
+    """Decay of a moving average of the weights over the steps, which is judged and kept in their
+    place: a decay d averages about the last 1 / (1 − d) steps. 0 keeps the weights themselves, as
+    methods do that go on without labels."""
     keep: Literal["best", "last"] = "best"
     """`best`: the weights of the epoch that does best on the val split. `last`: those of the last
     epoch, so that no labelled volume is spent on choosing."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
+    from torch.optim.swa_utils import AveragedModel
 
     from benchharness.training.initialisation import Initialised
     from benchharness.training.selection import Judgement
@@ -47,8 +48,23 @@ class State:
     """Why training ended before its last epoch; empty where it did not."""
     start: dict[str, Any] = field(default_factory=dict)
     """Recipe and digest of the weights that another recipe made; empty without one."""
+    average: AveragedModel | None = None
+    """The average of the network's weights that is judged and kept; None keeps its own."""
     beside: nn.Module | None = None
     """What is trained beside the network and not kept with it; None without one."""
+
+    @property
+    def to_keep(self) -> nn.Module:
+        """The network whose weights are judged and kept."""
+        return self.network if self.average is None else self.average.module
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step of the optimiser down a loss, and the average one towards the weights."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
     def judged(self, found: Judgement) -> None:
         """Keep the weights of the moment if they are the best, and end if they overfit."""
@@ -61,7 +77,7 @@ class State:
     def keep(self) -> None:
         """Keep the weights of the moment."""
         self.best_epoch = self.epoch
-        self.best = copy.deepcopy(self.network.state_dict())
+        self.best = copy.deepcopy(self.to_keep.state_dict())
 
     def content(self) -> dict[str, Any]:
         """What a resumed training needs."""
@@ -75,6 +91,7 @@ class State:
             "best": self.best,
             "ended": self.ended,
             "start": self.start,
+            "average": None if self.average is None else self.average.state_dict(),
             "beside": None if self.beside is None else self.beside.state_dict(),
         }
 
@@ -88,6 +105,8 @@ class State:
         if saved.get("start", {}) != self.start:
             raise ValueError("it began with other weights")
         self.network.load_state_dict(saved["network"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
         if self.beside is not None:
             self.beside.load_state_dict(saved["beside"])
         self.optimiser.load_state_dict(saved["optimiser"])

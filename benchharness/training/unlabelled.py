@@ -147,9 +147,7 @@ def _less_entropy(
         value = loss.item()
         if not np.isfinite(value):
             raise CellError(f"adaptation diverged: the entropy was {value}")
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimiser.step()
+        state.step(loss)
         state.schedule.step()
         total += value * len(places)
     return total / sum(map(len, chosen))

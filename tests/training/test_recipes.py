@@ -32,6 +32,7 @@ EVERYTHING = replace(
     artefact_share=0.5,
     trades=1.0,
     label_smoothing=0.1,
+    averaging=0.9,
 )
 """Every setting that adversarial training allows."""
 
