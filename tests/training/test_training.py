@@ -355,3 +355,40 @@ def test_what_training_changes_of_the_process_is_put_back(tmp_path: Path) -> Non
     loop.train(dataclasses.replace(job(tmp_path), model=model), device="cpu")
     assert torch.get_default_dtype() == torch.float32
     assert torch.get_num_threads() == threads
+
+
+def test_a_balanced_epoch_draws_all_classes_equally_often() -> None:
+    labels = np.repeat([0, 2, 3], [900, 90, 10])  # class 1 has no volume
+    draws = np.random.Generator(np.random.PCG64(0))
+    recipe = dataclasses.replace(RECIPE, balanced=True)
+    found = loop._order(recipe, labels, draws)
+    assert len(found) == len(labels)
+    assert set(np.bincount(labels[found]).nonzero()[0]) == {0, 2, 3}
+    assert np.bincount(labels[found])[[0, 2, 3]] == pytest.approx([333, 333, 333], abs=60)
+    assert len(set(found[labels[found] == 0].tolist())) > 250  # volumes of a class differ
+    each_once = loop._order(RECIPE, labels, draws)
+    assert sorted(each_once.tolist()) == list(range(len(labels)))
+
+
+def test_a_balanced_training_finds_a_rare_class(tmp_path: Path) -> None:
+    """Its loss weighs all classes alike, so that the rare one's probability is not its share."""
+    split = samples.dataset().train
+    rare = np.flatnonzero(split.labels == 1)[2:]
+    kept = np.setdiff1d(np.arange(len(split)), rare)
+    few = dataclasses.replace(
+        split,
+        volumes=split.volumes[kept],
+        labels=split.labels[kept],
+        ids=tuple(split.ids[place] for place in kept),
+    )
+    share = []
+    for name, balanced in (("plain", False), ("balanced", True)):
+        recipe = dataclasses.replace(RECIPE, balanced=balanced, keep="last", epochs=6)
+        work = job(tmp_path / name, recipe=recipe, train=few)
+        loop.train(work, device="cpu")
+        network = samples.tiny(num_classes=work.dataset.num_classes, in_channels=1)
+        network.load_state_dict(weights(tmp_path / name))
+        shown = Classifier.of(MODEL, network, num_classes=work.dataset.num_classes, device="cpu")
+        logits = torch.from_numpy(shown.predict(few.volumes, 8))
+        share.append(float(logits.softmax(1)[:, 1].mean()))
+    assert share[1] > 1.5 * share[0]
