@@ -33,6 +33,11 @@ def _chosen_on(job: Job) -> str:
     return cards.TARGET_VAL if carried.get("select") == "target_val" else cards.SOURCE_VAL
 
 
+def _reads_val(job: Job) -> bool:
+    """Whether the val split is measured: where few labels are all there are, it has none."""
+    return job.recipe.keep == "best" or not job.carried
+
+
 def finish(job: Job, state: State, classifier: Classifier, device: str) -> ModelCard:
     """Write the weights, measure them and write the card."""
     weights = state.network.state_dict()
@@ -60,9 +65,7 @@ def finish(job: Job, state: State, classifier: Classifier, device: str) -> Model
         seed=job.seed,
         selection_split=_chosen_on(job),
         selection_epoch=state.best_epoch,
-        val_metrics={}
-        if job.recipe.keep == "last"
-        else _evaluate(classifier, job.dataset.val, batch_size),
+        val_metrics=_evaluate(classifier, job.dataset.val, batch_size) if _reads_val(job) else {},
         test_metrics=_evaluate(classifier, job.dataset.test, batch_size),
         sha256=sha256,
         provenance=source,

@@ -94,6 +94,16 @@ def test_the_average_is_what_val_volumes_judge(
     assert card.recipe["averaging"] == 0.99
 
 
+def test_the_last_epoch_is_measured_on_val_volumes_and_not_chosen_by_them(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, averaging=0.9, keep="last")
+    seen: list[float | None] = []
+    work = job(tmp_path / "own", recipe=recipe)
+    card = loop.train(work, device="cpu", report=lambda epoch: seen.append(epoch.val_auc))
+    assert seen == [None] * recipe.epochs
+    assert (card.selection_split, card.selection_epoch) == ("none", recipe.epochs)
+    assert card.val_metrics.keys() == card.test_metrics.keys() != set()
+
+
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_killed_training_goes_on_to_the_same_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
