@@ -12,13 +12,13 @@ from benchharness.errors import CellError
 from benchharness.networks import building, checkpoints
 from benchharness.networks.batches import as_float
 from benchharness.networks.classifier import Classifier
-from benchharness.training import carrying, features, initialisation, unlabelled
+from benchharness.training import balance, carrying, features, initialisation, unlabelled
 from benchharness.training.averaging import average
 from benchharness.training.job import batches
 from benchharness.training.resuming import State
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from benchharness.training.job import Job
     from benchharness.training.recipe import Recipe
@@ -46,6 +46,8 @@ def begin(job: Job, device: str) -> State:
     learned = job.unlabelled if after else job.dataset.train
     assert learned is not None
     schedule = _schedule(job.recipe, optimiser, volumes=len(learned))
+    if job.recipe.balanced and not after:
+        balance.check(shown, job.dataset.train.labels, sample(job, device))
     return State(
         network=network,
         optimiser=optimiser,
@@ -57,6 +59,11 @@ def begin(job: Job, device: str) -> State:
         else None,
         beside=beside,
     )
+
+
+def sample(job: Job, device: str) -> Tensor:
+    """Two training volumes, (2, C, D, H, W), to see what a network does."""
+    return as_float(job.dataset.train.volumes[:2], device)
 
 
 def _built(job: Job) -> tuple[nn.Module, dict[str, Any]]:
@@ -100,8 +107,7 @@ def _adopted(job: Job) -> nn.Module:
     head = ""
     if job.head_anew:
         shown = Classifier.of(job.model, network, num_classes=shape["num_classes"], device="cpu")
-        sample = as_float(job.dataset.train.volumes[:2], "cpu")
-        head = features.last_linear(shown, sample)[0]
+        head = features.last_linear(shown, sample(job, "cpu"))[0]
     saved, own = load_file(job.start / checkpoints.WEIGHTS), network.state_dict()
     try:
         found = carrying.carry(saved, own, keep_head=not job.head_anew, head=head)

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from benchharness.networks.classifier import Classifier
 
 
-def last_linear(classifier: Classifier, volumes: Tensor) -> tuple[str, nn.Linear]:
+_INSTEAD = "Use --adapt none, instance_norm, adabn or entropy without --shots"
+
+
+def last_linear(
+    classifier: Classifier, volumes: Tensor, *, instead: str = _INSTEAD
+) -> tuple[str, nn.Linear]:
     """The linear layer that gives a network's logits, by name: of its kind the last that is called.
 
     Args:
         classifier: Left as it is.
         volumes: A few of its volumes, (B, C, D, H, W), float32 in [0, 1].
+        instead: What can be typed for a network without such a layer.
 
     Raises:
         CellError: When no `nn.Linear` from (B, d) to one logit a class is called.
@@ -48,8 +54,8 @@ def last_linear(classifier: Classifier, volumes: Tensor) -> tuple[str, nn.Linear
     if not called:
         raise CellError(
             f"{type(classifier.network).__name__} gives its {classifier.num_classes} logits by no "
-            "nn.Linear on (B, d) features, so there is no last layer to align or to begin anew. "
-            "Use --adapt none, instance_norm, adabn or entropy without --shots"
+            "nn.Linear on (B, d) features, so there is no last layer to align, to begin anew or to "
+            f"take a bias. {instead}"
         )
     return called[-1], layers[called[-1]]
 

@@ -21,9 +21,9 @@ from benchharness.errors import CellError
 from benchharness.networks import checkpoints
 from benchharness.networks.classifier import Classifier
 from benchharness.outside.containment import contained, in_one_line
-from benchharness.training import adversarial, objective, selection, unlabelled
+from benchharness.training import adversarial, balance, objective, selection, unlabelled
 from benchharness.training.augmentation import Augmentation
-from benchharness.training.beginning import begin
+from benchharness.training.beginning import begin, sample
 from benchharness.training.ending import finish
 from benchharness.training.job import EpochReport, batches
 from benchharness.training.resuming import RESUME, State, save, writing
@@ -31,12 +31,10 @@ from benchharness.training.resuming import RESUME, State, save, writing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
     from torch import nn
 
     from benchharness.store.cards import ModelCard
     from benchharness.training.job import Job
-    from benchharness.training.recipe import Recipe
 
 _SAVE_EVERY_S = 20.0
 """How much training a kill may lose. Saving more often would cost more than it saves."""
@@ -88,6 +86,8 @@ def train(
         )
     with contained():
         state.network.load_state_dict(state.best)
+        if job.recipe.balanced and unlabelled.method(job).acts != "after":
+            balance.restore(classifier, job.dataset.train.labels, sample(job, device))
     card = finish(job, state, classifier, device)
     with writing(job.directory):
         (job.directory / RESUME).unlink(missing_ok=True)
@@ -163,24 +163,14 @@ def epoch(job: Job, state: State, classifier: Classifier) -> float:
     return (unlabelled.epoch if after else _labelled)(job, state, classifier)
 
 
-def _order(
-    recipe: Recipe, labels: NDArray[np.int64], draws: np.random.Generator
-) -> NDArray[np.int64]:
-    """The places of an epoch's volumes: each once, or with classes equally likely."""
-    order = draws.permutation(len(labels))
-    if recipe.balanced:
-        counts = np.bincount(labels)
-        share = 1 / (counts[labels] * np.count_nonzero(counts))
-        order = draws.choice(len(labels), len(labels), p=share)
-    return order
-
-
 def _labelled(job: Job, state: State, classifier: Classifier) -> float:
     """Train one epoch and return its mean loss."""
     recipe, split = job.recipe, job.dataset.train
     names = ("training", job.dataset.digest, job.seed, state.epoch)
     draws = randomness.numpy_generator(*names)
-    order = _order(recipe, split.labels, draws)
+    order = draws.permutation(len(split))
+    if recipe.balanced:
+        order = balance.drawn(split.labels, draws)
     augmentation = Augmentation(recipe, split, draws, names)
     starts = randomness.torch_generator(*names, "adversary")
     beside = unlabelled.Beside(job, state, classifier, names)

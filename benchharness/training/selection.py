@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from benchharness.training.recipe import Recipe
 
 
-LAST = "last epoch"
-"""In place of what weights are chosen by, where none are chosen and no val volume is read."""
+LAST = "the last epoch is kept"
+"""In place of what weights are chosen by, where none are chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
