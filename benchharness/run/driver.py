@@ -138,8 +138,7 @@ class Driver:
 
     def _open(self, number: int) -> None:
         self.remaining.forget(*self._places(number, self.ledger.left(number)))
-        if said := self.ledger.resolve(number):
-            self.display.note(said)
+        self.ledger.resolve(number)
         left = self.ledger.left(number)
         if reason := self.ledger.why_not(number):
             self._give_up(number, left, reason)

@@ -12,9 +12,9 @@ from benchharness.errors import CellError
 from benchharness.networks import checkpoints
 from benchharness.run import measuring
 from benchharness.run.summary import Summary, suspects
+from benchharness.run.twins import Twins
 from benchharness.store import metadata
 from benchharness.store.cells import ACCURACY_ONLY, CLEAN, CONTROL_FAMILY, describe
-from benchharness.store.superseded import trainings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,9 +60,9 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan, store: Store, note: Callable[[str], None]) -> None:
-        self.jobs = list(plan.jobs)
+        self.store, self.note, self._twins = store, note, Twins(store)
+        self.jobs = [self._apart(job) for job in plan.jobs]
         """As far as their checkpoints are known."""
-        self.store, self.note = store, note
         found = store.recorded()
         self.recorded, self._damaged = set(found.sound), found.damaged
         self._identities = [tuple(cell.identity for cell in job.cells) for job in self.jobs]
@@ -159,12 +159,8 @@ class Ledger:
         self._broken[key] = told or reason
         self._failed(f"{what}: {reason}")
 
-    def resolve(self, number: int) -> str:
-        """Give the cells of a job their final names, once it waits for no training.
-
-        Returns:
-            Whose weights they are if another training gave the same; else nothing.
-        """
+    def resolve(self, number: int) -> None:
+        """Give the cells of a job their final names, once it waits for no training."""
         job = self.jobs[number]
         was_pending = job.cells[0].pending
         digest = self._digests.get(checkpoint_of(job.weights, job))
@@ -177,28 +173,21 @@ class Ledger:
                 cells = tuple(cell.source_trained(digest) for cell in job.cells)
                 job = replace(job, source=_with_digest(job.source, digest), cells=cells)
         if was_pending:
-            self.jobs[number] = job
+            self.jobs[number] = job = self._apart(job)
             self._identities[number] = tuple(cell.identity for cell in job.cells)
             self.before += len(job.cells) - len(self.left(number))
-        return self._twin(job) if was_pending else ""
+
+    def _apart(self, job: Job) -> Job:
+        """A job with cells of its own, told where another training gave its weights."""
+        job, said = self._twins.apart(job)
+        if said:
+            self.note(said)
+        return job
 
     def left(self, number: int) -> list[int]:
         """The places of a job's cells that are not recorded."""
         found = enumerate(self._identities[number])
         return [place for place, identity in found if identity not in self.recorded]
-
-    def _twin(self, job: Job) -> str:
-        """Says so where another training gave the weights of a job, bit for bit.
-
-        Cells are of weights, so they stand under the name of what was measured first.
-        """
-        cell = next((one for one in job.cells if one.identity in self.recorded), None)
-        if cell is None:
-            return ""
-        other = self.store.records()[cell.identity].cell
-        if trainings_of(cell) == trainings_of(other):
-            return ""
-        return f"{describe(cell)} has the weights of {describe(other)}, which stands for both"
 
     def skip_job(self, number: int) -> None:
         """A job will not begin, since the run was stopped before its checkpoint was trained."""

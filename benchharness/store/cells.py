@@ -68,6 +68,8 @@ class CheckpointKey:
     """Digest of the weights' file; None until they are trained."""
     part: str = ""
     """Which of several weights in that file are meant; empty where it needs no saying."""
+    twin: str = ""
+    """Digest of the training where another one gave these weights and has cells of its own."""
 
     @property
     def recipe_name(self) -> str | None:
@@ -251,8 +253,8 @@ def _network(model: ModelKey, checkpoint: CheckpointKey) -> dict[str, Any]:
     weights: dict[str, Any] = {"sha256": checkpoint.sha256}
     if checkpoint.sha256 is None:
         weights = {"recipe": checkpoint.recipe, "seed": checkpoint.seed}
-    if checkpoint.part:
-        weights["part"] = checkpoint.part
+    beside = {"part": checkpoint.part, "training": checkpoint.twin}
+    weights |= {name: value for name, value in beside.items() if value}
     return {**model.numbers(), "checkpoint": weights}
 
 
@@ -264,9 +266,7 @@ def _model_json(model: ModelKey) -> dict[str, Any]:
 def _checkpoint_json(checkpoint: CheckpointKey) -> dict[str, Any]:
     recipe = checkpoint.recipe
     payload = asdict(checkpoint) | {"recipe": None if recipe is None else dict(recipe)}
-    if not checkpoint.part:
-        del payload["part"]
-    return payload
+    return {name: value for name, value in payload.items() if value != ""}
 
 
 def _model_from(payload: Mapping[str, Any]) -> ModelKey:

@@ -100,5 +100,5 @@ def adds_to_worst_case(record: Record) -> bool:
 def checkpoint_of(cell: Cell) -> tuple[object, ...]:
     """What cells of one network with one set of weights on one dataset share."""
     checkpoint = cell.checkpoint
-    weights = (checkpoint.sha256, checkpoint.part)
+    weights = (checkpoint.sha256, checkpoint.part, *([checkpoint.twin] if checkpoint.twin else ()))
     return (*cell.model.numbers().values(), *weights, cell.dataset.digest)

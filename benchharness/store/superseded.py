@@ -46,11 +46,14 @@ def trainings_of(cell: Cell) -> Trainings:
     for model, checkpoint in networks:
         if checkpoint.recipe is None:
             continue
-        name = digest(
-            [*model.numbers().values(), cell.dataset.digest, checkpoint.recipe, checkpoint.seed]
-        )[:16]
+        name = training_of(model, checkpoint, cell.dataset.digest)
         (awaited if checkpoint.sha256 is None else done).append(name)
     return Trainings(" ".join(done), " ".join(awaited))
+
+
+def training_of(model: ModelKey, checkpoint: CheckpointKey, data: str) -> str:
+    """Digest of what trains a network on a dataset; weights that the user brought have it too."""
+    return digest([*model.numbers().values(), data, checkpoint.recipe, checkpoint.seed])[:16]
 
 
 def current(entries: Mapping[str, E]) -> dict[str, E]:

@@ -221,7 +221,7 @@ def test_shots_from_a_source_and_from_scratch(tmp_path: Path) -> None:
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
 
 
-def test_weights_that_two_trainings_gave_are_measured_once_and_it_is_said(
+def test_weights_that_two_trainings_gave_are_measured_for_both_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = dataclasses.replace(recipes.find("quick"), name="scratch")
@@ -231,8 +231,13 @@ def test_weights_that_two_trainings_gave_are_measured_once_and_it_is_said(
     assert len(set(weights(tmp_path).values())) == 1
     assert (
         "tiny from scratch, all shots · scratch · dark · clean · seed 0 has the weights of tiny · "
-        "quick · dark · clean · seed 0, which stands for both"
+        "quick · dark · clean · seed 0, bit for bit: both are measured"
     ) in " ".join(said.split())
+    cells = [record.cell for record in Store(tmp_path).records().values()]
+    asked = [(cell.checkpoint.recipe_name, cell.perturbation) for cell in cells]
+    both = [{key for name, key in asked if name == one} for one in ("quick", "scratch")]
+    assert both[0] == both[1]
+    assert sum(map(len, both)) == len(cells)
     _, again = run(tmp_path, train_on="tests.sources:dark", recipes="quick")
     assert "has the weights of" not in again
 

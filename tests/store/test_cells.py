@@ -32,6 +32,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model.outputs": {"model": {"outputs": (("form", "logit"), ("take", (0, "out")))}},
     "checkpoint.sha256": {"checkpoint": {"sha256": "b" * 64}},
     "checkpoint.part": {"checkpoint": {"part": "model_ema"}},
+    "checkpoint.twin": {"checkpoint": {"twin": "0123456789abcdef"}},
     "dataset.digest": {"dataset": {"digest": "sha256:bbc"}},
     "dataset.split": {"dataset": {"split": "val"}},
     "dataset.volumes": {"dataset": {"volumes": "d" * 64}},
