@@ -27,6 +27,8 @@ CARD = "model_card.json"
 START = "start"
 """Setting of a recipe that starts from another: the digest of that one's settings."""
 
+FROM_CONFIG = "a config file"
+"""How the source of a recipe begins that the harness does not have."""
 SOURCE_VAL, TARGET_VAL, NO_SPLIT = "source val", "target val", "none"
 """Splits that weights carried from a source are chosen on."""
 

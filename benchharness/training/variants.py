@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness import registry
 from benchharness.errors import BenchError, unknown_name
+from benchharness.store.cards import FROM_CONFIG
 from benchharness.training import recipes
 from benchharness.training.recipe import Recipe
 
@@ -76,7 +77,7 @@ def _variant(name: str, table: dict[str, Any]) -> Recipe:
     return replace(
         recipes.find(base),
         name=name,
-        source=f"a config file, after {base}",
+        source=f"{FROM_CONFIG}, after {base}",
         summary=f"{base} with {', '.join(sorted(table))}" if table else base,
         **changes,
     )

@@ -173,7 +173,8 @@ def test_absent_weights_name_the_command_that_fetches_them(
         planning.plan(settings(data, tmp_path, **flags))
     code, said = bench("zoo", "get", "tiny@quick", "--zoo", bare)
     assert code == 2
-    assert "bench train --models tiny --recipes quick --datasets data --seeds 0" in said
+    again = "bench train --models tests.samples:tiny --recipes quick --datasets data --seeds 0"
+    assert again in said
     code, said = bench("zoo", "get", "tiny@quick", "--from", tmp_path, "--zoo", bare)
     assert code == 2
     assert "has no file tiny-quick-data-seed0-" in said
@@ -257,3 +258,38 @@ def test_large_weights_are_named_and_left_out_of_the_package(
     assert bench("zoo", "add", trained)[0] == 2
     code, said = bench("zoo", "add", trained, "tiny@medmnist", "--licence", "CC0")
     assert (code, "unknown checkpoint of the store 'tiny@medmnist'" in said) == (2, True)
+
+
+def test_two_of_one_name_data_and_seed_are_refused(data: Path, tmp_path: Path) -> None:
+    """A zoo keeps one of a name; whichever was added last would win without a word."""
+    out = tmp_path / "out"
+    for epochs in (1, 2):
+        table = {"mine": {"base": "quick", "epochs": epochs}}
+        assert not run(settings(data, out, recipes="mine", recipe=table)).failures
+    code, said = bench("zoo", "add", out, "--to", tmp_path / "zoo", "--licence", "CC0")
+    assert code == 2
+    assert "the store has several tiny@mine on data of seed 0" in said
+    folders = [path.name for path in out.glob("checkpoints/data/*")]
+    assert len(folders) == 2
+    assert all(name in said for name in folders)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_the_command_that_trains_a_network_again_names_what_it_needs(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    table = {"mine": {"base": "quick", "epochs": 1}}
+    run(settings(data, tmp_path / "out", recipes="mine", recipe=table))
+    (own,) = adding.add(tmp_path / "out", tmp_path / "zoo", licence="CC0")
+    assert own.entry.source == (
+        "bench train --models tests.samples:tiny --recipes mine --datasets data --seeds 0 "
+        "--config FILE, which has [recipe.mine]"
+    )
+    entry = next(one for one in zoo.entries() if one.name == "medvit3d_n@quick")
+    assert entry.retraining == (
+        "bench train --models medvit3d_n --recipes quick --datasets phantom3d "
+        f"--seeds {entry.card.seed}"
+    )
+    moved = dataclasses.replace(entry.card, transfer={"source": "ct", "shots": 8})
+    carried = dataclasses.replace(entry, card=moved).retraining
+    assert carried.endswith("with --train-on and what else carried it there (source ct, shots 8)")

@@ -13,7 +13,7 @@ from benchharness.networks.zoo.index import Entry
 from benchharness.store.folder import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 LARGEST = 8 * 10**6
@@ -57,11 +57,11 @@ def add(
     for name in wanted:
         if name not in known:
             raise unknown_name("checkpoint of the store", name, known)
+    found = [(entry, weights) for entry, weights in found if not wanted or entry.name in wanted]
+    _refuse_rivals(entry for entry, _ in found)
     kept = {entry.slot: entry for entry in index.read(target)}
     added = []
     for entry, weights in found:
-        if wanted and entry.name not in wanted:
-            continue
         copied = to is not None or entry.size <= LARGEST
         if copied:
             files.copy(weights, target / entry.file, entry)
@@ -73,6 +73,24 @@ def add(
     with explaining(f"index {target / index.FILE}"):
         index.write(target, sorted(kept.values(), key=lambda one: one.file))
     return tuple(added)
+
+
+def _refuse_rivals(entries: Iterable[Entry]) -> None:
+    """Refuse checkpoints of which a zoo could keep only one.
+
+    Raises:
+        BenchError: When two have the same name, data and seed, as settings or sources differ.
+    """
+    found: dict[tuple[str, str, int], Entry] = {}
+    for entry in entries:
+        if entry.slot in found:
+            raise BenchError(
+                f"the store has several {entry.name} on {entry.card.dataset} of seed "
+                f"{entry.card.seed}, with other settings or from other sources: "
+                f"{found[entry.slot].card.folder} and {entry.card.folder}. A zoo keeps one of a "
+                "name; give a copy of the store without the folders of the others."
+            )
+        found[entry.slot] = entry
 
 
 def _of_store(store: Path, *, licence: str, source: str, url: str) -> list[tuple[Entry, Path]]:

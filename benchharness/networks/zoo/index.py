@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.disk import caches, user_path, write_atomically
 from benchharness.errors import BenchError, unknown_name
-from benchharness.store.cards import ModelCard
+from benchharness.store.cards import FROM_CONFIG, ModelCard
 from benchharness.store.schema import MISFIT, newer, strict_json
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ FILE = "index.json"
 
 _NAME = re.compile(r"[^:@/\\]+@[^:@/\\]+")
 _WEIGHTS = re.compile(r"[^/\\]+\.safetensors")
+
+
+_OURS = ("medvit3d.", "benchharness.")
+"""Where the networks are that are known by name; others are typed as their import string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,19 @@ class Entry:
 
     @property
     def retraining(self) -> str:
-        """The command that trains the network again."""
+        """What trains the network again, as a command and in words where one needs them."""
         card = self.card
-        return (
-            f"bench train --models {card.model} --recipes {self.recipe} --datasets {card.dataset} "
+        model = card.model if card.factory.startswith(_OURS) else card.factory
+        said = (
+            f"bench train --models {model} --recipes {self.recipe} --datasets {card.dataset} "
             f"--seeds {card.seed}"
         )
+        if card.transfer:
+            carried = ", ".join(f"{name} {value}" for name, value in card.transfer.items())
+            return f"{said}, with --train-on and what else carried it there ({carried})"
+        if str(card.recipe.get("source", "")).startswith(FROM_CONFIG):
+            return f"{said} --config FILE, which has [recipe.{self.recipe}]"
+        return said
 
     @classmethod
     def of(cls, card: ModelCard, *, size: int, licence: str, source: str) -> Entry:
