@@ -56,7 +56,7 @@ class Augmentation:
             levels = transposed(levels, self.split.spacing, self._draws)
         inputs = as_float(levels, device)
         if recipe.rotation or recipe.zoom or recipe.shift:
-            inputs = moved(inputs, _movements(recipe, inputs, self._draws))
+            inputs = moved(inputs, _movements(recipe, inputs, self.split.spacing, self._draws))
         if recipe.artefacts:
             inputs = self._with_artefacts(inputs.cpu(), chosen).to(device)
         if recipe.noise:
@@ -139,12 +139,15 @@ def transposed(volumes: Levels, spacing: Spacing | None, draws: np.random.Genera
     )
 
 
-def _movements(recipe: Recipe, inputs: Tensor, draws: np.random.Generator) -> Tensor:
+def _movements(
+    recipe: Recipe, inputs: Tensor, spacing: Spacing | None, draws: np.random.Generator
+) -> Tensor:
     """Drawn matrices (B, 3, 4) from voxels of the result to voxels of the volume, from the centre.
 
-    Coordinates are (W, H, D), as `torch.nn.functional.affine_grid` has them. A flat volume stays in
-    its plane.
+    Coordinates are (W, H, D), as `torch.nn.functional.affine_grid` has them. Turns are turns in
+    space, whatever the voxels' spacing (D, H, W) in mm. A flat volume stays in its plane.
     """
+    steps = np.asarray((spacing or (1.0, 1.0, 1.0))[::-1], np.float64)
     count, sizes = len(inputs), np.asarray(inputs.shape[:1:-1], np.float64)
     angles = np.radians(draws.uniform(-recipe.rotation, recipe.rotation, (count, 3)))
     scales = draws.uniform(1 - recipe.zoom, 1 + recipe.zoom, count)
@@ -160,6 +163,7 @@ def _movements(recipe: Recipe, inputs: Tensor, draws: np.random.Generator) -> Te
             step[first, first] = step[second, second] = math.cos(angle)
             step[first, second], step[second, first] = -math.sin(angle), math.sin(angle)
             turn = turn @ step
+        turn = turn if np.ptp(steps) == 0 else turn * steps / steps[:, None]
         matrix[:, :3], matrix[:, 3] = turn / scale, shift
     return torch.from_numpy(matrices).float().to(inputs.device)
 

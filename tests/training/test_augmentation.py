@@ -58,7 +58,7 @@ def test_affines_move_voxels_where_they_belong() -> None:
 def test_drawn_affines_stay_within_their_ranges(grid: tuple[int, int, int]) -> None:
     recipe = dataclasses.replace(QUICK, rotation=10.0, zoom=0.1, shift=0.05)
     inputs = torch.zeros(200, 1, *grid)
-    found = augmentation._movements(recipe, inputs, np.random.Generator(np.random.PCG64(0)))
+    found = augmentation._movements(recipe, inputs, None, np.random.Generator(np.random.PCG64(0)))
     scales = torch.linalg.det(found[:, :, :3]) ** (-1 / 3)
     assert 0.9 - 1e-5 <= float(scales.min()) < 0.92
     assert 1.08 < float(scales.max()) <= 1.1 + 1e-5
@@ -168,3 +168,21 @@ def test_with_flips_and_transposes_a_cube_gets_each_of_its_48_symmetries() -> No
     recipe = dataclasses.replace(QUICK, flips=True, transposes=True)
     found = made(recipe, cubes).volumes(np.arange(2000), CPU)
     assert len({one.numpy().tobytes() for one in found}) == 48
+
+
+def test_a_turn_is_one_in_space_whatever_the_spacing() -> None:
+    """In millimetres, what a volume is moved by is a rotation: its inverse is its transpose."""
+    recipe, inputs = dataclasses.replace(QUICK, rotation=30.0), torch.zeros(20, 1, 6, 8, 10)
+    spacing = (5.0, 0.5, 1.0)
+    draws = [np.random.Generator(np.random.PCG64(0)) for _ in range(3)]
+    found = augmentation._movements(recipe, inputs, spacing, draws[0])[:, :, :3].double()
+    plain = augmentation._movements(recipe, inputs, None, draws[1])[:, :, :3].double()
+    equal = augmentation._movements(recipe, inputs, (2.0, 2.0, 2.0), draws[2])[:, :, :3].double()
+    mm = torch.diag(torch.tensor(spacing[::-1], dtype=torch.float64))
+    turns = mm @ found @ torch.linalg.inv(mm)
+    torch.testing.assert_close(turns, plain, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        turns @ turns.mT, torch.eye(3).double().expand(20, 3, 3), atol=1e-5, rtol=0
+    )
+    assert torch.equal(equal, plain)
+    assert not torch.allclose(found, plain)
