@@ -192,3 +192,25 @@ def test_the_trade_off_has_one_point_for_each_model_and_recipe(tmp_path: Path) -
 def test_one_model_needs_no_trade_off(tmp_path: Path) -> None:
     findings = found(tmp_path, ADV, attacked(ADV))
     assert list(tradeoff.tradeoffs(findings, "adrenalmnist3d")) == []
+
+
+def test_recipes_that_saw_the_same_artefacts_are_named_together(tmp_path: Path) -> None:
+    levels = {**SAW.settings, "artefact_levels": (1, 2, 3, 4, 5)}
+    hard = replace(SAW, recipe="hard", settings=levels, weights="hard")
+    cells = [replace(one, perturbation="motion", severity=1) for one in (Made(), SAW, hard)]
+    findings = found(tmp_path, Made(), SAW, hard, *cells)
+    table, *_ = training.tables(findings, "adrenalmnist3d")
+    assert table.header[2:] == ("Seen by artefact_augment and hard (1)", "Unseen by them (0)")
+    assert "artefact_augment and hard train on motion" in table.caption
+
+
+def test_two_settings_of_one_recipe_are_told_apart_in_gains(tmp_path: Path) -> None:
+    longer = replace(Made(), settings={"epochs": 8}, weights="longer")
+    cells = [attacked(one) for one in (Made(), longer, ADV)]
+    findings = found(tmp_path, Made(), longer, ADV, *cells)
+    *_, table = training.tables(findings, "adrenalmnist3d")
+    rows = [tuple(entry.text for entry in row[:4]) for row in table.rows]
+    assert len(set(rows)) == len(rows) == 4
+    assert {over for _, _, over, _ in rows} == {
+        model for model in findings.models if "adv_pgd" not in model
+    }

@@ -120,7 +120,7 @@ def checkpoints(source: Path) -> str:
     found = {}
     for row in collect(source).rows:
         cell = row.record.cell
-        found[cell.checkpoint.sha256] = cell
+        found[cell.checkpoint.sha256, cell.checkpoint.recipe_name, cell.checkpoint.seed] = cell
     for cell in found.values():
         made = cell.checkpoint
         recipe = made.recipe_name or "own weights"

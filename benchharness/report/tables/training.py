@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchharness.report.cells.score import INTERVALS, Score
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from benchharness.report.cells.findings import Findings
     from benchharness.report.scoring.conditions import Condition
+    from benchharness.report.scoring.subjects import Subject
     from benchharness.report.tables.layout import Table
 
 
@@ -24,12 +26,13 @@ def tables(findings: Findings, dataset: str) -> Iterator[Table]:
     of = [(s, training.settings(findings, s)) for s in subjects(findings, dataset, each=False)]
     if any(training.adversarial(recipe) for _, recipe in of):
         yield _judged(findings, dataset)
-    subsets = {
-        seen: str(recipe["name"]) for _, recipe in of if (seen := training.artefacts(recipe))
-    }
-    for seen, name in subsets.items():
+    subsets: dict[frozenset[str], dict[str, None]] = {}
+    for _, recipe in of:
+        if seen := training.artefacts(recipe):
+            subsets.setdefault(seen, {})[str(recipe["name"])] = None
+    for seen, names in subsets.items():
         if _artefacts(findings, dataset):
-            yield _unseen(findings, dataset, seen, name)
+            yield _unseen(findings, dataset, seen, " and ".join(names), several=len(names) > 1)
     if any(training.robust(a) for _, a in of) and any(training.plain(b) for _, b in of):
         yield from _gains(findings, dataset)
 
@@ -85,10 +88,12 @@ def _groups(findings: Findings, dataset: str, seen: frozenset[str]) -> list[list
     ]
 
 
-def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str) -> Table:
+def _unseen(
+    findings: Findings, dataset: str, seen: frozenset[str], recipe: str, *, several: bool
+) -> Table:
     groups = _groups(findings, dataset, seen)
     counts = [len({condition.perturbation for condition in group}) for group in groups]
-    lines = []
+    lines, it = [], "them" if several else "it"
     for subject in subjects(findings, dataset):
         fields = [
             scores.mean(findings, subject, group, "accuracy")
@@ -99,9 +104,15 @@ def _unseen(findings: Findings, dataset: str, seen: frozenset[str], recipe: str)
         lines.append(Line(names=(subject.label,), fields=tuple(fields)))
     return score_table(
         f"Artefacts seen and unseen in training on {dataset}",
-        ("Model", "Clean", f"Seen by {recipe} ({counts[0]})", f"Unseen by it ({counts[1]})"),
+        (
+            "Model",
+            "Clean",
+            f"Seen by {recipe} ({counts[0]})",
+            f"Unseen by {it} ({counts[1]})",
+        ),
         lines,
-        caption=f"Mean accuracy over artefacts and all their levels. {recipe} trains on "
+        caption=f"Mean accuracy over artefacts and all their levels. {recipe} "
+        f"{'train' if several else 'trains'} on "
         f"{', '.join(sorted(seen))}; the columns are the same artefacts for every model. "
         f"{INTERVALS}",
         kinds=("training",),
@@ -114,13 +125,20 @@ def _gains(findings: Findings, dataset: str) -> Iterator[Table]:
         (s, training.network(findings, s), training.settings(findings, s))
         for s in subjects(findings, dataset, each=False)
     ]
+    words = Counter((network, training.trained_with(recipe)) for _, network, recipe in found)
+
+    def called(subject: Subject, network: str, recipe: dict[str, object]) -> str:
+        """The recipe in words, or the model's whole label where two settings share these words."""
+        said = training.trained_with(recipe)
+        return said if words[network, said] == 1 else subject.model
+
     yield from gains(
         findings,
         f"What training for robustness gains on {dataset}",
         ("Network", "Recipe", "Over", "On"),
         [
             Pair(
-                names=(network, training.trained_with(recipe), plain["name"], where),
+                names=(network, called(new, network, recipe), called(base, other, plain), where),
                 new=new,
                 base=base,
                 conditions=labels,
