@@ -24,7 +24,7 @@ from benchharness.run.weights import Weights, missing, trained
 from benchharness.store import parity
 from benchharness.store.cards import START, WEIGHTS
 from benchharness.store.cells import CheckpointKey
-from benchharness.training import initialisation, variants
+from benchharness.training import initialisation, selection, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -195,7 +195,8 @@ def _by_recipe(
     for name in config.recipes or (dataset.default_recipe,):
         chain = [
             (recipe, *expected(model, options, recipe, dataset))
-            for recipe in variants.chain(name, known)
+            for one in variants.chain(name, known)
+            for recipe in (one.for_volumes(len(dataset.train)),)
         ]
         check_alike(chain, dataset)
         for seed in config.seeds:
@@ -297,12 +298,16 @@ def _check_trainable(weights: Weights, dataset: Dataset) -> str:
     """Find what would stop a training before anything is written.
 
     Returns:
-        Why the network cannot be built; empty where it can, or where only training will tell.
+        Why it cannot be trained; empty where it can, or where only training will tell.
 
     Raises:
         BenchError: When the factory does not take its arguments, or the initial weights do not fit.
     """
     building.check_arguments(weights.model)
+    if weights.recipe is not None and weights.home is None:
+        blind = selection.blind(weights.recipe, dataset.val, dataset.num_classes)
+        if blind:
+            return blind
     if weights.initial is None:
         return ""
     try:

@@ -27,6 +27,13 @@ def check(config: RunConfig, trained_on: Iterable[Dataset]) -> None:
     if any(config.shots):
         asked = (*asked, FINE_TUNING, *([FROM_SCRATCH] if SCRATCH in config.train_on else []))
     asked = (*asked, *(name for name in config.recipes_left_out if name in known))
+    for name in (FINE_TUNING, FROM_SCRATCH):
+        if any(config.shots) and known[name].starts_from:
+            begins = "random weights" if name == FROM_SCRATCH else "the source's weights"
+            raise BenchError(
+                f"[recipe.{name}] has starts_from = {known[name].starts_from!r}, and with --shots "
+                f"it begins with {begins}. Take starts_from out."
+            )
     used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
     for name, _ in config.recipe_options:
         if name not in used:

@@ -61,14 +61,16 @@ def train(
         The card; weights and card are on disk when this returns.
 
     Raises:
-        CellError: If the loss stops being finite, val AUC is never defined, or the network overfits
-            to a single step in its first epoch.
+        CellError: If the val split lacks a class and is to choose, the loss stops being finite, val
+            AUC is never defined, or the network overfits to a single step in its first epoch.
         BenchError: If the folder cannot be written, or the initial weights do not fit.
         Exception: Whatever the network raises.
     """
     finished = checkpoints.read_card(job.directory)
     if finished is not None:
         return finished
+    if reason := selection.blind(job.recipe, job.dataset.val, job.dataset.num_classes):
+        raise CellError(reason)
     with writing(job.directory):
         job.directory.mkdir(parents=True, exist_ok=True)
         clear_partial(job.directory)

@@ -60,7 +60,8 @@ class Recipe:
     """Whether shape datasets are scaled by U(0, 1) in training and by 0.5 in evaluation, as their
     protocol says."""
     rotation: float = _within(0, 180, 0.0)
-    """Degrees: each volume is turned about each axis by a draw from U(−rotation, rotation)."""
+    """Degrees: each volume is turned about each axis by a draw from U(−rotation, rotation), in
+    space, not on the grid, where the spacing is known."""
     zoom: float = _within(0, 0.9, 0.0)
     """Each volume is scaled by a draw from U(1 − zoom, 1 + zoom)."""
     shift: float = _within(0, 1, 0.0)
@@ -104,13 +105,13 @@ class Recipe:
     does not look."""
     averaging: float = _within(0, 0.9999, 0.0)
     """Decay of a moving average of the weights over the steps, which is judged and kept in their
-    place: a decay d averages about the last 1 / (1 − d) steps. 0 keeps the weights themselves, as
-    methods do that go on without labels."""
+    place: a decay d averages about the last 1 / (1 − d) steps, and never more than about a tenth of
+    those taken. 0 keeps the weights themselves, as methods do that go on without labels."""
     keep: Literal["best", "last"] = "best"
     """`best`: the weights of the epoch that does best on the val split. `last`: those of the last
     epoch, so that no labelled volume is spent on choosing."""
     least_steps: int = _within(0, 100_000, 0)
-    """Training goes on for more epochs until it has taken so many steps, as few volumes need."""
+    """Training has as many more epochs as so many steps take, as few volumes need."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

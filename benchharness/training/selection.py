@@ -40,6 +40,18 @@ def measure(recipe: Recipe) -> str:
     return f"val AUC under PGD-{recipe.selection_steps}" if recipe.selection_steps else "val AUC"
 
 
+def blind(recipe: Recipe, val: Split, classes: int) -> str:
+    """Why a val split cannot choose weights; empty where it can, or where nothing is chosen."""
+    absent = sorted(set(range(classes)) - set(np.unique(val.labels).tolist()))
+    if recipe.keep == "last" or not absent:
+        return ""
+    said = f"class {absent[0]}" if len(absent) == 1 else f"classes {', '.join(map(str, absent))}"
+    return (
+        f"the val split has no volume of {said}, so no epoch has an AUC to be chosen by. Make a "
+        f'recipe that keeps the last: [recipe.NAME] with base = "{recipe.name}" and keep = "last"'
+    )
+
+
 def judge(classifier: Classifier, val: Split, recipe: Recipe, *, seed: int) -> Judgement:
     """Judge the weights of the moment.
 

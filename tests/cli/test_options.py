@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     Bench = Callable[..., tuple[int, str, str]]
 
-TABLES = {"attack_parameters", "model_options", "recipe_options", "given"}
-"""Fields that a config file sets by a table; no flag can."""
+TABLES = {"attack_parameters", "model_options", "recipe_options", "recipes_left_out", "given"}
+"""Fields that follow from a config file alone; no flag sets them."""
 
 CONFIGURED = ("run", "train", "check", "explain", "ci")
 

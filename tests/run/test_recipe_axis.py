@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -211,3 +212,30 @@ def test_a_card_tells_where_its_weights_began(data: Path, tmp_path: Path) -> Non
     assert "start" not in cards["quick"]
     assert cards["adv_pgd"]["start"]["sha256"] == cards["quick"]["sha256"]
     assert cards["adv_pgd"]["recipe"]["eps"] == 4 / 255
+
+
+def test_a_val_split_without_a_class_is_refused_before_any_training(
+    data: Path, tmp_path: Path
+) -> None:
+    content = dict(np.load(data))
+    content["val_labels"] = np.zeros_like(content["val_labels"])
+    np.savez(tmp_path / "blind.npz", **content)
+    summary, said = run(tmp_path / "blind.npz", tmp_path / "out", recipes="quick,adv_pgd")
+    assert summary.trained == 0
+    text = " ".join(said.split())
+    assert "the val split has no volume of class 1, so no epoch has an AUC to be chosen by" in text
+    assert 'with base = "quick" and keep = "last"' in text
+    table = {"last": {"base": "quick", "epochs": 1, "keep": "last"}}
+    own = {"recipes": "last", "recipe": table}
+    summary, _ = run(tmp_path / "blind.npz", tmp_path / "out", **own)
+    assert (summary.trained, summary.failures) == (1, ())
+
+
+def test_least_steps_make_more_epochs_without_a_source_too(data: Path, tmp_path: Path) -> None:
+    table = {"long": {"base": "quick", "epochs": 1, "batch_size": 24, "least_steps": 5}}
+    run(data, tmp_path, recipes="long", recipe=table)
+    (folder,) = tmp_path.glob("checkpoints/data/*")
+    card = checkpoints.read_card(folder)
+    assert card is not None
+    steps = -(-len(samples.dataset().train) // 24)
+    assert card.recipe["epochs"] == -(-5 // steps) > 1

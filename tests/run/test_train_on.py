@@ -254,6 +254,16 @@ def test_weights_that_two_trainings_gave_are_measured_for_both_and_it_is_said(
             {"train_on": "tests.sources:other", "adapt": "coral", "shots": "16"},
             "other → dark: labels do not correspond, so --adapt coral would align other classes.",
         ),
+        (
+            {"shots": "8", "recipe": {"finetune": {"starts_from": "adv_pgd"}}},
+            "[recipe.finetune] has starts_from = 'adv_pgd', and with --shots it begins with the "
+            "source's weights. Take starts_from out.",
+        ),
+        (
+            {"shots": "8", "train_on": "none", "recipe": {"scratch": {"starts_from": "quick"}}},
+            "[recipe.scratch] has starts_from = 'quick', and with --shots it begins with random "
+            "weights. Take starts_from out.",
+        ),
         ({"adapt": "corla"}, "unknown adaptation 'corla'. Did you mean 'coral'?"),
         ({"shots": "some"}, "--shots takes whole numbers"),
         ({"shots": "500"}, "--shots 500 is more than dark has: 48 volumes in its train split."),
