@@ -11,13 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchharness.store.cells import CheckpointKey, describe
-from benchharness.store.superseded import training_of, trainings_of
+from benchharness.store.superseded import Trainings, training_of, trainings_of
 
 if TYPE_CHECKING:
     from benchharness.run.planning import Job
     from benchharness.store.cells import Cell, ModelKey
     from benchharness.store.folder import Store
-    from benchharness.store.superseded import Trainings
 
 
 class Twins:
@@ -46,9 +45,13 @@ class Twins:
         """
         if any(cell.pending for cell in job.cells):
             return job, ""
-        for cell in job.cells:
-            other = self._holder(cell)
-            if (own := trainings_of(cell)) != trainings_of(other):
+        own = Trainings("", "")
+        for before, cell in zip((None, *job.cells), job.cells, strict=False):
+            # Cells of a job share their network, and mostly what their volumes are made on.
+            if before is None or before.perturbation.source is not cell.perturbation.source:
+                own = trainings_of(cell)
+            other = self._holder(cell, own)
+            if other is not cell and trainings_of(other) != own:
                 job = replace(job, cells=tuple(_marked(one, beside=other) for one in job.cells))
                 said = f"{describe(cell)} has the weights of {describe(other)}, bit for bit"
                 told, self._told = own in self._told, self._told | {own}
@@ -56,10 +59,10 @@ class Twins:
         self._planned |= {cell.identity: cell for cell in job.cells}
         return job, ""
 
-    def _holder(self, cell: Cell) -> Cell:
+    def _holder(self, cell: Cell, own: Trainings) -> Cell:
         """The cell that has this one's name."""
         name = cell.identity
-        if self._recorded.get(name, trainings_of(cell).done) != trainings_of(cell).done:
+        if self._recorded.get(name, own.done) != own.done:
             return self._store.records()[name].cell
         return self._planned.get(name, cell)
 
