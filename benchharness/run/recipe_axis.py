@@ -34,6 +34,11 @@ def check(config: RunConfig, trained_on: Iterable[Dataset]) -> None:
                 f"[recipe.{name}] has starts_from = {known[name].starts_from!r}, and with --shots "
                 f"it begins with {begins}. Take starts_from out."
             )
+        if any(config.shots) and known[name].balanced:
+            raise BenchError(
+                f"[recipe.{name}] is balanced, which fits a bias to the val split, and with "
+                "--shots none is read. Take balanced out."
+            )
     used = {recipe.name for name in asked for recipe in variants.chain(name, known)}
     for name, _ in config.recipe_options:
         if name not in used:

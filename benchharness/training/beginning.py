@@ -47,7 +47,7 @@ def begin(job: Job, device: str) -> State:
     assert learned is not None
     schedule = _schedule(job.recipe, optimiser, volumes=len(learned))
     if job.recipe.balanced and not after:
-        balance.check(shown, job.dataset.train.labels, sample(job, device))
+        balance.check(shown, sample(job, device))
     return State(
         network=network,
         optimiser=optimiser,

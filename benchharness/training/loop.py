@@ -89,7 +89,8 @@ def train(
     with contained():
         state.network.load_state_dict(state.best)
         if job.recipe.balanced and unlabelled.method(job).acts != "after":
-            balance.restore(classifier, job.dataset.train.labels, sample(job, device))
+            val, size = job.dataset.val, job.recipe.batch_size
+            balance.restore(classifier, val, size, sample(job, device))
     card = finish(job, state, classifier, device)
     with writing(job.directory):
         (job.directory / RESUME).unlink(missing_ok=True)

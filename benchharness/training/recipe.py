@@ -52,7 +52,8 @@ class Recipe:
     """`one-cycle` per step; `steps`: × 0.1 at 50 % and at 75 % of the epochs."""
     balanced: bool = False
     """Whether an epoch draws its volumes with replacement and all classes equally likely; else it
-    takes each volume once. In the end the network expects classes as often as they come."""
+    takes each volume once. In the end the network expects classes as often as the val split has
+    them."""
     flips: bool = False
     """Whether each axis of each training volume is flipped with probability one half."""
     label_smoothing: float = _within(0, 0.99, 0.0)

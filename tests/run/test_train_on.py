@@ -264,6 +264,10 @@ def test_weights_that_two_trainings_gave_are_measured_for_both_and_it_is_said(
             "[recipe.scratch] has starts_from = 'quick', and with --shots it begins with random "
             "weights. Take starts_from out.",
         ),
+        (
+            {"shots": "8", "recipe": {"finetune": {"balanced": True}}},
+            "[recipe.finetune] is balanced, which fits a bias to the val split, and with --shots",
+        ),
         ({"adapt": "corla"}, "unknown adaptation 'corla'. Did you mean 'coral'?"),
         ({"shots": "some"}, "--shots takes whole numbers"),
         ({"shots": "500"}, "--shots 500 is more than dark has: 48 volumes in its train split."),
