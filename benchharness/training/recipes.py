@@ -43,7 +43,7 @@ _STRONG = replace(
     name="strong",
     version=2,
     source="this project",
-    summary="the best clean AUC in 20 epochs: balanced classes, affines, mixup, averaged weights",
+    summary="the best clean AUC in 20 epochs: balanced classes, affines, averaged weights",
     epochs=20,
     balanced=True,
     averaging=0.995,
@@ -52,7 +52,6 @@ _STRONG = replace(
     rotation=10.0,
     zoom=0.1,
     shift=0.05,
-    mixup=0.2,
 )
 
 _LONGER = replace(_QUICK, epochs=8)

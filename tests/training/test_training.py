@@ -35,6 +35,9 @@ RECIPE = dataclasses.replace(recipes.find("quick"), epochs=3, batch_size=8, lear
 
 
 _PLAIN = {
+    "balanced": False,
+    "averaging": 0.0,
+    "mixup": 0.0,
     "rotation": 0.0,
     "zoom": 0.0,
     "shift": 0.0,
@@ -102,16 +105,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert not (tmp_path / "killed" / resuming.RESUME).exists()
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_recipe_goes_on_after_a_kill_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    recipe = dataclasses.replace(
-        recipes.find(name), epochs=2, batch_size=24, learning_rate=0.01, starts_from=""
-    )
-    if recipe.eps:
-        few = min(recipe.steps, 2)
-        recipe = dataclasses.replace(recipe, steps=few, selection_steps=1, ramp=1)
+def whole_and_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
+    """Train at once, and again with a kill after the first epoch: the weights are the same."""
     card = loop.train(job(tmp_path / "whole", recipe=recipe), device="cpu")
     monkeypatch.setattr(loop, "_SAVE_EVERY_S", 0.0)
 
@@ -124,10 +119,32 @@ def test_every_recipe_goes_on_after_a_kill_to_the_same_weights(
     again = loop.train(job(tmp_path / "killed", recipe=recipe), device="cpu")
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert (again.selection_epoch, again.sha256) == (card.selection_epoch, card.sha256)
+
+
+@pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"transposes": True}, {"balanced": True}])
+def test_settings_that_no_recipe_has_alone_go_on_after_a_kill_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    whole_and_killed(tmp_path, monkeypatch, dataclasses.replace(RECIPE, **changes))
+    loop.train(job(tmp_path / "plain"), device="cpu")
+    assert not same(weights(tmp_path / "whole"), weights(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_goes_on_after_a_kill_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    recipe = dataclasses.replace(
+        recipes.find(name), epochs=2, batch_size=24, learning_rate=0.01, starts_from=""
+    )
+    if recipe.eps:
+        few = min(recipe.steps, 2)
+        recipe = dataclasses.replace(recipe, steps=few, selection_steps=1, ramp=1)
+    whole_and_killed(tmp_path, monkeypatch, recipe)
     # The recipe did something: its weights are not those of `quick`. The recipes for few volumes
     # differ from it in how long they go on and in the epoch that they keep.
     if name not in ("quick", "finetune", "scratch"):
-        plain = dataclasses.replace(recipe, **_PLAIN, name="plain", flips=True, mixup=0.0)
+        plain = dataclasses.replace(recipe, **_PLAIN, name="plain", flips=True)
         loop.train(job(tmp_path / "plain", recipe=plain), device="cpu")
         assert not same(weights(tmp_path / "whole"), weights(tmp_path / "plain"))
 
