@@ -87,7 +87,7 @@ def _value(name: str, key: str, value: object) -> object:
     """A value as `Recipe` takes it: `"4/255"` as a number, groups of artefacts as their names."""
     if key in ("eps", "relative_step") and isinstance(value, str):
         try:
-            return float(Fraction(value))
+            return float(Fraction("".join(value.split())))
         except (ValueError, ZeroDivisionError, OverflowError):
             raise BenchError(
                 f"recipe {name!r}: {key} takes a number such as 4/255 or 0.02, received {value!r}."

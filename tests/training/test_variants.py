@@ -17,6 +17,7 @@ def known(**tables: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_table_varies_a_recipe() -> None:
     found = known(mine={"base": "adv_pgd", "eps": "8/255", "steps": 10, "ramp": 0})["mine"]
+    assert known(mine={"base": "adv_pgd", "eps": " 8 / 255"})["mine"].eps == found.eps
     base = recipes.find("adv_pgd")
     assert (found.name, found.eps, found.steps, found.ramp) == ("mine", 8 / 255, 10, 0)
     assert (found.epochs, found.starts_from) == (base.epochs, "quick")
