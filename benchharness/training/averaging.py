@@ -29,8 +29,8 @@ def average(network: nn.Module, decay: float) -> AveragedModel:
         decay: What the average keeps of itself in a step, in (0, 1).
     """
 
-    def towards(averaged: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
-        count = int(steps)
+    def towards(averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
+        count = int(made.n_averaged)  # not the argument, which a GPU would be waited for
         moved = 1 - min(decay, (1 + count) / (10 + count))
         for mean, new in zip(averaged, current, strict=True):
             if mean.is_floating_point() or mean.is_complex():
@@ -39,4 +39,5 @@ def average(network: nn.Module, decay: float) -> AveragedModel:
                 mean.copy_(new)
 
     with torch.no_grad():
-        return AveragedModel(network, multi_avg_fn=towards, use_buffers=True)
+        made = AveragedModel(network, multi_avg_fn=towards, use_buffers=True)
+    return made
