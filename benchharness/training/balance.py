@@ -3,9 +3,9 @@
 Drawing rare classes more often teaches them sooner, and makes a network expect them more often than
 they come. Once training has ended, the last layer's bias is therefore fitted to the val split by
 maximum likelihood, with all other weights fixed, so that the mean probability of every class is its
-share there (calibration in the large; Van Calster et al., J. Clin. Epidemiol. 74, 2016). The shares
-alone would say by how much only if nothing else, such as smoothed labels, moved probabilities
-(Saerens et al., Neural Computation 14, 2002).
+share there, but for one volume that each class is given more (calibration in the large; Van Calster
+et al., J. Clin. Epidemiol. 74, 2016). The shares alone would say by how much only if nothing else,
+such as smoothed labels, moved probabilities (Saerens et al., Neural Computation 14, 2002).
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def train(
         clear_partial(job.directory)
     state = _resumed(job, device, note)
     classifier = _classifier(job, state.network, device)
-    judged = _classifier(job, state.average.module, device) if state.average else classifier
+    judged = classifier if state.average is None else _classifier(job, state.to_keep, device)
     _run_epochs(job, state, classifier, judged, report)
     if state.ended:
         note(f"{job.model.name} on {job.dataset.name}: {state.ended}")
